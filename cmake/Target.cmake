@@ -1,0 +1,30 @@
+# Flags that all of the project's targets share.
+
+add_library(retnet_flags INTERFACE)
+target_include_directories(retnet_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(retnet_flags INTERFACE -Wall -Wextra -Wno-sign-compare)
+if(RETNET_WERROR)
+  target_compile_options(retnet_flags INTERFACE -Werror)
+endif()
+if(RETNET_SANITIZE)
+  target_compile_options(retnet_flags INTERFACE
+    -fsanitize=${RETNET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  target_link_options(retnet_flags INTERFACE -fsanitize=${RETNET_SANITIZE})
+endif()
+
+# retnet_library(NAME sources…): the library of one folder. Link it with target_link_libraries.
+function(retnet_library name)
+  add_library(${name} STATIC ${ARGN})
+  target_link_libraries(${name} PUBLIC retnet_flags)
+endfunction()
+
+# retnet_test(NAME SOURCES… LIBRARIES… [LABELS…]): a GoogleTest binary, one ctest entry.
+function(retnet_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  add_executable(${name} ${TEST_SOURCES})
+  target_link_libraries(${name} PRIVATE retnet_flags ${TEST_LIBRARIES} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE RETNET_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}" TIMEOUT 900)
+endfunction()

@@ -1,0 +1,72 @@
+// What one row's logits are turned into on the device: a sampled token or the log-probability of a
+// given one. Plain data; the formulas are the contract of every backend.
+#ifndef RETNET_KERNELS_SAMPLING_H_
+#define RETNET_KERNELS_SAMPLING_H_
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+inline constexpr TokenId kNoToken = -1;
+
+// A change of one token's logit l before sampling, in this order:
+//   l ← l > 0 ? l / repetition : l · repetition   (Keskar et al., arXiv 1909.05858);   l ← l + add.
+// `add` carries bias, frequency and presence penalties together; −infinity bans the token.
+struct LogitEdit {
+  TokenId token = 0;
+  float repetition = 1.0f;
+  float add = 0.0f;
+};
+
+// How a row chooses its token, after the edits:
+//   temperature = 0: the greatest logit, the lowest id among equals;
+//   else z = l / temperature, and of the tokens in descending order of z (ties: lowest id first) keep
+//     the first top_k (0: all), of those the fewest whose probabilities reach top_p, of those the ones
+//     whose probability is at least min_p times the greatest one (probabilities are renormalised after
+//     each cut; the first token always stays), and take
+//     argmax z_i + g_i,   g_i = −ln(−ln u_i)   (Gumbel-max: a sample of softmax(z)),
+//     u_i = (x_i + ½) · 2⁻³², x_i = word i mod 4 of Philox4x32-10 (Salmon et al., SC 2011) with key `seed` and
+//     counter (i / 4, draw low, draw high, 0).
+// So the token depends on the logits, `seed` and `draw` alone: not on the batch or on sums' order.
+struct Sampling {
+  float temperature = 1.0f;
+  int32_t top_k = 0;
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  uint64_t seed = 0;
+  uint64_t draw = 0;                 // differs from token to token of one request
+  std::span<const LogitEdit> edits;  // each token at most once; valid until the step is waited for
+};
+
+struct TokenLogprob {
+  TokenId token = kNoToken;
+  float logprob = 0.0f;
+
+  friend bool operator==(const TokenLogprob&, const TokenLogprob&) = default;
+};
+
+// What is wanted of a row of logits. Log-probabilities are natural and of the model itself:
+// log softmax of the logits before edits and temperature.
+struct LogitsQuery {
+  TokenId given = kNoToken;     // a token: report its log-probability; kNoToken: sample one
+  Sampling sampling;            // ignored when a token is given
+  bool logprob = false;         // report the sampled token's log-probability too
+  int32_t top_logprobs = 0;     // and the n most probable tokens, best first, ties by lowest id
+};
+
+struct LogitsAnswer {
+  TokenId token = kNoToken;     // the sampled or the given one
+  float logprob = std::numeric_limits<float>::quiet_NaN();  // NaN unless asked for
+  std::vector<TokenLogprob> top;
+};
+
+inline constexpr int32_t kMaxTopLogprobs = 20;
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_SAMPLING_H_

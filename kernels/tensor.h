@@ -1,0 +1,54 @@
+// Views of numbers that somebody else owns. They never allocate, move or convert.
+#ifndef RETNET_KERNELS_TENSOR_H_
+#define RETNET_KERNELS_TENSOR_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace retnet {
+
+using TokenId = int32_t;
+
+// How a checkpoint stores an element.
+enum class ElementType { kFloat32, kFloat16, kBFloat16 };
+
+constexpr size_t SizeOf(ElementType type) { return type == ElementType::kFloat32 ? 4 : 2; }
+
+// A matrix as a checkpoint stores it: [rows, columns], row-major without gaps, little-endian, any
+// alignment. A vector has rows = 1. Weights of products are [outputs, inputs].
+struct HostTensor {
+  ElementType type = ElementType::kFloat32;
+  const std::byte* data = nullptr;
+  int64_t rows = 0;
+  int64_t columns = 0;
+};
+
+// A row-major matrix [rows, columns] on the device; `stride` elements from row to row.
+template <typename T>
+struct MatrixView {
+  T* data = nullptr;
+  int64_t rows = 0;
+  int64_t columns = 0;
+  int64_t stride = 0;
+
+  MatrixView() = default;
+  MatrixView(T* data, int64_t rows, int64_t columns, int64_t stride)
+      : data(data), rows(rows), columns(columns), stride(stride) {}
+  MatrixView(T* data, int64_t rows, int64_t columns) : MatrixView(data, rows, columns, columns) {}
+  // A view of mutable elements serves where one of constant elements is asked for.
+  template <typename U>
+  MatrixView(const MatrixView<U>& other)  // NOLINT: implicit on purpose
+      : MatrixView(other.data, other.rows, other.columns, other.stride) {}
+
+  T* row(int64_t i) const { return data + i * stride; }
+  MatrixView Rows(int64_t first, int64_t count) const {
+    return MatrixView(row(first), count, columns, stride);
+  }
+  MatrixView Columns(int64_t first, int64_t count) const {
+    return MatrixView(data + first, rows, count, stride);
+  }
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_TENSOR_H_

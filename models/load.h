@@ -1,0 +1,30 @@
+// Makes a Model of a checkpoint folder, on the device that is asked for.
+#ifndef RETNET_MODELS_LOAD_H_
+#define RETNET_MODELS_LOAD_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "models/model.h"
+
+namespace retnet {
+
+struct ModelOptions {
+  std::string device = "auto";  // cpu, cuda or auto
+  int32_t threads = 0;          // CPU workers, the caller included; 0: as many as the process may use
+  int32_t slots = 0;            // 0: as many as fit in state_memory_fraction of the free memory, at most 1024
+  double state_memory_fraction = 0.5;
+  int32_t max_rows = 512;       // tokens a step may hold
+  std::string instruction_set;  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is
+};
+
+// UNAVAILABLE for a device that is not there; INVALID_ARGUMENT for options or a checkpoint that cannot be
+// run exactly, naming file, key or tensor; RESOURCE_EXHAUSTED when memory does not suffice.
+absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
+                                                 const ModelOptions& options);
+
+}  // namespace retnet
+
+#endif  // RETNET_MODELS_LOAD_H_

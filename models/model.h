@@ -1,0 +1,114 @@
+// All that the engine sees of a model: slots, steps of token rows, and answers. Coarse (one call a step)
+// and virtual, so that the backend is a run-time choice and tests can put a fake here.
+#ifndef RETNET_MODELS_MODEL_H_
+#define RETNET_MODELS_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/sampling.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// The place of one state on the device, 0 … slots − 1.
+using SlotId = int32_t;
+
+// As a segment's only token: the one that this slot sampled last, which the host may not know yet.
+inline constexpr TokenId kLastSampled = -2;
+
+// Given tokens (prompts) and sampled ones (decode, drafts) may be computed by different products, each
+// exact in itself; a segment is of one class.
+enum class RowClass { kGiven, kSampled };
+
+// What is wanted of one row. Rows without an output cost no logits.
+struct RowOutput {
+  int32_t row = 0;  // within its segment; ascending
+  LogitsQuery query;
+};
+
+// The next tokens of one sequence. `position` is that of the first, and must equal the tokens that the
+// slot's state has seen.
+struct Segment {
+  SlotId slot = 0;
+  int32_t position = 0;
+  RowClass row_class = RowClass::kGiven;
+  std::span<const TokenId> tokens;
+  std::span<const RowOutput> outputs;
+};
+
+// Answers of a step: for each segment in order, for each of its outputs in order.
+struct StepResult {
+  std::vector<LogitsAnswer> answers;
+};
+
+// Names a running read or write of a state.
+using Ticket = uint64_t;
+// Called once per ticket, from any thread, possibly before StartRead or StartWrite returns.
+using TransferDone = std::function<void(Ticket, absl::Status)>;
+
+struct ModelInfo {
+  std::string name;            // the folder's name
+  int32_t vocab_size = 0;
+  int32_t slots = 0;
+  int32_t max_rows = 0;        // tokens a step may hold
+  int64_t parameters = 0;
+  int64_t weight_bytes = 0;    // on the device
+  int64_t base_bytes = 0;      // one base
+  int64_t tail_token_bytes = 0;  // one token of a tail
+  std::string backend;         // "cpu (avx512-bf16, 2 threads)"
+  TokenId bos = kNoToken;      // kNoToken where the checkpoint names none
+  std::vector<TokenId> eos;
+};
+
+// Thread-compatible: one thread drives a model. Calls take effect in call order, steps in flight
+// included. Until its ticket is done no call may name the slot of a transfer.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  virtual const ModelInfo& info() const = 0;
+
+  // Starts one step over all segments: 1 to info().max_rows rows, no slot twice. The spans must live
+  // until the step is waited for. At most two steps may be in flight. INVALID_ARGUMENT (and no effect)
+  // for a segment that breaks a rule above or a token outside the vocabulary.
+  virtual absl::Status Launch(std::span<const Segment> segments) = 0;
+  // Waits for the oldest step in flight. An error leaves the model unusable. `result` is overwritten;
+  // reuse it from step to step.
+  virtual absl::Status Wait(StepResult* result) = 0;
+
+  // Makes `to`, which must be clear, a copy of `from`: shares its base until either folds, copies the tail.
+  virtual absl::Status Fork(SlotId from, SlotId to) = 0;
+  // Forgets the newest tokens: the state has then seen `position` tokens. OUT_OF_RANGE outside
+  // [base position, tokens seen].
+  virtual absl::Status Truncate(SlotId slot, int32_t position) = 0;
+  // Makes the slot's state that of no tokens and gives its base back.
+  virtual absl::Status Clear(SlotId slot) = 0;
+
+  // A state as bytes: base then tail, in the device's own types; restores the same bits.
+  struct StateShape {
+    int32_t base_position = 0;  // a multiple of the chunk; 0: no base in the bytes
+    int32_t position = 0;       // tokens seen
+  };
+  virtual StateShape state(SlotId slot) const = 0;
+  int64_t StateBytes(StateShape shape) const {
+    return (shape.base_position > 0 ? info().base_bytes : 0) +
+           int64_t{shape.position - shape.base_position} * info().tail_token_bytes;
+  }
+  // `bytes` holds StateBytes(state(slot)) and lives until the ticket is done.
+  virtual absl::StatusOr<Ticket> StartRead(SlotId slot, std::span<std::byte> bytes) = 0;
+  // The slot must be clear. `bytes` as StartRead gave them for `shape`.
+  virtual absl::StatusOr<Ticket> StartWrite(std::span<const std::byte> bytes, StateShape shape,
+                                            SlotId slot) = 0;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_MODELS_MODEL_H_
