@@ -18,6 +18,9 @@ function(retnet_library name)
   target_link_libraries(${name} PUBLIC retnet_flags)
 endfunction()
 
+# What the thread sanitizer is run on: every test labelled engine or server.
+add_custom_target(thread_tests)
+
 # retnet_test(NAME SOURCES… LIBRARIES… [LABELS…]): a GoogleTest binary, one ctest entry.
 function(retnet_test name)
   cmake_parse_arguments(TEST "" "" "SOURCES;LIBRARIES;LABELS" ${ARGN})
@@ -27,4 +30,7 @@ function(retnet_test name)
   target_compile_definitions(${name} PRIVATE RETNET_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}" TIMEOUT 900)
+  if(TEST_LABELS MATCHES "engine|server")
+    add_dependencies(thread_tests ${name})
+  endif()
 endfunction()
