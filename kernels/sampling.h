@@ -33,6 +33,8 @@ struct LogitEdit {
 //     u_i = (x_i + ½) · 2⁻³², x_i = word i mod 4 of Philox4x32-10 (Salmon et al., SC 2011) with key `seed` and
 //     counter (i / 4, draw low, draw high, 0).
 // So the token depends on the logits, `seed` and `draw` alone: not on the batch or on sums' order.
+// A NaN logit counts as −infinity and +infinity as the greatest finite number, before the edits and
+// after; where all are −infinity, token 0 is taken.
 struct Sampling {
   float temperature = 1.0f;
   int32_t top_k = 0;
@@ -51,7 +53,8 @@ struct TokenLogprob {
 };
 
 // What is wanted of a row of logits. Log-probabilities are natural and of the model itself:
-// log softmax of the logits before edits and temperature.
+// log softmax of the logits before edits and temperature; −infinity for a logit that is or counts as
+// −infinity. All tokens are inside the vocabulary.
 struct LogitsQuery {
   TokenId given = kNoToken;     // a token: report its log-probability; kNoToken: sample one
   Sampling sampling;            // ignored when a token is given
