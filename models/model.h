@@ -1,5 +1,5 @@
-// All that the engine sees of a model: slots, steps of token rows, and answers. Coarse (one call a step)
-// and virtual, so that the backend is a run-time choice and tests can put a fake here.
+// All that the engine sees of a model: slots, steps of token rows, and answers. Coarse (one call a
+// step) and virtual, so that the backend is a run-time choice and tests can put a fake here.
 #ifndef RETNET_MODELS_MODEL_H_
 #define RETNET_MODELS_MODEL_H_
 
@@ -24,8 +24,8 @@ using SlotId = int32_t;
 // As a segment's only token: the one that this slot sampled last, which the host may not know yet.
 inline constexpr TokenId kLastSampled = -2;
 
-// Given tokens (prompts) and sampled ones (decode, drafts) may be computed by different products, each
-// exact in itself; a segment is of one class.
+// Given tokens (prompts) and sampled ones (decode, drafts) may be computed by different products,
+// each exact in itself; a segment is of one class.
 enum class RowClass { kGiven, kSampled };
 
 // What is wanted of one row. Rows without an output cost no logits.
@@ -34,8 +34,8 @@ struct RowOutput {
   LogitsQuery query;
 };
 
-// The next tokens of one sequence. `position` is that of the first, and must equal the tokens that the
-// slot's state has seen.
+// The next tokens of one sequence. `position` is that of the first, and must equal the tokens that
+// the slot's state has seen.
 struct Segment {
   SlotId slot = 0;
   int32_t position = 0;
@@ -55,16 +55,17 @@ using Ticket = uint64_t;
 using TransferDone = std::function<void(Ticket, absl::Status)>;
 
 struct ModelInfo {
-  std::string name;            // the folder's name
+  std::string name;  // the folder's name
   int32_t vocab_size = 0;
-  int32_t slots = 0;
-  int32_t max_rows = 0;        // tokens a step may hold
+  int32_t slots = 0;     // at least 1, as max_rows
+  int32_t max_rows = 0;  // tokens a step may hold
+  int32_t chunk = 1;     // a piece of a prompt that ends at a multiple of it costs least
   int64_t parameters = 0;
-  int64_t weight_bytes = 0;    // on the device
-  int64_t base_bytes = 0;      // one base
+  int64_t weight_bytes = 0;      // on the device
+  int64_t base_bytes = 0;        // one base
   int64_t tail_token_bytes = 0;  // one token of a tail
-  std::string backend;         // "cpu (avx512-bf16, 2 threads)"
-  TokenId bos = kNoToken;      // kNoToken where the checkpoint names none
+  std::string backend;           // "cpu (avx512-bf16, 2 threads)"
+  TokenId bos = kNoToken;        // kNoToken where the checkpoint names none
   std::vector<TokenId> eos;
 };
 
@@ -76,15 +77,16 @@ class Model {
 
   virtual const ModelInfo& info() const = 0;
 
-  // Starts one step over all segments: 1 to info().max_rows rows, no slot twice. The spans must live
-  // until the step is waited for. At most two steps may be in flight. INVALID_ARGUMENT (and no effect)
-  // for a segment that breaks a rule above or a token outside the vocabulary.
+  // Starts one step over all segments: 1 to info().max_rows rows, no slot twice. The spans must
+  // live until the step is waited for. At most two steps may be in flight. INVALID_ARGUMENT (and no
+  // effect) for a segment that breaks a rule above or a token outside the vocabulary.
   virtual absl::Status Launch(std::span<const Segment> segments) = 0;
-  // Waits for the oldest step in flight. An error leaves the model unusable. `result` is overwritten;
-  // reuse it from step to step.
+  // Waits for the oldest step in flight. An error leaves the model unusable. `result` is
+  // overwritten; reuse it from step to step.
   virtual absl::Status Wait(StepResult* result) = 0;
 
-  // Makes `to`, which must be clear, a copy of `from`: shares its base until either folds, copies the tail.
+  // Makes `to`, which must be clear, a copy of `from`: shares its base until either folds, copies
+  // the tail.
   virtual absl::Status Fork(SlotId from, SlotId to) = 0;
   // Forgets the newest tokens: the state has then seen `position` tokens. OUT_OF_RANGE outside
   // [base position, tokens seen].
