@@ -1,0 +1,66 @@
+// Numbers that start at a cache line and stay uninitialised until somebody writes them.
+#ifndef RETNET_KERNELS_CPU_ALIGNED_ARRAY_H_
+#define RETNET_KERNELS_CPU_ALIGNED_ARRAY_H_
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+
+namespace retnet {
+
+inline constexpr int64_t kCacheLine = 64;  // bytes
+
+// Owns its memory; moves, never copies. Large arrays ask for huge pages, since a pass over all of
+// them at small pages spends its time on address translation.
+template <typename T>
+class AlignedArray {
+ public:
+  AlignedArray() = default;
+
+  // RESOURCE_EXHAUSTED when there is no such memory.
+  static absl::StatusOr<AlignedArray> Make(int64_t size) {
+    constexpr int64_t kHugePage = int64_t{1} << 21;
+    constexpr int64_t kMostElements =
+        (std::numeric_limits<int64_t>::max() - kHugePage) / int64_t{sizeof(T)};
+    void* memory = nullptr;
+    if (size >= 0 && size <= kMostElements) {
+      const int64_t bytes = size * int64_t{sizeof(T)};
+      const int64_t alignment = bytes >= kHugePage ? kHugePage : kCacheLine;
+      const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
+      memory = std::aligned_alloc(alignment, rounded > 0 ? rounded : alignment);
+      // Only advice: without huge pages the memory is as good, but slower.
+      if (memory != nullptr && alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
+    }
+    if (memory == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("cannot allocate ", size, " numbers of ", sizeof(T), " bytes"));
+    }
+    AlignedArray array;
+    array.data_.reset(static_cast<T*>(memory));
+    array.size_ = size;
+    return array;
+  }
+
+  T* data() const { return data_.get(); }
+  int64_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(T* memory) const { std::free(memory); }
+  };
+
+  std::unique_ptr<T, Free> data_;
+  int64_t size_ = 0;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CPU_ALIGNED_ARRAY_H_

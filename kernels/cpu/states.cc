@@ -1,0 +1,162 @@
+#include "kernels/cpu/states.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "kernels/kernels.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+constexpr int32_t kFloatsPerLine = kCacheLine / sizeof(float);
+
+int64_t RoundedUp(int64_t size) {
+  return (size + kFloatsPerLine - 1) / kFloatsPerLine * kFloatsPerLine;
+}
+
+}  // namespace
+
+absl::StatusOr<CpuStates> CpuStates::Make(const RetentionShape& shape, std::span<const float> decay,
+                                          int32_t threads) {
+  CpuStates states;
+  states.shape_ = shape;
+  states.padded_value_dim_ = static_cast<int32_t>(RoundedUp(shape.value_dim));
+  for (float gamma : decay) {
+    for (int32_t n = 0; n <= kChunk; ++n) {
+      states.decay_powers_.push_back(static_cast<float>(std::pow(double{gamma}, n)));
+    }
+  }
+  const int64_t layers = int64_t{shape.slots} * shape.layers;
+  ASSIGN_OR_RETURN(states.bases_, AlignedArray<float>::Make(layers * shape.heads * shape.key_dim *
+                                                            states.padded_value_dim_));
+  ASSIGN_OR_RETURN(states.tail_keys_,
+                   AlignedArray<float>::Make(layers * shape.kv_heads * shape.key_dim * kChunk));
+  ASSIGN_OR_RETURN(states.tail_values_, AlignedArray<float>::Make(layers * shape.kv_heads * kChunk *
+                                                                  states.padded_value_dim_));
+  ASSIGN_OR_RETURN(states.scratch_, AlignedArray<float>::Make(threads * states.ScratchSize()));
+  return states;
+}
+
+int64_t CpuStates::ScratchSize() const {
+  return kChunk * (4 * RoundedUp(shape_.key_dim) + kChunk + kPanelColumns);
+}
+
+RetentionScratch CpuStates::Scratch(int32_t thread) const {
+  float* next = scratch_.data() + thread * ScratchSize();
+  const auto take = [&next](int64_t size) { return std::exchange(next, next + size); };
+  const int64_t keys = kChunk * RoundedUp(shape_.key_dim);
+  return {take(keys), take(keys), take(kChunk * kChunk), take(kChunk * kPanelColumns),
+          take(keys), take(keys)};
+}
+
+int64_t CpuStates::BaseBytes(const RetentionShape& shape) {
+  return int64_t{shape.layers} * shape.heads * shape.key_dim * shape.value_dim *
+         int64_t{sizeof(float)};
+}
+
+int64_t CpuStates::TailTokenBytes(const RetentionShape& shape) {
+  return int64_t{shape.layers} * shape.kv_heads * (shape.key_dim + shape.value_dim) *
+         int64_t{sizeof(float)};
+}
+
+void CpuStates::ReadRow(const float* matrix, int64_t rows, int64_t row, std::byte* bytes) const {
+  for (int32_t panel = 0; panel < panels(); ++panel) {
+    const int32_t first = panel * kPanelColumns;
+    const int32_t columns = PanelColumns(panel);
+    std::memcpy(bytes + first * sizeof(float), matrix + rows * first + row * columns,
+                std::min(columns, shape_.value_dim - first) * sizeof(float));
+  }
+}
+
+void CpuStates::WriteRow(const std::byte* bytes, int64_t rows, int64_t row, float* matrix) const {
+  for (int32_t panel = 0; panel < panels(); ++panel) {
+    const int32_t first = panel * kPanelColumns;
+    const int32_t columns = PanelColumns(panel);
+    const int32_t used = std::min(columns, shape_.value_dim - first);
+    float* target = matrix + rows * first + row * columns;
+    std::memcpy(target, bytes + first * sizeof(float), used * sizeof(float));
+    std::fill(target + used, target + columns, 0.0f);
+  }
+}
+
+void CpuStates::ReadBase(int32_t base, std::span<std::byte> bytes) const {
+  std::byte* row_bytes = bytes.data();
+  for (int32_t matrix = 0; matrix < shape_.layers * shape_.heads; ++matrix) {
+    const float* elements = Base(base, matrix / shape_.heads, matrix % shape_.heads, /*panel=*/0);
+    for (int32_t row = 0; row < shape_.key_dim; ++row) {
+      ReadRow(elements, shape_.key_dim, row, row_bytes);
+      row_bytes += shape_.value_dim * sizeof(float);
+    }
+  }
+}
+
+void CpuStates::WriteBase(std::span<const std::byte> bytes, int32_t base) {
+  const std::byte* row_bytes = bytes.data();
+  for (int32_t matrix = 0; matrix < shape_.layers * shape_.heads; ++matrix) {
+    float* elements = Base(base, matrix / shape_.heads, matrix % shape_.heads, /*panel=*/0);
+    for (int32_t row = 0; row < shape_.key_dim; ++row) {
+      WriteRow(row_bytes, shape_.key_dim, row, elements);
+      row_bytes += shape_.value_dim * sizeof(float);
+    }
+  }
+}
+
+void CpuStates::ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes) const {
+  const int32_t heads = shape_.layers * shape_.kv_heads;
+  std::byte* next = bytes.data();
+  for (int32_t token = 0; token < tokens; ++token) {
+    for (int32_t head = 0; head < heads; ++head) {
+      const float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+      for (int32_t i = 0; i < shape_.key_dim; ++i, next += sizeof(float)) {
+        std::memcpy(next, keys + i * kChunk + token, sizeof(float));
+      }
+    }
+    for (int32_t head = 0; head < heads; ++head) {
+      ReadRow(TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads, /*panel=*/0), kChunk,
+              token, next);
+      next += shape_.value_dim * sizeof(float);
+    }
+  }
+}
+
+void CpuStates::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot) {
+  const int32_t heads = shape_.layers * shape_.kv_heads;
+  const std::byte* next = bytes.data();
+  for (int32_t token = 0; token < tokens; ++token) {
+    for (int32_t head = 0; head < heads; ++head) {
+      float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+      for (int32_t i = 0; i < shape_.key_dim; ++i, next += sizeof(float)) {
+        std::memcpy(keys + i * kChunk + token, next, sizeof(float));
+      }
+    }
+    for (int32_t head = 0; head < heads; ++head) {
+      WriteRow(next, kChunk, token,
+               TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads, /*panel=*/0));
+      next += shape_.value_dim * sizeof(float);
+    }
+  }
+}
+
+void CpuStates::CopyTail(int32_t from, int32_t to, int32_t tokens) {
+  for (int32_t layer = 0; layer < shape_.layers; ++layer) {
+    for (int32_t head = 0; head < shape_.kv_heads; ++head) {
+      const float* keys = TailKeys(from, layer, head);
+      float* key_copies = TailKeys(to, layer, head);
+      for (int32_t i = 0; i < shape_.key_dim; ++i) {
+        std::copy_n(keys + i * kChunk, tokens, key_copies + i * kChunk);
+      }
+      for (int32_t panel = 0; panel < panels(); ++panel) {
+        std::copy_n(TailValues(from, layer, head, panel), tokens * PanelColumns(panel),
+                    TailValues(to, layer, head, panel));
+      }
+    }
+  }
+}
+
+}  // namespace retnet
