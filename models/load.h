@@ -13,15 +13,16 @@ namespace retnet {
 
 struct ModelOptions {
   std::string device = "auto";  // cpu, cuda or auto
-  int32_t threads = 0;          // CPU workers, the caller included; 0: as many as the process may use
-  int32_t slots = 0;            // 0: as many as fit in state_memory_fraction of the free memory, at most 1024
+  int32_t threads = 0;  // CPU workers, the caller included; 0: as many as the process may use
+  int32_t slots = 0;  // 0: as many as fit in state_memory_fraction of the free memory, at most 1024
   double state_memory_fraction = 0.5;
   int32_t max_rows = 512;       // tokens a step may hold
   std::string instruction_set;  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is
 };
 
-// UNAVAILABLE for a device that is not there; INVALID_ARGUMENT for options or a checkpoint that cannot be
-// run exactly, naming file, key or tensor; RESOURCE_EXHAUSTED when memory does not suffice.
+// UNAVAILABLE for a device that is not there; INVALID_ARGUMENT for options or a checkpoint that
+// cannot be run exactly, naming file, key or tensor; RESOURCE_EXHAUSTED when memory does not
+// suffice.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
                                                  const ModelOptions& options);
 

@@ -1,0 +1,35 @@
+// A file mapped read-only into memory, unmapped when the object goes.
+#ifndef RETNET_MODELS_MAPPED_FILE_H_
+#define RETNET_MODELS_MAPPED_FILE_H_
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace retnet {
+
+class MappedFile {
+ public:
+  // NOT_FOUND where there is none; INVALID_ARGUMENT for what is not a regular file or cannot be
+  // mapped.
+  static absl::StatusOr<MappedFile> Open(const std::string& path);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&&) = delete;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_MODELS_MAPPED_FILE_H_

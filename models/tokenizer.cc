@@ -1,0 +1,150 @@
+#include "models/tokenizer.h"
+
+// SentencePiece's header declares into a namespace absl of its own.
+#define absl sentencepiece_absl
+#include <sentencepiece_processor.h>
+#undef absl
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "kernels/sampling.h"
+#include "kernels/status_macros.h"
+#include "models/json_reader.h"
+
+namespace retnet {
+namespace {
+
+constexpr char kSpaceMark[] = "\xe2\x96\x81";  // U+2581 stands for a space in pieces
+
+// Bytes of the UTF-8 character at the start of `text`; 0 where there is none (RFC 3629: no overlong
+// forms, no surrogates, nothing above U+10FFFF).
+size_t CharacterBytes(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const auto continues = [&](size_t i, unsigned char least = 0x80, unsigned char most = 0xbf) {
+    return i < text.size() && byte(i) >= least && byte(i) <= most;
+  };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    const unsigned char least = first == 0xe0 ? 0xa0 : 0x80;
+    const unsigned char most = first == 0xed ? 0x9f : 0xbf;
+    return continues(1, least, most) && continues(2) ? 3 : 0;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    const unsigned char least = first == 0xf0 ? 0x90 : 0x80;
+    const unsigned char most = first == 0xf4 ? 0x8f : 0xbf;
+    return continues(1, least, most) && continues(2) && continues(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+absl::Status CheckUtf8(std::string_view text) {
+  size_t position = 0;
+  while (position < text.size()) {
+    const size_t bytes = CharacterBytes(text.substr(position));
+    if (bytes == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", position));
+    }
+    position += bytes;
+  }
+  return absl::OkStatus();
+}
+
+class SentencePieceTokenizer : public Tokenizer {
+ public:
+  explicit SentencePieceTokenizer(std::unique_ptr<sentencepiece::SentencePieceProcessor> processor)
+      : processor_(std::move(processor)) {
+    const int32_t size = processor_->GetPieceSize();
+    bytes_.reserve(size);
+    for (int32_t id = 0; id < size; ++id) {
+      bytes_.push_back(PieceBytes(id));
+      if (!drops_leading_space_ && absl::StartsWith(processor_->IdToPiece(id), kSpaceMark)) {
+        drops_leading_space_ = !absl::StartsWith(processor_->DecodeIds({id}), " ");
+      }
+    }
+    adds_bos_ = processor_->bos_id() >= 0;
+  }
+
+  absl::Status ReadConfig(const std::string& path) {
+    const absl::StatusOr<nlohmann::json> object = ReadJsonObject(path);
+    if (absl::IsNotFound(object.status())) return absl::OkStatus();
+    RETURN_IF_ERROR(object.status());
+    JsonReader reader(*object, path);
+    adds_bos_ = reader.Bool("add_bos_token", adds_bos_);
+    if (adds_bos_ && bos() == kNoToken) reader.Refuse("add_bos_token", "false without a BOS");
+    return reader.status();
+  }
+
+  int32_t vocab_size() const override { return static_cast<int32_t>(bytes_.size()); }
+  bool adds_bos() const override { return adds_bos_; }
+  TokenId bos() const override { return processor_->bos_id(); }
+
+  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const override {
+    RETURN_IF_ERROR(CheckUtf8(text));
+    std::vector<TokenId> tokens;
+    const auto status = processor_->Encode({text.data(), text.size()}, &tokens);
+    if (!status.ok()) return absl::InternalError(absl::StrCat("SentencePiece: ", status.message()));
+    return tokens;
+  }
+
+  absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const override {
+    std::string text;
+    for (const TokenId token : tokens) {
+      if (token < 0 || token >= vocab_size()) {
+        return absl::OutOfRangeError(
+            absl::StrCat("token ", token, " is not in the vocabulary of ", vocab_size()));
+      }
+      text += bytes_[token];
+    }
+    if (drops_leading_space_ && absl::StartsWith(text, " ")) text.erase(0, 1);
+    return text;
+  }
+
+  std::string_view Bytes(TokenId token) const override {
+    return token >= 0 && token < vocab_size() ? std::string_view(bytes_[token])
+                                              : std::string_view();
+  }
+
+ private:
+  std::string PieceBytes(int32_t id) const {
+    if (processor_->IsControl(id)) return "";
+    if (processor_->IsUnknown(id)) return processor_->DecodeIds({id});  // its surface, " ⁇ "
+    const std::string& piece = processor_->IdToPiece(id);
+    uint32_t byte = 0;
+    if (processor_->IsByte(id) && piece.size() == 6 &&  // <0xNN>
+        absl::SimpleHexAtoi(absl::string_view(piece).substr(3, 2), &byte)) {
+      return std::string(1, static_cast<char>(byte));
+    }
+    return absl::StrReplaceAll(piece, {{kSpaceMark, " "}});
+  }
+
+  std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
+  std::vector<std::string> bytes_;  // of each token
+  // Whether a text's first space is the one that encoding put there.
+  bool drops_leading_space_ = false;
+  bool adds_bos_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& directory) {
+  const std::string path = directory + "/tokenizer.model";
+  ASSIGN_OR_RETURN(const std::string model, ReadFile(path));
+  auto processor = std::make_unique<sentencepiece::SentencePieceProcessor>();
+  const auto status = processor->LoadFromSerializedProto(model);
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": not a SentencePiece model: ", status.message()));
+  }
+  auto tokenizer = std::make_unique<SentencePieceTokenizer>(std::move(processor));
+  RETURN_IF_ERROR(tokenizer->ReadConfig(directory + "/tokenizer_config.json"));
+  return tokenizer;
+}
+
+}  // namespace retnet
