@@ -1,8 +1,5 @@
 #include "models/weights.h"
 
-#include <bit>
-#include <cmath>
-#include <cstring>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/element.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -107,25 +105,6 @@ LayerWeights FindLayer(const std::string& prefix, const RetNetConfig& config, Fi
   return layer;
 }
 
-// Unaligned little-endian reads.
-template <typename T>
-T ReadAt(const std::byte* data, int64_t i) {
-  T value;
-  std::memcpy(&value, data + i * sizeof(T), sizeof(T));
-  return value;
-}
-
-float FromFloat16(uint16_t bits) {
-  const int exponent = (bits >> 10) & 0x1f;
-  const int fraction = bits & 0x3ff;
-  const float sign = (bits & 0x8000) != 0 ? -1.0f : 1.0f;
-  if (exponent == 0x1f) {
-    return fraction == 0 ? sign * INFINITY : std::numeric_limits<float>::quiet_NaN();
-  }
-  if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);
-  return sign * std::ldexp(static_cast<float>(fraction + 0x400), exponent - 25);
-}
-
 }  // namespace
 
 absl::StatusOr<ModelWeights> FindWeights(const Checkpoint& checkpoint, const RetNetConfig& config) {
@@ -151,19 +130,7 @@ absl::StatusOr<ModelWeights> FindWeights(const Checkpoint& checkpoint, const Ret
 
 std::vector<float> ToFloats(const HostTensor& tensor) {
   std::vector<float> floats(tensor.rows * tensor.columns);
-  for (size_t i = 0; i < floats.size(); ++i) {
-    switch (tensor.type) {
-      case ElementType::kFloat32:
-        floats[i] = ReadAt<float>(tensor.data, i);
-        break;
-      case ElementType::kFloat16:
-        floats[i] = FromFloat16(ReadAt<uint16_t>(tensor.data, i));
-        break;
-      case ElementType::kBFloat16:
-        floats[i] = std::bit_cast<float>(uint32_t{ReadAt<uint16_t>(tensor.data, i)} << 16);
-        break;
-    }
-  }
+  for (size_t i = 0; i < floats.size(); ++i) floats[i] = ElementAt(tensor, i);
   return floats;
 }
 
