@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -104,11 +105,16 @@ class Model {
     return (shape.base_position > 0 ? info().base_bytes : 0) +
            int64_t{shape.position - shape.base_position} * info().tail_token_bytes;
   }
+  // What transfers report to, set before the first one; without it they report to nobody.
+  void set_transfer_done(TransferDone done) { transfer_done_ = std::move(done); }
   // `bytes` holds StateBytes(state(slot)) and lives until the ticket is done.
   virtual absl::StatusOr<Ticket> StartRead(SlotId slot, std::span<std::byte> bytes) = 0;
   // The slot must be clear. `bytes` as StartRead gave them for `shape`.
   virtual absl::StatusOr<Ticket> StartWrite(std::span<const std::byte> bytes, StateShape shape,
                                             SlotId slot) = 0;
+
+ protected:
+  TransferDone transfer_done_;
 };
 
 }  // namespace retnet

@@ -41,11 +41,10 @@ std::vector<double> ParallelRetention(const HeadTokens& head) {
   std::vector<double> o(head.tokens * head.value_dim, 0.0);
   for (int32_t n = 0; n < head.tokens; ++n) {
     for (int32_t m = 0; m <= n; ++m) {
-      const double product =
-          Dot(&head.q[n * head.key_dim], &head.k[m * head.key_dim], head.key_dim);
+      const double weight = std::pow(head.decay, n - m) *
+                            Dot(&head.q[n * head.key_dim], &head.k[m * head.key_dim], head.key_dim);
       for (int32_t column = 0; column < head.value_dim; ++column) {
-        o[n * head.value_dim + column] +=
-            std::pow(head.decay, n - m) * product * head.v[m * head.value_dim + column];
+        o[n * head.value_dim + column] += weight * head.v[m * head.value_dim + column];
       }
     }
   }

@@ -1,0 +1,253 @@
+// RetNet's forward pass, once for every backend, and the Model around it: slots, steps, transfers.
+#ifndef RETNET_MODELS_RETNET_H_
+#define RETNET_MODELS_RETNET_H_
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/kernels.h"
+#include "kernels/status_macros.h"
+#include "models/config.h"
+#include "models/device_weights.h"
+#include "models/model.h"
+#include "models/slot_states.h"
+#include "models/step_plan.h"
+
+namespace retnet {
+
+template <Kernels K>
+class RetNet : public Model {
+ public:
+  // Makes all memory of the steps and of info.slots states. The caller fills in of `info` what
+  // describes the checkpoint and the backend, slots and max_rows; the rest follows.
+  static absl::StatusOr<std::unique_ptr<RetNet>> Create(std::unique_ptr<K> kernels,
+                                                        const RetNetConfig& config,
+                                                        DeviceWeights<K> weights, ModelInfo info);
+
+  const ModelInfo& info() const override { return info_; }
+
+  absl::Status Launch(std::span<const Segment> segments) override;
+  absl::Status Wait(StepResult* result) override;
+
+  absl::Status Fork(SlotId from, SlotId to) override;
+  absl::Status Truncate(SlotId slot, int32_t position) override {
+    return slots_.Truncate(slot, position);
+  }
+  absl::Status Clear(SlotId slot) override { return slots_.Clear(slot); }
+
+  StateShape state(SlotId slot) const override {
+    return {.base_position = slots_[slot].base_position, .position = slots_[slot].position};
+  }
+  absl::StatusOr<Ticket> StartRead(SlotId slot, std::span<std::byte> bytes) override;
+  absl::StatusOr<Ticket> StartWrite(std::span<const std::byte> bytes, StateShape shape,
+                                    SlotId slot) override;
+
+ private:
+  using Buffer = typename K::Buffer;
+
+  // Rows of logits that exist at a time; their memory does not grow with the outputs of a step.
+  static constexpr int32_t kLogitsRows = 64;
+  static constexpr int32_t kStepsInFlight = 2;
+
+  RetNet(std::unique_ptr<K> kernels, const RetNetConfig& config, DeviceWeights<K> weights,
+         ModelInfo info)
+      : kernels_(std::move(kernels)),
+        config_(config),
+        shape_(config.Retention(info.slots)),
+        weights_(std::move(weights)),
+        info_(std::move(info)),
+        slots_(info_.slots),
+        plan_(info_.max_rows, config.vocab_size, info_.slots) {}
+
+  absl::Status Allocate();
+  void Forward(std::span<LogitsAnswer> answers);
+  Norm NormOf(const Buffer& weight) const { return {weight.data(), config_.norm_epsilon}; }
+  // A block of `count` rows of a buffer, `columns` wide.
+  static MatrixView<float> View(const Buffer& buffer, int64_t count, int64_t columns) {
+    return {buffer.data(), count, columns};
+  }
+  absl::Status CheckStateBytes(StateShape shape, size_t bytes) const;
+  Ticket Done();
+
+  // Constant after construction.
+  std::unique_ptr<K> kernels_;
+  const RetNetConfig config_;
+  const RetentionShape shape_;
+  const DeviceWeights<K> weights_;
+  ModelInfo info_;
+
+  // States, and what the host knows of them.
+  SlotStates slots_;
+  std::optional<typename K::States> states_;
+
+  // Of the step being computed.
+  StepPlan plan_;
+  std::optional<typename K::Rotation> rotation_;
+  Buffer stream_;       // [max_rows, hidden]
+  Buffer projections_;  // [max_rows, shape.ProjectionColumns()]
+  Buffer retained_;     // [max_rows, shape.OutputColumns()]
+  Buffer gated_;        // [max_rows, intermediate]
+  Buffer gathered_;     // [kLogitsRows, hidden]
+  Buffer logits_;       // [kLogitsRows, vocabulary]
+
+  // Of the steps launched and not waited for.
+  std::array<std::vector<LogitsAnswer>, kStepsInFlight> answers_;
+  int32_t oldest_ = 0;
+  int32_t in_flight_ = 0;
+  absl::Status failure_;  // once not OK, the model is unusable
+
+  Ticket last_ticket_ = 0;
+};
+
+template <Kernels K>
+void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
+  const int32_t rows = plan_.rows();
+  const auto x = View(stream_, rows, config_.hidden_size);
+  const auto projections = View(projections_, rows, shape_.ProjectionColumns());
+  const auto retained = View(retained_, rows, shape_.OutputColumns());
+  const auto gated = View(gated_, rows, config_.intermediate_size);
+
+  kernels_->Embed(plan_.tokens(), weights_.embeddings, config_.embedding_multiplier, x);
+  if (weights_.embeddings_norm) kernels_->Normalize(NormOf(*weights_.embeddings_norm), x);
+  kernels_->Rotate(plan_.positions(), *rotation_);
+  for (int32_t i = 0; i < config_.layers; ++i) {
+    const auto& layer = weights_.layers[i];
+    const Norm head_norm =
+        layer.head_norm ? NormOf(*layer.head_norm) : Norm{nullptr, config_.norm_epsilon};
+    kernels_->NormMatMul(x, NormOf(layer.retention_norm), layer.projections, projections);
+    for (const auto& wave : plan_.waves()) {
+      kernels_->Retention(i, wave, projections, *rotation_, head_norm, *states_, retained);
+    }
+    kernels_->MatMulAdd(retained, layer.output, x);
+    kernels_->NormGatedMatMul(x, NormOf(layer.mlp_norm), layer.gate_up, config_.mlp_activation,
+                              gated);
+    kernels_->MatMulAdd(gated, layer.down, x);
+  }
+  for (int32_t first = 0; first < plan_.outputs(); first += kLogitsRows) {
+    const int32_t count = std::min(kLogitsRows, plan_.outputs() - first);
+    const auto y = View(gathered_, count, config_.hidden_size);
+    const auto logits = View(logits_, count, config_.vocab_size);
+    kernels_->Gather(x, plan_.output_rows().subspan(first, count), y);
+    kernels_->NormMatMul(y, NormOf(weights_.norm), weights_.output_projection(), logits);
+    kernels_->Answer(logits, plan_.queries().subspan(first, count), answers.subspan(first, count));
+  }
+}
+
+template <Kernels K>
+absl::StatusOr<std::unique_ptr<RetNet<K>>> RetNet<K>::Create(std::unique_ptr<K> kernels,
+                                                             const RetNetConfig& config,
+                                                             DeviceWeights<K> weights,
+                                                             ModelInfo info) {
+  info.vocab_size = config.vocab_size;
+  info.chunk = kChunk;
+  info.base_bytes = kernels->BaseBytes(config.Retention(info.slots));
+  info.tail_token_bytes = kernels->TailTokenBytes(config.Retention(info.slots));
+  std::unique_ptr<RetNet> model(
+      new RetNet(std::move(kernels), config, std::move(weights), std::move(info)));
+  RETURN_IF_ERROR(model->Allocate());
+  return model;
+}
+
+template <Kernels K>
+absl::Status RetNet<K>::Allocate() {
+  const int64_t rows = info_.max_rows;
+  const int64_t logits_rows = std::min<int64_t>(kLogitsRows, rows);
+  ASSIGN_OR_RETURN(states_, kernels_->AllocateStates(shape_, config_.decay));
+  ASSIGN_OR_RETURN(rotation_, kernels_->AllocateRotation(rows, config_.theta));
+  ASSIGN_OR_RETURN(stream_, kernels_->Allocate(rows * config_.hidden_size));
+  ASSIGN_OR_RETURN(projections_, kernels_->Allocate(rows * shape_.ProjectionColumns()));
+  ASSIGN_OR_RETURN(retained_, kernels_->Allocate(rows * shape_.OutputColumns()));
+  ASSIGN_OR_RETURN(gated_, kernels_->Allocate(rows * config_.intermediate_size));
+  ASSIGN_OR_RETURN(gathered_, kernels_->Allocate(logits_rows * config_.hidden_size));
+  ASSIGN_OR_RETURN(logits_, kernels_->Allocate(logits_rows * config_.vocab_size));
+  for (auto& answers : answers_) answers.reserve(rows);
+  return absl::OkStatus();
+}
+
+template <Kernels K>
+absl::Status RetNet<K>::Launch(std::span<const Segment> segments) {
+  RETURN_IF_ERROR(failure_);
+  if (in_flight_ == kStepsInFlight) {
+    return absl::FailedPreconditionError(absl::StrCat(in_flight_, " steps are in flight already"));
+  }
+  RETURN_IF_ERROR(plan_.Make(segments, slots_));
+  auto& answers = answers_[(oldest_ + in_flight_++) % kStepsInFlight];
+  answers.resize(plan_.outputs());
+  Forward(answers);
+  failure_ = kernels_->Finish();
+  for (int32_t i = 0; i < plan_.outputs(); ++i) {
+    if (plan_.queries()[i].given == kNoToken) {
+      slots_.SetLastSampled(plan_.output_slots()[i], answers[i].token);
+    }
+  }
+  return absl::OkStatus();
+}
+
+template <Kernels K>
+absl::Status RetNet<K>::Wait(StepResult* result) {
+  RETURN_IF_ERROR(failure_);
+  if (in_flight_ == 0) return absl::FailedPreconditionError("no step is in flight");
+  std::swap(result->answers, answers_[oldest_]);
+  oldest_ = (oldest_ + 1) % kStepsInFlight;
+  --in_flight_;
+  return absl::OkStatus();
+}
+
+template <Kernels K>
+absl::Status RetNet<K>::Fork(SlotId from, SlotId to) {
+  RETURN_IF_ERROR(slots_.Fork(from, to));
+  kernels_->CopyTail(from, to, slots_[from].tail(), *states_);
+  return absl::OkStatus();
+}
+
+template <Kernels K>
+absl::Status RetNet<K>::CheckStateBytes(StateShape shape, size_t bytes) const {
+  if (bytes == StateBytes(shape)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("a state of ", shape.position, " tokens takes ",
+                                                 StateBytes(shape), " bytes, not ", bytes));
+}
+
+template <Kernels K>
+absl::StatusOr<Ticket> RetNet<K>::StartRead(SlotId slot, std::span<std::byte> bytes) {
+  RETURN_IF_ERROR(slots_.Check(slot));
+  const StateShape shape = state(slot);
+  RETURN_IF_ERROR(CheckStateBytes(shape, bytes.size()));
+  const size_t base_bytes = shape.base_position > 0 ? info_.base_bytes : 0;
+  if (base_bytes > 0) kernels_->ReadBase(*states_, slots_[slot].base, bytes.first(base_bytes));
+  kernels_->ReadTail(*states_, slot, slots_[slot].tail(), bytes.subspan(base_bytes));
+  return Done();
+}
+
+template <Kernels K>
+absl::StatusOr<Ticket> RetNet<K>::StartWrite(std::span<const std::byte> bytes, StateShape shape,
+                                             SlotId slot) {
+  RETURN_IF_ERROR(CheckStateBytes(shape, bytes.size()));
+  RETURN_IF_ERROR(slots_.Adopt(shape, slot));
+  const size_t base_bytes = shape.base_position > 0 ? info_.base_bytes : 0;
+  if (base_bytes > 0) kernels_->WriteBase(bytes.first(base_bytes), slots_[slot].base, *states_);
+  kernels_->WriteTail(bytes.subspan(base_bytes), slots_[slot].tail(), slot, *states_);
+  return Done();
+}
+
+// A transfer is over when everything queued before it and itself is.
+template <Kernels K>
+Ticket RetNet<K>::Done() {
+  failure_.Update(kernels_->Finish());
+  const Ticket ticket = ++last_ticket_;
+  if (transfer_done_) transfer_done_(ticket, failure_);
+  return ticket;
+}
+
+}  // namespace retnet
+
+#endif  // RETNET_MODELS_RETNET_H_

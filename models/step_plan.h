@@ -1,0 +1,62 @@
+// One step laid out for the operators: its segments checked, their tokens and positions row by row,
+// their pieces on the chunk grid in waves, and the rows whose logits are wanted.
+#ifndef RETNET_MODELS_STEP_PLAN_H_
+#define RETNET_MODELS_STEP_PLAN_H_
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/kernels.h"
+#include "models/model.h"
+#include "models/slot_states.h"
+
+namespace retnet {
+
+// Thread-compatible; reused from step to step, its memory is reserved at construction.
+class StepPlan {
+ public:
+  StepPlan(int32_t max_rows, int32_t vocab_size, int32_t slots);
+
+  // Plans a step over `segments` and advances `states` past it. INVALID_ARGUMENT, with no effect on
+  // `states`, for a segment that breaks a rule of Model::Launch.
+  absl::Status Make(std::span<const Segment> segments, SlotStates& states);
+
+  int32_t rows() const { return static_cast<int32_t>(tokens_.size()); }
+  std::span<const TokenId> tokens() const { return tokens_; }        // [rows]
+  std::span<const int32_t> positions() const { return positions_; }  // [rows]
+  // The segments of one call of Retention each: mostly one, two where SlotStates::Advance says so.
+  std::span<const std::vector<RetentionSegment>> waves() const {
+    return std::span(waves_).first(waves_[1].empty() ? 1 : 2);
+  }
+
+  // The rows whose logits are wanted, in the order of segments and outputs.
+  int32_t outputs() const { return static_cast<int32_t>(output_rows_.size()); }
+  std::span<const int32_t> output_rows() const { return output_rows_; }
+  std::span<const LogitsQuery> queries() const { return queries_; }
+  std::span<const SlotId> output_slots() const { return output_slots_; }
+
+ private:
+  absl::Status Check(std::span<const Segment> segments, const SlotStates& states);
+  absl::Status CheckSegment(const Segment& segment, const SlotStates& states);
+  absl::Status CheckOutputs(const Segment& segment) const;
+  void Append(const Segment& segment, SlotStates& states);
+
+  const int32_t max_rows_;
+  const int32_t vocab_size_;
+
+  std::vector<TokenId> tokens_;
+  std::vector<int32_t> positions_;
+  std::vector<RetentionPiece> pieces_;  // never reallocated: the waves point into it
+  std::array<std::vector<RetentionSegment>, 2> waves_;
+  std::vector<int32_t> output_rows_;
+  std::vector<LogitsQuery> queries_;
+  std::vector<SlotId> output_slots_;
+  std::vector<bool> named_;  // [slots]: those that a segment being checked has named
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_MODELS_STEP_PLAN_H_

@@ -1,0 +1,47 @@
+#include "tests/models/safetensors_writer.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace retnet {
+namespace {
+
+const char* Name(ElementType type) {
+  switch (type) {
+    case ElementType::kFloat32:
+      return "F32";
+    case ElementType::kFloat16:
+      return "F16";
+    case ElementType::kBFloat16:
+      return "BF16";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string SafetensorsBytes(const std::vector<TensorToWrite>& tensors) {
+  nlohmann::json header = {{"__metadata__", {{"format", "pt"}}}};
+  std::string data;
+  for (const TensorToWrite& tensor : tensors) {
+    header[tensor.name] = {{"dtype", Name(tensor.type)},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {data.size(), data.size() + tensor.bytes.size()}}};
+    data += tensor.bytes;
+  }
+  return SafetensorsBytes(header.dump(), data);
+}
+
+std::string SafetensorsBytes(std::string_view header, std::string_view data) {
+  std::string bytes;
+  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(header.size() >> (8 * i)));
+  bytes.append(header);
+  bytes.append(data);
+  return bytes;
+}
+
+void WriteFile(const std::string& path, std::string_view bytes) {
+  std::ofstream(path, std::ios::binary).write(bytes.data(), bytes.size());
+}
+
+}  // namespace retnet

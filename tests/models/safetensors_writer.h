@@ -1,0 +1,30 @@
+// Writes safetensors files for tests: right ones by default, and any header over any bytes.
+#ifndef RETNET_TESTS_MODELS_SAFETENSORS_WRITER_H_
+#define RETNET_TESTS_MODELS_SAFETENSORS_WRITER_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+struct TensorToWrite {
+  std::string name;
+  ElementType type = ElementType::kFloat32;
+  std::vector<int64_t> shape;
+  std::string bytes;
+};
+
+// The file that holds the tensors in the order given.
+std::string SafetensorsBytes(const std::vector<TensorToWrite>& tensors);
+// A file of any header text over any data.
+std::string SafetensorsBytes(std::string_view header, std::string_view data);
+
+void WriteFile(const std::string& path, std::string_view bytes);
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_MODELS_SAFETENSORS_WRITER_H_

@@ -1,0 +1,74 @@
+// A model for tests: keeps the whole logits of every output row, and writes a step in one line.
+#ifndef RETNET_TESTS_MODELS_TEST_MODEL_H_
+#define RETNET_TESTS_MODELS_TEST_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/model.h"
+
+namespace retnet {
+
+// Tokens to run next in a slot.
+struct Feed {
+  SlotId slot = 0;
+  std::span<const TokenId> tokens;
+};
+
+struct StateCopy {
+  Model::StateShape shape;
+  std::vector<std::byte> bytes;
+};
+
+class TestModel {
+ public:
+  // `logits` is where the model's backend appends each row of logits before it answers it.
+  TestModel(std::unique_ptr<Model> model, std::unique_ptr<std::vector<float>> logits)
+      : model_(std::move(model)), logits_(std::move(logits)) {}
+
+  Model* operator->() const { return model_.get(); }
+  // The rows of logits of the steps since it was last cleared.
+  std::vector<float>& logits() { return *logits_; }
+
+  // One step over the feeds, each at its slot's position. Returns the logits of all rows, [rows,
+  // vocabulary].
+  std::vector<float> Step(std::span<const Feed> feeds);
+  std::vector<float> Step(SlotId slot, std::span<const TokenId> tokens) {
+    return Step(std::vector<Feed>{{slot, tokens}});
+  }
+  // Steps of at most `piece` tokens, one after the other.
+  std::vector<float> Run(SlotId slot, std::span<const TokenId> tokens, int64_t piece);
+
+  StateCopy Read(SlotId slot) const;
+  void Write(const StateCopy& state, SlotId slot) const;
+
+ private:
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<std::vector<float>> logits_;
+};
+
+// One of the ways to compute that this machine offers.
+struct Backend {
+  std::string name;
+  bool rounds_activations = false;  // bf16 weights meet activations rounded to bf16
+  bool whole_only = false;          // computes sequences in one step from position 0
+  std::function<TestModel(const std::string& directory, int32_t slots, int32_t max_rows)> make;
+};
+// ReferenceKernels, and CpuKernels with each instruction set there is.
+std::vector<Backend> Backends();
+// ReferenceKernels with the parallel, the recurrent and the textbook's chunkwise form in place of
+// its operator.
+std::vector<Backend> TextbookForms();
+
+// `count` tokens below `vocab_size`, the same for the same seed.
+std::vector<TokenId> RandomTokens(int64_t count, int32_t vocab_size, uint32_t seed);
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_MODELS_TEST_MODEL_H_
