@@ -83,7 +83,7 @@ struct Usage {
 struct Timings {
   absl::Duration queued;   // submission to the first step that holds the sequence
   absl::Duration prefill;  // from there to the first sampled token (a score: to its end)
-  absl::Duration decode;   // from there to the last
+  absl::Duration decode;   // from there to the end
 };
 
 struct Completion {

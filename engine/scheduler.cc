@@ -1,0 +1,62 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+namespace retnet {
+
+Scheduler::Scheduler(int32_t max_rows, int32_t chunk) : max_rows_(max_rows), chunk_(chunk) {}
+
+void Scheduler::Enqueue(Sequence* sequence) { waiting_.insert(sequence); }
+
+Sequence* Scheduler::NextWaiting() const { return waiting_.empty() ? nullptr : *waiting_.begin(); }
+
+void Scheduler::Start(Sequence* sequence) {
+  waiting_.erase(sequence);
+  prompts_.insert(sequence);
+}
+
+void Scheduler::Remove(Sequence* sequence) {
+  if (waiting_.erase(sequence) + prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
+}
+
+std::span<const Piece> Scheduler::NextBatch() {
+  batch_.clear();
+  rows_free_ = max_rows_;
+  for (auto it = prompts_.begin(); it != prompts_.end();) {
+    if ((*it)->decoding()) {
+      decoding_.push_back(*it);
+      it = prompts_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  AddDecodingRows();
+  AddPromptRows();
+  return batch_;
+}
+
+void Scheduler::AddDecodingRows() {
+  const auto count = std::min<ptrdiff_t>(decoding_.size(), rows_free_);
+  for (ptrdiff_t i = 0; i < count; ++i) batch_.push_back({.sequence = decoding_[i], .rows = 1});
+  if (count < decoding_.size()) {
+    std::rotate(decoding_.begin(), decoding_.begin() + count, decoding_.end());
+  }
+  rows_free_ -= static_cast<int32_t>(count);
+}
+
+void Scheduler::AddPromptRows() {
+  for (Sequence* sequence : prompts_) {
+    if (rows_free_ == 0) return;
+    const int32_t rows = PieceRows(*sequence, rows_free_);
+    batch_.push_back({.sequence = sequence, .rows = rows});
+    rows_free_ -= rows;
+  }
+}
+
+int32_t Scheduler::PieceRows(const Sequence& sequence, int32_t rows_free) const {
+  if (sequence.rows_left() <= rows_free) return sequence.rows_left();
+  const int32_t to_boundary = rows_free - (sequence.position() + rows_free) % chunk_;
+  return 2 * to_boundary >= rows_free ? to_boundary : rows_free;
+}
+
+}  // namespace retnet

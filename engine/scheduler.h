@@ -1,0 +1,68 @@
+// Who runs in the next step. Pure logic: it knows rows and ranks, no model, no threads and no time.
+#ifndef RETNET_ENGINE_SCHEDULER_H_
+#define RETNET_ENGINE_SCHEDULER_H_
+
+#include <cstdint>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "engine/sequence.h"
+
+namespace retnet {
+
+// The next rows of one sequence.
+struct Piece {
+  Sequence* sequence = nullptr;
+  int32_t rows = 0;
+};
+
+// A step holds one row of every decoding sequence, then pieces of prompts by rank, under a row
+// budget. Nobody waits for ever: sequences in the queue and prompts are passed by boundedly many
+// others (kPriorityReach); decoding sequences that do not fit all take turns; and prompts that find
+// no row beside them wait only until some of these have ended, since no new ones are made
+// meanwhile. Sequences are not owned and must live until they are removed. Thread-compatible.
+class Scheduler {
+ public:
+  // Prompts are cut at multiples of `chunk` where that costs less than half of the rows there are.
+  Scheduler(int32_t max_rows, int32_t chunk);
+
+  // It waits for a slot.
+  void Enqueue(Sequence* sequence);
+  // The first in the queue; nullptr when it is empty.
+  Sequence* NextWaiting() const;
+  // It has got a slot: from the queue into the steps.
+  void Start(Sequence* sequence);
+  // It is no longer to be scheduled, wherever it was.
+  void Remove(Sequence* sequence);
+
+  // The pieces of the next step; empty when nobody has a slot. Expects that those of the last one
+  // have been accepted, and sequences that finished removed. Valid until the next call.
+  std::span<const Piece> NextBatch();
+
+  int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  int32_t running() const { return static_cast<int32_t>(prompts_.size() + decoding_.size()); }
+
+ private:
+  struct ByRank {
+    bool operator()(const Sequence* a, const Sequence* b) const {
+      return a->rank() != b->rank() ? a->rank() < b->rank() : a->id() < b->id();
+    }
+  };
+
+  void AddDecodingRows();
+  void AddPromptRows();
+  int32_t PieceRows(const Sequence& sequence, int32_t rows_free) const;
+
+  const int32_t max_rows_;
+  const int32_t chunk_;
+  std::set<Sequence*, ByRank> waiting_;
+  std::set<Sequence*, ByRank> prompts_;  // with a slot, prompt not computed yet
+  std::vector<Sequence*> decoding_;      // the one that has waited longest for a row first
+  std::vector<Piece> batch_;
+  int32_t rows_free_ = 0;  // of the batch being made
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_SCHEDULER_H_

@@ -1,0 +1,32 @@
+// Which of the model's slots are free.
+#ifndef RETNET_ENGINE_SLOT_POOL_H_
+#define RETNET_ENGINE_SLOT_POOL_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "models/model.h"
+
+namespace retnet {
+
+inline constexpr SlotId kNoSlot = -1;
+
+// Thread-compatible.
+class SlotPool {
+ public:
+  // Slots 0 … slots − 1, all free.
+  explicit SlotPool(int32_t slots);
+
+  int32_t free() const { return static_cast<int32_t>(free_.size()); }
+  // The slot freed last, whose memory is the warmest; kNoSlot when none is free.
+  SlotId Take();
+  // Gives back a slot that Take returned.
+  void Release(SlotId slot);
+
+ private:
+  std::vector<SlotId> free_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_SLOT_POOL_H_
