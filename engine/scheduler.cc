@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace retnet {
+namespace {
+
+// One row in so many is kept for prompts.
+constexpr int32_t kPromptShare = 8;
+
+}  // namespace
 
 Scheduler::Scheduler(int32_t max_rows, int32_t chunk) : max_rows_(max_rows), chunk_(chunk) {}
 
@@ -36,7 +42,9 @@ std::span<const Piece> Scheduler::NextBatch() {
 }
 
 void Scheduler::AddDecodingRows() {
-  const auto count = std::min<ptrdiff_t>(decoding_.size(), rows_free_);
+  const int32_t kept =
+      prompts_.empty() ? 0 : std::min(std::max(1, max_rows_ / kPromptShare), max_rows_ - 1);
+  const auto count = std::min<ptrdiff_t>(decoding_.size(), rows_free_ - kept);
   for (ptrdiff_t i = 0; i < count; ++i) batch_.push_back({.sequence = decoding_[i], .rows = 1});
   if (count < decoding_.size()) {
     std::rotate(decoding_.begin(), decoding_.begin() + count, decoding_.end());

@@ -18,10 +18,11 @@ struct Piece {
 };
 
 // A step holds one row of every decoding sequence, then pieces of prompts by rank, under a row
-// budget. Nobody waits for ever: sequences in the queue and prompts are passed by boundedly many
-// others (kPriorityReach); decoding sequences that do not fit all take turns; and prompts that find
-// no row beside them wait only until some of these have ended, since no new ones are made
-// meanwhile. Sequences are not owned and must live until they are removed. Thread-compatible.
+// budget. Where decoding sequences would leave prompts less than an eighth of the rows, prompts are
+// kept that eighth and the decoding ones take turns. So nobody waits for ever: a prompt is passed
+// by boundedly many others (kPriorityReach) and rows go to prompts in every step; only a budget of
+// a single row goes to prompts last. Sequences are not owned and must live until they are removed.
+// Thread-compatible.
 class Scheduler {
  public:
   // Prompts are cut at multiples of `chunk` where that costs less than half of the rows there are.

@@ -1,0 +1,302 @@
+#include "engine/executor.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "tests/engine/fake_model.h"
+#include "tests/engine/oracle.h"
+#include "tests/engine/recording_sink.h"
+
+namespace retnet {
+namespace {
+
+constexpr int32_t kContext = 60;
+
+// An executor on the fake, driven by hand: time passes only as the test says.
+class ExecutorTest : public testing::Test {
+ protected:
+  void Start(FakeModelOptions options, int32_t max_rows) {
+    options_ = std::move(options);
+    control_ = std::make_shared<FakeModelControl>();
+    executor_ =
+        std::make_unique<Executor>(std::make_unique<FakeModel>(options_, control_), max_rows);
+    next_id_ = 1;
+  }
+
+  std::shared_ptr<RecordingSink> Admit(Request request) {
+    auto sink = std::make_shared<RecordingSink>();
+    auto sequence = std::make_unique<Sequence>(std::move(request), sink, kContext, now_);
+    sequence->set_id(next_id_++);
+    executor_->Admit(std::move(sequence));
+    return sink;
+  }
+
+  absl::Status Turn() {
+    executor_->Prepare(now_);
+    absl::Status status = executor_->Step();
+    executor_->Deliver();
+    return status;
+  }
+
+  Request Generation(int32_t prompt_tokens, int32_t max_tokens) {
+    Request request;
+    request.prompt.assign(prompt_tokens, 1);
+    request.max_tokens = max_tokens;
+    return request;
+  }
+
+  FakeModelOptions options_;
+  std::shared_ptr<FakeModelControl> control_;
+  std::unique_ptr<Executor> executor_;
+  RequestId next_id_ = 1;
+  absl::Time now_ = absl::UnixEpoch();
+};
+
+// Whatever else runs, arrives, is cancelled or runs out of time, a request gives what it gives
+// alone.
+TEST_F(ExecutorTest, BatchedEqualsAlone) {
+  struct Running {
+    Request request;
+    std::shared_ptr<RecordingSink> sink;
+  };
+  std::map<FinishReason, int> reasons;
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    FakeModelOptions options;
+    options.slots = 1 + random() % 6;
+    options.max_rows = 1 + random() % 20;
+    options.chunk = 1 + random() % 8;
+    Start(options, 1 + random() % options.max_rows);
+    std::vector<Running> all;
+    for (int turn = 0; turn < 100 || !executor_->idle(); ++turn) {
+      ASSERT_LT(turn, 20000);
+      now_ += absl::Seconds(1);
+      while (turn < 100 && random() % 3 == 0) {
+        Request request = RandomRequest(options, kContext, random);
+        if (random() % 5 == 0) request.deadline = now_ + absl::Seconds(random() % 60);
+        all.push_back({request, Admit(request)});
+      }
+      if (random() % 8 == 0) executor_->Cancel(1 + random() % (all.size() + 1));
+      ASSERT_TRUE(Turn().ok()) << testing::PrintToString(control_->violations());
+    }
+    for (const auto& [request, sink] : all) {
+      ASSERT_TRUE(sink->done());
+      ASSERT_EQ(sink->calls_after_done(), 0);
+      const Completion completion = sink->completion();
+      const Expected expected = ExpectedOf(options, request, kContext);
+      std::span<const LogitsAnswer> answers = expected.answers;
+      ++reasons[completion.reason];
+      if (completion.status.ok()) {
+        ASSERT_EQ(completion.reason, expected.reason);
+        ASSERT_EQ(completion.stop_token, expected.stop_token);
+      } else {
+        ASSERT_LE(sink->answers().size(), answers.size());
+        answers = answers.first(sink->answers().size());
+      }
+      ASSERT_TRUE(SameAnswers(sink->answers(), answers));
+      ASSERT_EQ(completion.usage.prompt_tokens, request.prompt.size());
+      ASSERT_EQ(completion.usage.completion_tokens,
+                request.kind == RequestKind::kScore ? 0 : answers.size());
+    }
+    EXPECT_EQ(executor_->stats().free_slots, options.slots);
+    EXPECT_EQ(executor_->stats().requests_finished, all.size());
+  }
+  for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
+                              FinishReason::kError}) {
+    EXPECT_GT(reasons[reason], 50) << "the schedules must make every end happen";
+  }
+}
+
+TEST_F(ExecutorTest, TheOrderOfPiecesDoesNotMatterToAnAnswer) {
+  Request request = Generation(37, 10);
+  request.sampling.seed = 5;
+  std::vector<std::vector<TokenId>> texts;
+  for (int32_t rows : {1, 2, 3, 16}) {
+    Start(FakeModelOptions(), rows);
+    const auto sink = Admit(request);
+    while (!executor_->idle()) ASSERT_TRUE(Turn().ok());
+    texts.push_back(sink->tokens());
+  }
+  for (const auto& text : texts) EXPECT_EQ(text, texts[0]);
+}
+
+TEST_F(ExecutorTest, StopTokensAreBannedUntilMinTokensAreThere) {
+  FakeModelOptions options;
+  options.next = [](int32_t, TokenId) { return 5; };
+  Start(options, 16);
+  Request request = Generation(3, 10);
+  request.sampling.temperature = 0.0f;
+  request.stop_token_ids = {5};
+  request.min_tokens = 4;
+  const auto sink = Admit(request);
+  while (!executor_->idle()) ASSERT_TRUE(Turn().ok());
+  const std::vector<TokenId> tokens = sink->tokens();
+  ASSERT_EQ(tokens.size(), 5);
+  for (int i = 0; i < 4; ++i) EXPECT_NE(tokens[i], 5);
+  EXPECT_EQ(tokens[4], 5);
+  EXPECT_EQ(sink->completion().stop_token, 5);
+}
+
+TEST_F(ExecutorTest, ScoresStreamAsTheyCome) {
+  Start(FakeModelOptions(), 16);
+  Request request;
+  request.kind = RequestKind::kScore;
+  for (int i = 0; i < 1000; ++i) request.prompt.push_back(i % options_.vocab_size);
+  const auto sink = Admit(request);
+  size_t before = 0;
+  while (!executor_->idle()) {
+    ASSERT_TRUE(Turn().ok());
+    const size_t after = sink->answers().size();
+    EXPECT_GT(after, before);
+    EXPECT_LE(after, before + 16);
+    before = after;
+  }
+  EXPECT_TRUE(SameAnswers(sink->answers(), ExpectedOf(options_, request, kContext).answers));
+  EXPECT_EQ(executor_->stats().generated_tokens, 0);
+  EXPECT_EQ(executor_->stats().prompt_tokens, 999);
+}
+
+TEST_F(ExecutorTest, ScoreOfOneTokenTakesNoStep) {
+  Start(FakeModelOptions(), 16);
+  Request request;
+  request.kind = RequestKind::kScore;
+  request.prompt = {3};
+  const auto sink = Admit(request);
+  ASSERT_TRUE(Turn().ok());
+  EXPECT_TRUE(sink->done());
+  EXPECT_TRUE(sink->answers().empty());
+  EXPECT_EQ(control_->step_count(), 0);
+}
+
+TEST_F(ExecutorTest, CancelFreesTheSlotForTheNextStep) {
+  FakeModelOptions options;
+  options.slots = 1;
+  Start(options, 16);
+  const auto running = Admit(Generation(3, 50));
+  const auto waiting = Admit(Generation(4, 1));
+  ASSERT_TRUE(Turn().ok());
+  EXPECT_EQ(executor_->stats().waiting, 1);
+  executor_->Cancel(1);
+  EXPECT_EQ(executor_->stats().free_slots, 1);
+  ASSERT_TRUE(Turn().ok());
+  EXPECT_TRUE(absl::IsCancelled(running->completion().status));
+  EXPECT_EQ(running->completion().reason, FinishReason::kCancelled);
+  EXPECT_EQ(running->tokens().size(), 1);
+  EXPECT_TRUE(waiting->completion().status.ok());
+}
+
+TEST_F(ExecutorTest, DeadlinesEndWaitingAndRunningRequests) {
+  FakeModelOptions options;
+  options.slots = 1;
+  Start(options, 16);
+  Request request = Generation(3, 50);
+  request.deadline = now_ + absl::Seconds(10);
+  const auto running = Admit(request);
+  request.deadline = now_ + absl::Seconds(5);
+  const auto waiting = Admit(request);
+  for (int second = 0; second <= 10; ++second) {
+    ASSERT_TRUE(Turn().ok());
+    EXPECT_EQ(waiting->done(), second >= 5);
+    EXPECT_EQ(running->done(), second >= 10);
+    now_ += absl::Seconds(1);
+  }
+  for (const auto& sink : {waiting, running}) {
+    EXPECT_TRUE(absl::IsDeadlineExceeded(sink->completion().status));
+    EXPECT_EQ(sink->completion().reason, FinishReason::kError);
+  }
+  EXPECT_EQ(running->tokens().size(), 10);
+  EXPECT_EQ(waiting->tokens().size(), 0);
+}
+
+TEST_F(ExecutorTest, AFailedModelIsNotCalledAgain) {
+  Start(FakeModelOptions(), 16);
+  control_->FailAt(2, absl::DataLossError("broken"));
+  const auto sink = Admit(Generation(3, 50));
+  ASSERT_TRUE(Turn().ok());
+  ASSERT_TRUE(Turn().ok());
+  EXPECT_TRUE(absl::IsDataLoss(Turn()));
+  EXPECT_FALSE(sink->done());
+  executor_->EndAll(absl::DataLossError("broken"));
+  EXPECT_TRUE(absl::IsDataLoss(Turn()));
+  EXPECT_TRUE(sink->done());
+  EXPECT_EQ(sink->tokens().size(), 2);
+  EXPECT_EQ(control_->step_count(), 3);
+  EXPECT_TRUE(control_->violations().empty());
+}
+
+// The fake is only worth as much as its answers depend on: every token, its place, and every
+// parameter.
+TEST(FakeModel, AnswersDependOnTheWholeHistoryAndOnEveryParameter) {
+  const FakeModelOptions options;
+  const std::vector<TokenId> history = {1, 2, 3, 4};
+  LogitsQuery query;
+  query.logprob = true;
+  const LogitsAnswer answer = FakeAnswer(options, history, query);
+  for (size_t i = 0; i < history.size(); ++i) {
+    std::vector<TokenId> other = history;
+    other[i] += 1;
+    EXPECT_NE(FakeAnswer(options, other, query).logprob, answer.logprob);
+  }
+  EXPECT_NE(FakeAnswer(options, {{2, 1, 3, 4}}, query).logprob, answer.logprob);
+  const std::vector<void (*)(Sampling&)> changes = {
+      [](Sampling& s) { ++s.seed; },       [](Sampling& s) { ++s.draw; },
+      [](Sampling& s) { ++s.top_k; },      [](Sampling& s) { s.top_p = 0.5f; },
+      [](Sampling& s) { s.min_p = 0.5f; }, [](Sampling& s) { s.temperature = 0.9f; },
+  };
+  for (auto change : changes) {
+    // One token may agree by chance; ten do not.
+    int equal = 0;
+    for (TokenId last = 0; last < 10; ++last) {
+      LogitsQuery changed = query;
+      change(changed.sampling);
+      const std::vector<TokenId> longer = {1, 2, last};
+      equal +=
+          FakeAnswer(options, longer, query).token == FakeAnswer(options, longer, changed).token;
+    }
+    EXPECT_LT(equal, 10);
+  }
+}
+
+// Breaking a rule of the seam is an error of the call.
+TEST(FakeModel, RefusesWhatTheSeamForbids) {
+  FakeModel model((FakeModelOptions()));
+  StepResult result;
+  const std::vector<TokenId> tokens = {1, 2};
+  Segment good{.slot = 0, .position = 0, .tokens = tokens, .outputs = {}};
+  const auto refuses = [&](std::vector<Segment> segments) {
+    return absl::IsInvalidArgument(model.Launch(segments));
+  };
+  EXPECT_TRUE(refuses({}));
+  EXPECT_TRUE(refuses({good, good})) << "a slot twice";
+  Segment bad = good;
+  bad.position = 1;
+  EXPECT_TRUE(refuses({bad}));
+  bad = good;
+  bad.slot = 4;
+  EXPECT_TRUE(refuses({bad}));
+  bad = good;
+  bad.row_class = RowClass::kSampled;
+  EXPECT_TRUE(refuses({bad})) << "nothing was sampled yet";
+  const std::vector<TokenId> unknown = {97};
+  bad = good;
+  bad.tokens = unknown;
+  EXPECT_TRUE(refuses({bad}));
+  const std::vector<TokenId> many(17, 1);
+  bad.tokens = many;
+  EXPECT_TRUE(refuses({bad}));
+  ASSERT_TRUE(model.Launch(std::vector<Segment>{good}).ok());
+  EXPECT_TRUE(refuses({good})) << "in flight";
+  ASSERT_TRUE(model.Wait(&result).ok());
+  EXPECT_TRUE(refuses({good})) << "not clear";
+  ASSERT_TRUE(model.Clear(0).ok());
+  EXPECT_TRUE(model.Launch(std::vector<Segment>{good}).ok());
+}
+
+}  // namespace
+}  // namespace retnet

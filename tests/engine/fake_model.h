@@ -1,0 +1,127 @@
+// A model for tests of engine and server: it computes nothing, but its answers depend on every
+// token that a slot has really been given, so that a mistake in slots, positions, pieces or order
+// changes the text.
+#ifndef RETNET_TESTS_ENGINE_FAKE_MODEL_H_
+#define RETNET_TESTS_ENGINE_FAKE_MODEL_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "models/model.h"
+
+namespace retnet {
+
+struct FakeModelOptions {
+  int32_t vocab_size = 97;
+  int32_t slots = 4;
+  int32_t max_rows = 16;
+  int32_t chunk = 4;
+  TokenId bos = kNoToken;
+  std::vector<TokenId> eos;
+  absl::Duration step_time;  // every Wait takes at least so long
+  // When set: the token that has by far the greatest logit after `last`, which is at `position`.
+  std::function<TokenId(int32_t position, TokenId last)> next;
+};
+
+// What the fake answers to a query about the last token of `history`. Its logits are a hash of the
+// history and of nothing else; what it samples depends on all of query.sampling.
+LogitsAnswer FakeAnswer(const FakeModelOptions& options, std::span<const TokenId> history,
+                        const LogitsQuery& query);
+
+// How a test steers a fake that an engine owns, and what it sees of it. Thread-safe.
+class FakeModelControl {
+ public:
+  struct Rows {
+    SlotId slot = 0;
+    int32_t position = 0;
+    int32_t rows = 0;
+    RowClass row_class = RowClass::kGiven;
+  };
+
+  // From now on every step stops before it is computed, until Release, or Pass, which lets one
+  // through.
+  void Hold();
+  void Release();
+  void Pass();
+  // Returns when a step is stopped there.
+  void AwaitHeldStep();
+
+  // Wait of the step with this number, from 0, fails; so does everything after it.
+  void FailAt(int64_t step, absl::Status status);
+
+  // The steps launched so far.
+  std::vector<std::vector<Rows>> steps() const;
+  int64_t step_count() const;
+  // Rules of the seam that were broken. Such calls fail, too.
+  std::vector<std::string> violations() const;
+
+ private:
+  friend class FakeModel;
+  void AddStep(std::span<const Segment> segments);
+  absl::Status Violation(const std::string& rule);
+  // Stops while held; then the status of this step.
+  absl::Status EnterStep(int64_t step);
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;
+  bool stopped_ = false;
+  int64_t passes_ = 0;
+  int64_t fail_at_ = -1;
+  absl::Status failure_;
+  std::vector<std::vector<Rows>> steps_;
+  std::vector<std::string> violations_;
+};
+
+// Checks the rules of the seam strictly. Keeps no states as bytes: the calls for that are
+// UNIMPLEMENTED.
+class FakeModel : public Model {
+ public:
+  explicit FakeModel(FakeModelOptions options, std::shared_ptr<FakeModelControl> control =
+                                                   std::make_shared<FakeModelControl>());
+
+  const ModelInfo& info() const override { return info_; }
+  absl::Status Launch(std::span<const Segment> segments) override;
+  absl::Status Wait(StepResult* result) override;
+  absl::Status Fork(SlotId from, SlotId to) override;
+  absl::Status Truncate(SlotId slot, int32_t position) override;
+  absl::Status Clear(SlotId slot) override;
+  StateShape state(SlotId slot) const override;
+  absl::StatusOr<Ticket> StartRead(SlotId slot, std::span<std::byte> bytes) override;
+  absl::StatusOr<Ticket> StartWrite(std::span<const std::byte> bytes, StateShape shape,
+                                    SlotId slot) override;
+
+ private:
+  // What the tokens so far amount to.
+  struct Slot {
+    int32_t position = 0;  // tokens seen
+    uint64_t hash = 0;     // of them
+    TokenId last_sampled = kNoToken;
+    int32_t sampled_position = -1;  // where that token stands
+  };
+
+  absl::Status CheckSegment(const Segment& segment) const;
+  absl::Status CheckOutputs(const Segment& segment) const;
+  void Compute(const Segment& segment, std::vector<LogitsAnswer>* answers);
+
+  const FakeModelOptions options_;
+  const std::shared_ptr<FakeModelControl> control_;
+  ModelInfo info_;
+  std::vector<Slot> slots_;
+  std::vector<Segment> in_flight_;
+  uint64_t checksum_ = 0;  // of what the spans in flight held at Launch
+  int64_t waited_ = 0;     // steps
+  absl::Status failure_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_ENGINE_FAKE_MODEL_H_

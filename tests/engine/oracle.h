@@ -1,0 +1,37 @@
+// What a request gives on the fake model, by definition: alone, token by token, everything
+// recomputed.
+#ifndef RETNET_TESTS_ENGINE_ORACLE_H_
+#define RETNET_TESTS_ENGINE_ORACLE_H_
+
+#include <cstdint>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "engine/request.h"
+#include "tests/engine/fake_model.h"
+
+namespace retnet {
+
+struct Expected {
+  std::vector<LogitsAnswer> answers;
+  FinishReason reason = FinishReason::kStop;
+  TokenId stop_token = kNoToken;
+};
+
+// The edits of the token after `output`, from the definitions of the penalties.
+std::vector<LogitEdit> ExpectedEdits(const Request& request, std::span<const TokenId> output);
+
+Expected ExpectedOf(const FakeModelOptions& options, const Request& request,
+                    int32_t context_length);
+
+// A valid request of any kind, with any of the fields set.
+Request RandomRequest(const FakeModelOptions& options, int32_t context_length,
+                      std::mt19937& random);
+
+// Equal, NaN where NaN is expected.
+bool SameAnswers(std::span<const LogitsAnswer> actual, std::span<const LogitsAnswer> expected);
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_ENGINE_ORACLE_H_

@@ -1,0 +1,240 @@
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <random>
+#include <vector>
+
+namespace retnet {
+namespace {
+
+// Sequences that run without a model: every sampled token is 0.
+class SchedulerTest : public testing::Test {
+ protected:
+  Sequence* Make(int32_t prompt_tokens, int32_t max_tokens = 1000, int32_t priority = 0) {
+    Request request;
+    request.prompt.assign(prompt_tokens, 0);
+    request.max_tokens = max_tokens;
+    request.priority = priority;
+    sequences_.push_back(
+        std::make_unique<Sequence>(std::move(request), nullptr, 1 << 20, absl::UnixEpoch()));
+    sequences_.back()->set_id(sequences_.size());
+    return sequences_.back().get();
+  }
+
+  Sequence* Started(Scheduler& scheduler, Sequence* sequence) {
+    scheduler.Enqueue(sequence);
+    scheduler.Start(sequence);
+    return sequence;
+  }
+
+  // One step; returns its pieces. Sequences that finish are removed.
+  std::vector<Piece> RunStep(Scheduler& scheduler) {
+    const std::span<const Piece> batch = scheduler.NextBatch();
+    const std::vector<Piece> pieces(batch.begin(), batch.end());
+    for (const auto& [sequence, rows] : pieces) {
+      std::vector<RowOutput> outputs;
+      outputs.reserve(rows);
+      sequence->NextSegment(rows, &outputs);
+      const std::vector<LogitsAnswer> answers(outputs.size(), LogitsAnswer{.token = 0, .top = {}});
+      sequence->Accept(rows, answers, absl::UnixEpoch());
+      if (sequence->finished()) scheduler.Remove(sequence);
+    }
+    return pieces;
+  }
+
+  static int32_t RowsOf(const std::vector<Piece>& pieces, const Sequence* sequence) {
+    int32_t rows = 0;
+    for (const Piece& piece : pieces) rows += piece.sequence == sequence ? piece.rows : 0;
+    return rows;
+  }
+
+  std::vector<std::unique_ptr<Sequence>> sequences_;
+};
+
+TEST_F(SchedulerTest, HasNothingToRunWithoutASlot) {
+  Scheduler scheduler(16, 4);
+  EXPECT_TRUE(scheduler.NextBatch().empty());
+  scheduler.Enqueue(Make(3));
+  EXPECT_TRUE(scheduler.NextBatch().empty());
+  EXPECT_EQ(scheduler.waiting(), 1);
+}
+
+TEST_F(SchedulerTest, DecodesBeforePrefill) {
+  Scheduler scheduler(8, 4);
+  Sequence* decoding = Started(scheduler, Make(2));
+  RunStep(scheduler);
+  ASSERT_TRUE(decoding->decoding());
+  Sequence* urgent = Started(scheduler, Make(100, 10, /*priority=*/5));
+  const std::vector<Piece> pieces = RunStep(scheduler);
+  ASSERT_EQ(pieces.size(), 2);
+  EXPECT_EQ(pieces[0].sequence, decoding);
+  EXPECT_EQ(pieces[0].rows, 1);
+  EXPECT_EQ(pieces[1].sequence, urgent);
+}
+
+TEST_F(SchedulerTest, StepsStayWithinTheRowBudget) {
+  std::mt19937 random(1);
+  for (int32_t budget : {1, 2, 7, 64}) {
+    Scheduler scheduler(budget, 4);
+    for (int i = 0; i < 20; ++i) Started(scheduler, Make(1 + random() % 40, 1 + random() % 20));
+    while (scheduler.running() > 0) {
+      int32_t rows = 0;
+      for (const Piece& piece : RunStep(scheduler)) {
+        EXPECT_GT(piece.rows, 0);
+        rows += piece.rows;
+      }
+      ASSERT_GT(rows, 0);
+      ASSERT_LE(rows, budget);
+    }
+  }
+}
+
+TEST_F(SchedulerTest, QueueGoesByPriorityThenArrival) {
+  Scheduler scheduler(8, 4);
+  Sequence* first = Make(1);
+  Sequence* second = Make(1);
+  Sequence* urgent = Make(1, 1, /*priority=*/1);
+  Sequence* patient = Make(1, 1, /*priority=*/-1);
+  for (Sequence* sequence : {patient, second, urgent, first}) scheduler.Enqueue(sequence);
+  for (Sequence* expected : {urgent, first, second, patient}) {
+    ASSERT_EQ(scheduler.NextWaiting(), expected);
+    scheduler.Remove(expected);
+  }
+  EXPECT_EQ(scheduler.NextWaiting(), nullptr);
+}
+
+TEST_F(SchedulerTest, PromptsGoByPriorityThenArrival) {
+  Scheduler scheduler(8, 4);
+  Sequence* first = Started(scheduler, Make(8));
+  Sequence* urgent = Started(scheduler, Make(8, 1000, /*priority=*/1));
+  EXPECT_EQ(RowsOf(RunStep(scheduler), urgent), 8);
+  EXPECT_EQ(RowsOf(RunStep(scheduler), first), 4) << "7 rows, cut at the chunk's end";
+}
+
+// However many urgent requests keep coming, a patient one is passed by kPriorityReach of them a
+// step of priority, and no more.
+TEST_F(SchedulerTest, PriorityPassesABoundedNumberOfOthers) {
+  Scheduler scheduler(8, 4);
+  Sequence* patient = Make(1);
+  scheduler.Enqueue(patient);
+  int64_t passed = 0;
+  while (true) {
+    ASSERT_LE(passed, 2 * kPriorityReach);
+    scheduler.Enqueue(Make(1, 1, /*priority=*/2));
+    Sequence* next = scheduler.NextWaiting();
+    if (next == patient) break;
+    ++passed;
+    scheduler.Remove(next);
+  }
+  EXPECT_GE(passed, kPriorityReach);
+}
+
+TEST_F(SchedulerTest, PiecesEndAtChunksWhereThatCostsLessThanHalfOfTheRows) {
+  for (int32_t chunk : {1, 4, 8, 64}) {
+    for (int32_t budget = 1; budget <= 70; ++budget) {
+      Scheduler scheduler(budget, chunk);
+      Sequence* sequence = Started(scheduler, Make(300));
+      while (!sequence->decoding()) {
+        const int32_t position = sequence->position();
+        const int32_t left = sequence->rows_left();
+        const std::vector<Piece> pieces = RunStep(scheduler);
+        ASSERT_EQ(pieces.size(), 1);
+        const int32_t rows = pieces[0].rows;
+        if (left <= budget) {
+          ASSERT_EQ(rows, left);
+          continue;
+        }
+        ASSERT_GE(2 * rows, budget);
+        const bool at_boundary = (position + rows) % chunk == 0;
+        const int32_t boundary = (position + budget) / chunk * chunk;
+        if (2 * (boundary - position) >= budget) {
+          ASSERT_TRUE(at_boundary);
+        } else {
+          ASSERT_EQ(rows, budget);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(SchedulerTest, LongPromptsDoNotStallDecodes) {
+  Scheduler scheduler(8, 4);
+  Sequence* decoding = Started(scheduler, Make(1));
+  RunStep(scheduler);
+  for (int i = 0; i < 10; ++i) Started(scheduler, Make(500, 1, /*priority=*/3));
+  for (int step = 0; step < 100; ++step) ASSERT_EQ(RowsOf(RunStep(scheduler), decoding), 1);
+}
+
+TEST_F(SchedulerTest, DecodesThatDoNotFitTakeTurns) {
+  constexpr int32_t kBudget = 4;
+  constexpr int32_t kDecoding = 11;
+  Scheduler scheduler(kBudget, 4);
+  for (int i = 0; i < kDecoding; ++i) Started(scheduler, Make(1));
+  std::map<const Sequence*, int> last_step;
+  int step = 0;
+  while (last_step.size() < kDecoding) {  // until all prompts are done
+    for (const Piece& piece : RunStep(scheduler)) last_step[piece.sequence] = step;
+    ASSERT_LT(++step, 2 * kDecoding);
+  }
+  for (int end = step + 50; step < end; ++step) {
+    const std::vector<Piece> pieces = RunStep(scheduler);
+    ASSERT_EQ(pieces.size(), kBudget);
+    for (const Piece& piece : pieces) last_step[piece.sequence] = step;
+    for (const auto& [sequence, last] : last_step) ASSERT_LT(step - last, 3);
+  }
+}
+
+TEST_F(SchedulerTest, DecodesDoNotStallPrompts) {
+  for (int32_t budget : {2, 8, 64}) {
+    Scheduler scheduler(budget, 4);
+    for (int i = 0; i < 2 * budget; ++i) Started(scheduler, Make(1));
+    for (int step = 0; step < 3 * budget; ++step) RunStep(scheduler);
+    Sequence* prompt = Started(scheduler, Make(1000));
+    const std::vector<Piece> pieces = RunStep(scheduler);
+    EXPECT_EQ(RowsOf(pieces, prompt), std::max(1, budget / 8));
+    EXPECT_EQ(pieces.size(), budget - std::max(1, budget / 8) + 1) << "the rest goes to decodes";
+  }
+}
+
+// With more sequences than rows, whoever has a slot ends.
+TEST_F(SchedulerTest, EverybodyEnds) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    std::mt19937 random(seed);
+    Scheduler scheduler(1 + random() % 6, 4);
+    const size_t before = sequences_.size();
+    int64_t rows = 0;
+    for (int i = 0; i < 30; ++i) {
+      const int32_t prompt = 1 + random() % 50;
+      const int32_t output = 1 + random() % 30;
+      Started(scheduler, Make(prompt, output, static_cast<int32_t>(random() % 3)));
+      rows += prompt + output - 1;
+    }
+    for (; scheduler.running() > 0; --rows) {
+      ASSERT_GE(rows, 0) << "a step gives at least one row";
+      RunStep(scheduler);
+    }
+    for (size_t i = before; i < sequences_.size(); ++i) EXPECT_TRUE(sequences_[i]->finished());
+  }
+}
+
+TEST_F(SchedulerTest, ForgetsWhoIsRemoved) {
+  Scheduler scheduler(8, 4);
+  Sequence* waiting = Make(4);
+  scheduler.Enqueue(waiting);
+  Sequence* decoding = Started(scheduler, Make(1));
+  RunStep(scheduler);
+  RunStep(scheduler);
+  Sequence* prompt = Started(scheduler, Make(50));
+  EXPECT_EQ(scheduler.waiting(), 1);
+  EXPECT_EQ(scheduler.running(), 2);
+  for (Sequence* sequence : {waiting, decoding, prompt}) scheduler.Remove(sequence);
+  EXPECT_EQ(scheduler.waiting(), 0);
+  EXPECT_EQ(scheduler.running(), 0);
+  EXPECT_TRUE(scheduler.NextBatch().empty());
+}
+
+}  // namespace
+}  // namespace retnet
