@@ -14,10 +14,21 @@
 namespace retnet {
 namespace {
 
-constexpr int32_t kFloatsPerLine = kCacheLine / sizeof(float);
+// Row `row` of a matrix, as the bytes of `columns` numbers.
+void ReadRow(Strips<const float> matrix, int64_t row, int64_t columns, std::byte* bytes) {
+  for (int64_t first = 0; first < columns; first += kStripColumns) {
+    std::memcpy(bytes + first * sizeof(float), matrix.From(row, first / kStripColumns).data,
+                std::min(kStripColumns, columns - first) * sizeof(float));
+  }
+}
 
-int64_t RoundedUp(int64_t size) {
-  return (size + kFloatsPerLine - 1) / kFloatsPerLine * kFloatsPerLine;
+void WriteRow(const std::byte* bytes, int64_t row, int64_t columns, Strips<float> matrix) {
+  for (int64_t first = 0; first < columns; first += kStripColumns) {
+    float* strip = matrix.From(row, first / kStripColumns).data;
+    const int64_t used = std::min(kStripColumns, columns - first);
+    std::memcpy(strip, bytes + first * sizeof(float), used * sizeof(float));
+    std::fill(strip + used, strip + kStripColumns, 0.0f);
+  }
 }
 
 }  // namespace
@@ -26,33 +37,34 @@ absl::StatusOr<CpuStates> CpuStates::Make(const RetentionShape& shape, std::span
                                           int32_t threads) {
   CpuStates states;
   states.shape_ = shape;
-  states.padded_value_dim_ = static_cast<int32_t>(RoundedUp(shape.value_dim));
   for (float gamma : decay) {
     for (int32_t n = 0; n <= kChunk; ++n) {
-      states.decay_powers_.push_back(static_cast<float>(std::pow(double{gamma}, n)));
+      states.decays_.push_back(static_cast<float>(std::pow(double{gamma}, kChunk - n)));
     }
   }
   const int64_t layers = int64_t{shape.slots} * shape.layers;
   ASSIGN_OR_RETURN(states.bases_, AlignedArray<float>::Make(layers * shape.heads * shape.key_dim *
-                                                            states.padded_value_dim_));
+                                                            states.padded_value_dim()));
   ASSIGN_OR_RETURN(states.tail_keys_,
                    AlignedArray<float>::Make(layers * shape.kv_heads * shape.key_dim * kChunk));
   ASSIGN_OR_RETURN(states.tail_values_, AlignedArray<float>::Make(layers * shape.kv_heads * kChunk *
-                                                                  states.padded_value_dim_));
+                                                                  states.padded_value_dim()));
   ASSIGN_OR_RETURN(states.scratch_, AlignedArray<float>::Make(threads * states.ScratchSize()));
   return states;
 }
 
 int64_t CpuStates::ScratchSize() const {
-  return kChunk * (4 * RoundedUp(shape_.key_dim) + kChunk + kPanelColumns);
+  return kChunk * (4 * shape_.key_dim + kChunk + padded_value_dim());
 }
 
 RetentionScratch CpuStates::Scratch(int32_t thread) const {
   float* next = scratch_.data() + thread * ScratchSize();
-  const auto take = [&next](int64_t size) { return std::exchange(next, next + size); };
-  const int64_t keys = kChunk * RoundedUp(shape_.key_dim);
-  return {take(keys), take(keys), take(kChunk * kChunk), take(kChunk * kPanelColumns),
-          take(keys), take(keys)};
+  const auto take = [&next](int64_t columns) {
+    return std::exchange(next, next + kChunk * columns);
+  };
+  const int64_t key_dim = shape_.key_dim;
+  return {take(key_dim), take(key_dim), take(kChunk), take(padded_value_dim()),
+          take(key_dim), take(key_dim)};
 }
 
 int64_t CpuStates::BaseBytes(const RetentionShape& shape) {
@@ -65,32 +77,12 @@ int64_t CpuStates::TailTokenBytes(const RetentionShape& shape) {
          int64_t{sizeof(float)};
 }
 
-void CpuStates::ReadRow(const float* matrix, int64_t rows, int64_t row, std::byte* bytes) const {
-  for (int32_t panel = 0; panel < panels(); ++panel) {
-    const int32_t first = panel * kPanelColumns;
-    const int32_t columns = PanelColumns(panel);
-    std::memcpy(bytes + first * sizeof(float), matrix + rows * first + row * columns,
-                std::min(columns, shape_.value_dim - first) * sizeof(float));
-  }
-}
-
-void CpuStates::WriteRow(const std::byte* bytes, int64_t rows, int64_t row, float* matrix) const {
-  for (int32_t panel = 0; panel < panels(); ++panel) {
-    const int32_t first = panel * kPanelColumns;
-    const int32_t columns = PanelColumns(panel);
-    const int32_t used = std::min(columns, shape_.value_dim - first);
-    float* target = matrix + rows * first + row * columns;
-    std::memcpy(target, bytes + first * sizeof(float), used * sizeof(float));
-    std::fill(target + used, target + columns, 0.0f);
-  }
-}
-
 void CpuStates::ReadBase(int32_t base, std::span<std::byte> bytes) const {
   std::byte* row_bytes = bytes.data();
   for (int32_t matrix = 0; matrix < shape_.layers * shape_.heads; ++matrix) {
-    const float* elements = Base(base, matrix / shape_.heads, matrix % shape_.heads, /*panel=*/0);
+    const Strips<float> elements = Base(base, matrix / shape_.heads, matrix % shape_.heads);
     for (int32_t row = 0; row < shape_.key_dim; ++row) {
-      ReadRow(elements, shape_.key_dim, row, row_bytes);
+      ReadRow(elements, row, shape_.value_dim, row_bytes);
       row_bytes += shape_.value_dim * sizeof(float);
     }
   }
@@ -99,9 +91,9 @@ void CpuStates::ReadBase(int32_t base, std::span<std::byte> bytes) const {
 void CpuStates::WriteBase(std::span<const std::byte> bytes, int32_t base) {
   const std::byte* row_bytes = bytes.data();
   for (int32_t matrix = 0; matrix < shape_.layers * shape_.heads; ++matrix) {
-    float* elements = Base(base, matrix / shape_.heads, matrix % shape_.heads, /*panel=*/0);
+    const Strips<float> elements = Base(base, matrix / shape_.heads, matrix % shape_.heads);
     for (int32_t row = 0; row < shape_.key_dim; ++row) {
-      WriteRow(row_bytes, shape_.key_dim, row, elements);
+      WriteRow(row_bytes, row, shape_.value_dim, elements);
       row_bytes += shape_.value_dim * sizeof(float);
     }
   }
@@ -118,8 +110,8 @@ void CpuStates::ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> byte
       }
     }
     for (int32_t head = 0; head < heads; ++head) {
-      ReadRow(TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads, /*panel=*/0), kChunk,
-              token, next);
+      ReadRow(TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads), token,
+              shape_.value_dim, next);
       next += shape_.value_dim * sizeof(float);
     }
   }
@@ -136,8 +128,8 @@ void CpuStates::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int3
       }
     }
     for (int32_t head = 0; head < heads; ++head) {
-      WriteRow(next, kChunk, token,
-               TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads, /*panel=*/0));
+      WriteRow(next, token, shape_.value_dim,
+               TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads));
       next += shape_.value_dim * sizeof(float);
     }
   }
@@ -151,9 +143,9 @@ void CpuStates::CopyTail(int32_t from, int32_t to, int32_t tokens) {
       for (int32_t i = 0; i < shape_.key_dim; ++i) {
         std::copy_n(keys + i * kChunk, tokens, key_copies + i * kChunk);
       }
-      for (int32_t panel = 0; panel < panels(); ++panel) {
-        std::copy_n(TailValues(from, layer, head, panel), tokens * PanelColumns(panel),
-                    TailValues(to, layer, head, panel));
+      for (int32_t strip = 0; strip < strips(); ++strip) {
+        std::copy_n(TailValues(from, layer, head).strip(strip), tokens * kStripColumns,
+                    TailValues(to, layer, head).strip(strip));
       }
     }
   }
