@@ -42,7 +42,7 @@ struct Sampling {
   float min_p = 0.0f;
   uint64_t seed = 0;
   uint64_t draw = 0;                 // differs from token to token of one request
-  std::span<const LogitEdit> edits;  // each token at most once; valid until the step is waited for
+  std::span<const LogitEdit> edits = {};  // each token at most once; valid until the step is waited for
 };
 
 struct TokenLogprob {
@@ -57,7 +57,7 @@ struct TokenLogprob {
 // −infinity. All tokens are inside the vocabulary.
 struct LogitsQuery {
   TokenId given = kNoToken;     // a token: report its log-probability; kNoToken: sample one
-  Sampling sampling;            // ignored when a token is given
+  Sampling sampling = {};       // ignored when a token is given
   bool logprob = false;         // report the sampled token's log-probability too
   int32_t top_logprobs = 0;     // and the n most probable tokens, best first, ties by lowest id
 };

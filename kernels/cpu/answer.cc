@@ -1,0 +1,213 @@
+#include "kernels/cpu/answer.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+int64_t Padded(int64_t columns) {
+  return (columns + kLogitsPadding - 1) / kLogitsPadding * kLogitsPadding;
+}
+
+// Integers in the order of the floats that they stand for: bits, with the negative ones turned
+// round.
+int32_t OrderedBits(float value) {
+  const int32_t bits = std::bit_cast<int32_t>(value);
+  return bits >= 0 ? bits : bits ^ std::numeric_limits<int32_t>::max();
+}
+float FromOrderedBits(int32_t ordered) {
+  return std::bit_cast<float>(ordered >= 0 ? ordered
+                                           : ordered ^ std::numeric_limits<int32_t>::max());
+}
+
+// What a logit that is not finite counts as: kernels/sampling.h.
+float Finite(float logit) {
+  return std::isnan(logit) ? kMinusInfinity : std::min(logit, std::numeric_limits<float>::max());
+}
+
+// One row's work, in the scratch of one thread.
+class Row {
+ public:
+  Row(const AnswerVectors& vectors, const float* unedited, int64_t columns, float* logits,
+      TokenId* tokens)
+      : vectors_(vectors),
+        unedited_(unedited),
+        columns_(columns),
+        size_(Padded(columns)),
+        logits_(logits),
+        tokens_(tokens),
+        greatest_(vectors.copy_finite(unedited, columns, logits)) {}
+
+  // Before edits; LogProbability then stays that of the model itself.
+  void SumProbabilities() {
+    if (greatest_ == kMinusInfinity) return;
+    log_total_ =
+        greatest_ + std::log(vectors_.sum_of_exponentials(logits_, size_, greatest_, 1.0f));
+  }
+  float LogProbability(TokenId token) const {
+    const float logit = Finite(unedited_[token]);
+    return logit == kMinusInfinity ? logit : static_cast<float>(logit - log_total_);
+  }
+
+  // The first `count` tokens in descending order of logit, the lowest id first among equals; valid
+  // until another call. count > 0.
+  std::span<const TokenId> MostProbable(int64_t count);
+  void Edit(std::span<const LogitEdit> edits);
+  TokenId Sample(const Sampling& sampling);
+
+ private:
+  bool CutsTopK(const Sampling& sampling) const {
+    return sampling.top_k > 0 && sampling.top_k < columns_;
+  }
+  // What top_k and top_p leave, in descending order.
+  std::span<const TokenId> Cut(const Sampling& sampling);
+  std::span<const TokenId> CutTopP(const Sampling& sampling);
+
+  const AnswerVectors& vectors_;
+  const float* const unedited_;
+  const int64_t columns_;
+  const int64_t size_;     // columns_ and padding
+  float* const logits_;    // [size_]
+  TokenId* const tokens_;  // [size_ + kLogitsPadding]
+  float greatest_;
+  double log_total_ = 0;
+};
+
+std::span<const TokenId> Row::MostProbable(int64_t count) {
+  count = std::min(count, columns_);
+  // Halves the range of bounds that `count` logits reach until few more than those do.
+  int32_t reached = OrderedBits(kMinusInfinity);
+  int32_t too_high = OrderedBits(greatest_) + 1;
+  int64_t reaching = columns_;
+  while (too_high - int64_t{reached} > 1 && reaching > 2 * count + kLogitsPadding) {
+    const int32_t middle = static_cast<int32_t>((int64_t{reached} + too_high) / 2);
+    const int64_t reach_middle = vectors_.count_at_least(logits_, size_, FromOrderedBits(middle));
+    (reach_middle >= count ? reached : too_high) = middle;
+    if (reach_middle >= count) reaching = reach_middle;
+  }
+  int64_t candidates = vectors_.collect_at_least(logits_, size_, FromOrderedBits(reached), tokens_);
+  candidates =
+      std::min(candidates, columns_);  // the padding reaches −infinity too, with the last ids
+  std::partial_sort(tokens_, tokens_ + count, tokens_ + candidates, [this](TokenId a, TokenId b) {
+    return logits_[a] > logits_[b] || (logits_[a] == logits_[b] && a < b);
+  });
+  return {tokens_, static_cast<size_t>(count)};
+}
+
+void Row::Edit(std::span<const LogitEdit> edits) {
+  if (edits.empty()) return;
+  for (const LogitEdit& edit : edits) {
+    float& logit = logits_[edit.token];
+    logit = logit > 0 ? logit / edit.repetition : logit * edit.repetition;
+    logit = Finite(logit + edit.add);
+  }
+  greatest_ = vectors_.greatest(logits_, size_);
+}
+
+// The fewest of all tokens whose probabilities reach top_p, in descending order.
+std::span<const TokenId> Row::CutTopP(const Sampling& sampling) {
+  const double needed = sampling.top_p * vectors_.sum_of_exponentials(logits_, size_, greatest_,
+                                                                      sampling.temperature);
+  for (int64_t count = 64;; count *= 4) {
+    const std::span<const TokenId> tokens = MostProbable(count);
+    double sum = 0;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      sum += std::exp(ScaledLogit(logits_[tokens[i]], greatest_, sampling.temperature));
+      if (sum >= needed) return tokens.first(i + 1);
+    }
+    if (tokens.size() == columns_) return tokens;
+  }
+}
+
+std::span<const TokenId> Row::Cut(const Sampling& sampling) {
+  if (!CutsTopK(sampling)) return CutTopP(sampling);
+  const std::span<const TokenId> tokens = MostProbable(sampling.top_k);
+  if (!(sampling.top_p < 1)) return tokens;
+  double total = 0;
+  for (TokenId token : tokens) {
+    total += std::exp(ScaledLogit(logits_[token], greatest_, sampling.temperature));
+  }
+  double sum = 0;
+  size_t count = 0;
+  while (count < tokens.size()) {
+    sum += std::exp(ScaledLogit(logits_[tokens[count++]], greatest_, sampling.temperature));
+    if (sum >= sampling.top_p * total) break;
+  }
+  return tokens.first(count);
+}
+
+TokenId Row::Sample(const Sampling& sampling) {
+  vectors_.collect_at_least(logits_, size_, greatest_, tokens_);
+  const TokenId first = tokens_[0];
+  if (sampling.temperature == 0 || greatest_ == kMinusInfinity) return first;
+  if (!CutsTopK(sampling) && !(sampling.top_p < 1)) {
+    return vectors_.sample(logits_, size_, first, sampling);
+  }
+  TokenId best = first;
+  double best_score = GumbelScore(greatest_, greatest_, first, sampling);
+  for (TokenId token : Cut(sampling)) {
+    if (!IsLikelyEnough(logits_[token], greatest_, sampling)) break;  // nor are those behind it
+    const double score = GumbelScore(logits_[token], greatest_, token, sampling);
+    if (score > best_score || (score == best_score && token < best)) {
+      best = token;
+      best_score = score;
+    }
+  }
+  return best;
+}
+
+void AnswerQuery(const LogitsQuery& query, Row& row, LogitsAnswer* answer) {
+  const bool is_given = query.given != kNoToken;
+  const bool wants_logprob = is_given || query.logprob;
+  if (wants_logprob || query.top_logprobs > 0) row.SumProbabilities();
+  answer->top.clear();
+  if (query.top_logprobs > 0) {
+    for (TokenId token : row.MostProbable(query.top_logprobs)) {
+      answer->top.push_back({token, row.LogProbability(token)});
+    }
+  }
+  answer->token = query.given;
+  if (!is_given) {
+    row.Edit(query.sampling.edits);
+    answer->token = row.Sample(query.sampling);
+  }
+  answer->logprob =
+      wants_logprob ? row.LogProbability(answer->token) : std::numeric_limits<float>::quiet_NaN();
+}
+
+}  // namespace
+
+CpuAnswerer::CpuAnswerer(InstructionSet set, int32_t threads)
+    : vectors_(AnswerVectorsFor(set)), logits_(threads), tokens_(threads) {}
+
+absl::Status CpuAnswerer::Reserve(int64_t columns) {
+  const int64_t size = Padded(columns);
+  if (size <= logits_[0].size()) return absl::OkStatus();
+  for (size_t thread = 0; thread < logits_.size(); ++thread) {
+    ASSIGN_OR_RETURN(tokens_[thread], AlignedArray<TokenId>::Make(size + kLogitsPadding));
+    ASSIGN_OR_RETURN(logits_[thread], AlignedArray<float>::Make(size));
+  }
+  return absl::OkStatus();
+}
+
+void CpuAnswerer::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+                         std::span<LogitsAnswer> answers, ThreadPool& pool) {
+  pool.Run(static_cast<int64_t>(queries.size()), [&](int64_t i, int32_t thread) {
+    Row row(vectors_, logits.row(i), logits.columns, logits_[thread].data(),
+            tokens_[thread].data());
+    AnswerQuery(queries[i], row, &answers[i]);
+  });
+}
+
+}  // namespace retnet
