@@ -1,0 +1,69 @@
+#include "kernels/cpu/retention.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "kernels/cpu/retention_vectors.h"
+
+namespace retnet {
+namespace {
+
+// Into how many tasks the value columns of a segment and kv head are split, so that no thread waits
+// long for another: the time of the last thread, in tasks of the longest segment, each block
+// costing the others' inner products of q and k again.
+int32_t BlocksOfStrips(std::span<const RetentionSegment> segments, const CpuStates& states,
+                       int32_t threads) {
+  constexpr double kCostOfBlock = 0.08;
+  int64_t all_rows = 0;
+  int64_t most_rows = 1;
+  for (RetentionSegment segment : segments) {
+    int64_t rows = 0;
+    for (const RetentionPiece& piece : segment) rows += piece.rows;
+    all_rows += rows;
+    most_rows = std::max(most_rows, rows);
+  }
+  const int64_t tasks = (all_rows + most_rows - 1) / most_rows * states.shape().kv_heads;
+  int32_t best = 1;
+  double best_time = static_cast<double>((tasks + threads - 1) / threads);
+  for (int32_t blocks = 2; blocks <= std::min(states.strips(), 4); ++blocks) {
+    const int64_t rounds = (tasks * blocks + threads - 1) / threads;
+    const double time = static_cast<double>(rounds) / blocks * (1 + kCostOfBlock * (blocks - 1));
+    if (time < best_time) {
+      best = blocks;
+      best_time = time;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states,
+            MatrixView<float> out, ThreadPool& pool) {
+  const RetentionVectors vectors = RetentionVectorsFor(set);
+  const int32_t kv_heads = states.shape().kv_heads;
+  const int64_t pairs = static_cast<int64_t>(inputs.segments.size()) * kv_heads;
+  const auto task_of = [&](int64_t pair, int32_t first_strip, int32_t last_strip) {
+    return RetentionTask{inputs,
+                         states,
+                         out,
+                         inputs.segments[pair / kv_heads],
+                         static_cast<int32_t>(pair % kv_heads),
+                         first_strip,
+                         last_strip};
+  };
+  const int32_t blocks = BlocksOfStrips(inputs.segments, states, pool.threads());
+  pool.Run(pairs * blocks, [&](int64_t task, int32_t thread) {
+    const int32_t block = static_cast<int32_t>(task % blocks);
+    vectors.retain(task_of(task / blocks, states.strips() * block / blocks,
+                           states.strips() * (block + 1) / blocks),
+                   states.Scratch(thread));
+  });
+  if (blocks == 1) return;
+  pool.Run(pairs, [&](int64_t pair, int32_t thread) {
+    vectors.finish(task_of(pair, 0, states.strips()), states.Scratch(thread));
+  });
+}
+
+}  // namespace retnet

@@ -1,0 +1,34 @@
+// The operator Retention of the concept Kernels on the CPU.
+#ifndef RETNET_KERNELS_CPU_RETENTION_H_
+#define RETNET_KERNELS_CPU_RETENTION_H_
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/states.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/kernels.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// What a call reads; the views live until it returns.
+struct RetentionInputs {
+  int32_t layer = 0;
+  std::span<const RetentionSegment> segments;
+  MatrixView<const float> projections;  // [rows, shape.ProjectionColumns()]
+  MatrixView<const float> cosines;      // [rows, key_dim / 2]
+  MatrixView<const float> sines;        // [rows, key_dim / 2]
+  Norm norm;
+};
+
+// out [rows, shape.OutputColumns()]. Every sum is one chain of fused multiply-adds in ascending
+// order, whether its row is alone or in a piece of 64, and the sum over the tail is added to the
+// base's term once; so bits depend neither on pieces nor on neighbours, threads or slots.
+void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states,
+            MatrixView<float> out, ThreadPool& pool);
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CPU_RETENTION_H_

@@ -1,0 +1,281 @@
+#include "kernels/cpu/retention_vectors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cpu/targets-inl.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/retention_vectors.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h:
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+#include "kernels/cpu/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace retnet {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Calls body(d, i) for vectors that cover [0, size), the last of them of one lane.
+template <typename Body>
+HWY_INLINE void ForVectors(int64_t size, const Body& body) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = hn::Lanes(d);
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) body(d, i);
+  for (; i < size; ++i) body(hn::CappedTag<float, 1>(), i);
+}
+
+// y = scale · x.
+void Scale(const float* x, float scale, int64_t size, float* y) {
+  ForVectors(size, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, scale)), d, y + i);
+  });
+}
+
+// y = x ⊙ weights.
+void Weigh(const float* x, const float* weights, int64_t size, float* y) {
+  ForVectors(size, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, weights + i)), d, y + i);
+  });
+}
+
+// y = scale · R_n x: the pairs are (x_i, x_{i + pairs}).
+void RotateRow(const float* x, const float* cosines, const float* sines, int64_t pairs, float scale,
+               float* y) {
+  ForVectors(pairs, [&](auto d, int64_t i) HWY_ATTR {
+    const auto a = hn::LoadU(d, x + i);
+    const auto b = hn::LoadU(d, x + pairs + i);
+    const auto cosine = hn::LoadU(d, cosines + i);
+    const auto sine = hn::LoadU(d, sines + i);
+    const auto factor = hn::Set(d, scale);
+    const auto first = hn::NegMulAdd(b, sine, hn::Mul(a, cosine));
+    const auto second = hn::MulAdd(a, sine, hn::Mul(b, cosine));
+    hn::StoreU(hn::Mul(first, factor), d, y + i);
+    hn::StoreU(hn::Mul(second, factor), d, y + pairs + i);
+  });
+}
+
+// x = RMSNorm(x), times silu(gate) where there is a gate.
+void NormAndGate(float* x, int64_t size, Norm norm, const float* gate) {
+  const hn::ScalableTag<float> d;
+  auto squares = hn::Zero(d);
+  float rest = 0;
+  ForVectors(size, [&](auto tag, int64_t i) HWY_ATTR {
+    const auto value = hn::LoadU(tag, x + i);
+    if constexpr (hn::MaxLanes(tag) == hn::MaxLanes(d)) {
+      squares = hn::MulAdd(value, value, squares);
+    } else {
+      rest += hn::GetLane(hn::Mul(value, value));
+    }
+  });
+  const float sum = hn::GetLane(hn::SumOfLanes(d, squares)) + rest;
+  const float scale = 1.0f / std::sqrt(sum / static_cast<float>(size) + norm.epsilon);
+  ForVectors(size, [&](auto tag, int64_t i) HWY_ATTR {
+    auto value = hn::Mul(hn::LoadU(tag, x + i), hn::Set(tag, scale));
+    if (norm.weight != nullptr) value = hn::Mul(value, hn::LoadU(tag, norm.weight + i));
+    if (gate != nullptr) {
+      const auto g = hn::LoadU(tag, gate + i);
+      const auto one = hn::Set(tag, 1.0f);
+      const auto exponential = hn::Exp(tag, hn::Min(hn::Neg(g), hn::Set(tag, 104.0f)));
+      value = hn::Mul(value, hn::Div(g, hn::Add(one, exponential)));
+    }
+    hn::StoreU(value, tag, x + i);
+  });
+}
+
+// Rotates the k of a piece into columns of `keys` [key_dim, kChunk]; `rotated` is scratch.
+void AppendKeys(const RetentionTask& task, const RetentionPiece& piece, float* rotated,
+                float* keys) {
+  const RetentionShape& shape = task.states.shape();
+  const int64_t key_dim = shape.key_dim;
+  const int64_t column = (shape.heads + task.kv_head) * key_dim;
+  for (int32_t i = 0; i < piece.rows; ++i) {
+    const int64_t row = piece.first_row + i;
+    RotateRow(task.inputs.projections.row(row) + column, task.inputs.cosines.row(row),
+              task.inputs.sines.row(row), key_dim / 2, /*scale=*/1.0f, rotated + i * key_dim);
+  }
+  constexpr int64_t kBlock =
+      kCacheLine / sizeof(float);  // lines stay cached until they are used up
+  for (int64_t first = 0; first < key_dim; first += kBlock) {
+    for (int64_t i = 0; i < piece.rows; ++i) {
+      for (int64_t k = first; k < std::min(first + kBlock, key_dim); ++k) {
+        keys[k * kChunk + piece.tail + i] = rotated[i * key_dim + k];
+      }
+    }
+  }
+}
+
+void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Strips<float> values) {
+  const RetentionShape& shape = task.states.shape();
+  const int64_t first_column = int64_t{shape.heads + shape.kv_heads} * shape.key_dim +
+                               int64_t{task.kv_head} * shape.value_dim;
+  for (int32_t strip = task.first_strip; strip < task.last_strip; ++strip) {
+    const int64_t column = strip * kStripColumns;
+    const int64_t used = std::min<int64_t>(kStripColumns, shape.value_dim - column);
+    for (int32_t i = 0; i < piece.rows; ++i) {
+      float* row = values.From(piece.tail + i, strip).data;
+      std::copy_n(task.inputs.projections.row(piece.first_row + i) + first_column + column, used,
+                  row);
+      std::fill(row + used, row + kStripColumns, 0.0f);
+    }
+  }
+}
+
+// base[piece.base] = γ^C base[piece.fold_source] + Σ_j γ^(C−1−j) k_jᵀ v_j.
+void Fold(const RetentionTask& task, const RetentionPiece& piece, int32_t head, const float* keys,
+          Strips<const float> values, float* decayed_keys) {
+  const CpuStates& states = task.states;
+  const int64_t key_dim = states.shape().key_dim;
+  const float* decays = states.Decays(head);
+  const bool has_source = piece.fold_source != kZeroBase;
+  for (int64_t k = 0; k < key_dim; ++k) {
+    Weigh(keys + k * kChunk, decays + 1, kChunk, decayed_keys + k * kChunk);
+  }
+  const Strips<float> target = states.Base(piece.base, task.inputs.layer, head);
+  for (int32_t first = task.first_strip; first < task.last_strip; first += kMaxTileStrips) {
+    const int32_t last = std::min(first + kMaxTileStrips, task.last_strip);
+    for (int32_t strip = first; has_source && strip < last; ++strip) {
+      const Strips<float> source = states.Base(piece.fold_source, task.inputs.layer, head);
+      Scale(source.strip(strip), decays[0], key_dim * kStripColumns, target.strip(strip));
+    }
+    MultiplyFloat32(decayed_keys, kChunk, key_dim, values.From(0, first), last - first, kChunk,
+                    /*add=*/has_source, target.From(0, first));
+  }
+}
+
+// Makes scratch.outputs of the piece's rows: the base's term, then the tail's sum, j ascending.
+void RetainRows(const RetentionTask& task, const RetentionPiece& piece, int32_t head,
+                const float* keys, Strips<const float> values, const RetentionScratch& scratch) {
+  const CpuStates& states = task.states;
+  const RetentionShape& shape = states.shape();
+  const int64_t key_dim = shape.key_dim;
+  const int32_t strips = task.last_strip - task.first_strip;
+  const float* decays = states.Decays(head);
+  const bool has_base = piece.base != kZeroBase;
+  const float query_scale = static_cast<float>(1 / std::sqrt(shape.key_dim));
+  for (int32_t i = 0; i < piece.rows; ++i) {
+    const int64_t row = piece.first_row + i;
+    float* query = scratch.queries + i * key_dim;
+    RotateRow(task.inputs.projections.row(row) + head * key_dim, task.inputs.cosines.row(row),
+              task.inputs.sines.row(row), key_dim / 2, query_scale, query);
+    if (has_base) {
+      const float decay = decays[kChunk - 1 - (piece.tail + i)];  // γ^(t+1)
+      Scale(query, decay, key_dim, scratch.decayed_queries + i * key_dim);
+    }
+  }
+  MultiplyFloat32(scratch.queries, key_dim, piece.rows, {keys, kChunk, kStripColumns},
+                  StripsOf(piece.tail + piece.rows), key_dim, /*add=*/false,
+                  {scratch.weights, kChunk, kStripColumns});
+  const Strips<float> outputs(scratch.outputs, kStripColumns, kChunk * kStripColumns);
+  if (has_base) {
+    const Strips<float> base = states.Base(piece.base, task.inputs.layer, head);
+    MultiplyFloat32(scratch.decayed_queries, key_dim, piece.rows, base.From(0, task.first_strip),
+                    strips, key_dim, /*add=*/false, outputs);
+  }
+  for (int32_t i = 0; i < piece.rows; ++i) {
+    const int32_t tokens = piece.tail + i + 1;
+    float* weights = scratch.weights + i * kChunk;
+    Weigh(weights, decays + kChunk + 1 - tokens, tokens, weights);
+    MultiplyFloat32(weights, kChunk, /*rows=*/1, values.From(0, task.first_strip), strips, tokens,
+                    /*add=*/has_base, outputs.From(i, 0));
+  }
+}
+
+// The gate of a row's head; nullptr where there is none.
+const float* Gate(const RetentionTask& task, int64_t row, int32_t head) {
+  const RetentionShape& shape = task.states.shape();
+  if (!shape.gated) return nullptr;
+  return task.inputs.projections.row(row) + shape.ProjectionColumns() - shape.OutputColumns() +
+         int64_t{head} * shape.value_dim;
+}
+
+void WriteRows(const RetentionTask& task, const RetentionPiece& piece, int32_t head,
+               const float* outputs) {
+  const RetentionShape& shape = task.states.shape();
+  const int64_t first_column = task.first_strip * kStripColumns;
+  const int64_t columns =
+      std::min<int64_t>(task.last_strip * kStripColumns, shape.value_dim) - first_column;
+  for (int32_t i = 0; i < piece.rows; ++i) {
+    const int64_t row = piece.first_row + i;
+    float* out = task.out.row(row) + int64_t{head} * shape.value_dim;
+    for (int64_t column = 0; column < columns; column += kStripColumns) {
+      std::copy_n(outputs + column * kChunk + i * kStripColumns,
+                  std::min(kStripColumns, columns - column), out + first_column + column);
+    }
+    if (task.has_all_strips()) {
+      NormAndGate(out, shape.value_dim, task.inputs.norm, Gate(task, row, head));
+    }
+  }
+}
+
+// The keys of the tail as a task may write them: its own, or a copy where other tasks read the
+// tail.
+float* WritableKeys(const RetentionTask& task, float* copy) {
+  const RetentionPiece& first = task.segment.front();
+  float* keys = task.states.TailKeys(first.slot, task.inputs.layer, task.kv_head);
+  if (task.has_all_strips()) return keys;
+  const int32_t tokens = first.folds ? kChunk : first.tail;
+  for (int64_t k = 0; k < task.states.shape().key_dim; ++k) {
+    std::copy_n(keys + k * kChunk, tokens, copy + k * kChunk);
+  }
+  return copy;
+}
+
+void RetainTask(const RetentionTask& task, const RetentionScratch& scratch) {
+  if (task.segment.empty()) return;
+  const RetentionShape& shape = task.states.shape();
+  const int32_t group = shape.heads / shape.kv_heads;
+  float* keys = WritableKeys(task, scratch.keys);
+  const Strips<float> values =
+      task.states.TailValues(task.segment.front().slot, task.inputs.layer, task.kv_head);
+  for (const RetentionPiece& piece : task.segment) {
+    const int32_t first_head = task.kv_head * group;
+    for (int32_t head = first_head; piece.folds && head < first_head + group; ++head) {
+      Fold(task, piece, head, keys, values, scratch.decayed_keys);
+    }
+    AppendKeys(task, piece, scratch.queries, keys);
+    AppendValues(task, piece, values);
+    for (int32_t head = first_head; head < first_head + group; ++head) {
+      RetainRows(task, piece, head, keys, values, scratch);
+      WriteRows(task, piece, head, scratch.outputs);
+    }
+  }
+}
+
+void FinishTask(const RetentionTask& task, const RetentionScratch& scratch) {
+  if (task.segment.empty()) return;
+  const RetentionShape& shape = task.states.shape();
+  const int32_t group = shape.heads / shape.kv_heads;
+  for (const RetentionPiece& piece : task.segment) {
+    for (int32_t i = 0; i < piece.rows; ++i) {
+      const int64_t row = piece.first_row + i;
+      for (int32_t head = task.kv_head * group; head < (task.kv_head + 1) * group; ++head) {
+        NormAndGate(task.out.row(row) + int64_t{head} * shape.value_dim, shape.value_dim,
+                    task.inputs.norm, Gate(task, row, head));
+      }
+    }
+  }
+  const RetentionPiece& last = task.segment.back();
+  AppendKeys(task, last, scratch.queries,
+             task.states.TailKeys(last.slot, task.inputs.layer, task.kv_head));
+}
+
+RetentionVectors Functions() { return {RetainTask, FinishTask}; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retnet
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retnet {
+
+RetentionVectors RetentionVectorsFor(InstructionSet set) {
+  return RETNET_FOR_INSTRUCTION_SET(set, Functions);
+}
+
+}  // namespace retnet
+#endif
