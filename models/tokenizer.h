@@ -30,8 +30,9 @@ class Tokenizer {
 
   // No BOS or EOS is added. INVALID_ARGUMENT for text that is not UTF-8, naming the byte.
   virtual absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const = 0;
-  // The text of whole histories. Control tokens give nothing; an id outside the vocabulary is
-  // OUT_OF_RANGE.
+  // The text of whole histories: the tokens' bytes, without a space that encoding put before the
+  // text. Control tokens give nothing; an id outside the vocabulary is OUT_OF_RANGE. Not UTF-8
+  // where byte-fallback tokens do not add up to characters.
   virtual absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const = 0;
   // The bytes one token adds when it follows others (a byte-fallback token is its one byte, which
   // alone may not be UTF-8); empty for control tokens and ids outside the vocabulary.
