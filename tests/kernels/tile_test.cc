@@ -23,6 +23,7 @@ HWY_AFTER_NAMESPACE();
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/kernels/instruction_sets.h"
 
 namespace retnet {
 namespace {
@@ -102,12 +103,7 @@ TEST_P(Tile, ARowHasTheSameBitsAloneAndAmongOthers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Tile, testing::ValuesIn(SupportedInstructionSets()),
-                         [](const auto& info) {
-                           std::string name(Name(info.param));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Tile, EveryInstructionSet(), TestNameOf);
 
 }  // namespace
 }  // namespace retnet

@@ -1,0 +1,131 @@
+#include "kernels/cpu/packed.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/element.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+// 16 rows that become one strip's columns; no data where the strip is padding.
+using StripRows = std::array<HostTensor, kStripColumns>;
+
+StripRows RowsOfStrip(std::span<const HostTensor> tensors, int64_t strip) {
+  StripRows rows;
+  int64_t first = -strip * kStripColumns;  // the tensor's first row as a column of the strip
+  for (const HostTensor& tensor : tensors) {
+    const int64_t begin = std::clamp<int64_t>(first, 0, kStripColumns);
+    const int64_t end = std::clamp<int64_t>(first + tensor.rows, 0, kStripColumns);
+    for (int64_t j = begin; j < end; ++j) {
+      const size_t row_bytes = tensor.columns * SizeOf(tensor.type);
+      rows[j] = {tensor.type, tensor.data + (j - first) * row_bytes, 1, tensor.columns};
+    }
+    first += tensor.rows;
+  }
+  return rows;
+}
+
+// Transposes `rows` to strip[k][16]; Element has the size of the rows' elements, or of a pair of
+// them.
+template <typename Element>
+void PackElements(const StripRows& rows, int64_t inputs, std::byte* strip) {
+  const int64_t row_bytes = inputs * SizeOf(rows[0].type);
+  const int64_t whole = row_bytes / sizeof(Element);
+  for (int64_t k = 0; k * int64_t{sizeof(Element)} < row_bytes; ++k) {
+    Element elements[kStripColumns] = {};
+    const size_t bytes = k < whole ? sizeof(Element) : row_bytes - whole * sizeof(Element);
+    for (int64_t j = 0; j < kStripColumns; ++j) {
+      if (rows[j].data == nullptr) continue;
+      std::memcpy(&elements[j], rows[j].data + k * sizeof(Element), bytes);
+    }
+    std::memcpy(strip + k * sizeof(elements), elements, sizeof(elements));
+  }
+}
+
+void PackWidened(const StripRows& rows, int64_t inputs, std::byte* strip) {
+  for (int64_t k = 0; k < inputs; ++k) {
+    float elements[kStripColumns] = {};
+    for (int64_t j = 0; j < kStripColumns; ++j) {
+      if (rows[j].data != nullptr) elements[j] = ElementAt(rows[j], k);
+    }
+    std::memcpy(strip + k * sizeof(elements), elements, sizeof(elements));
+  }
+}
+
+// Bytes of a strip of weights; see PackedWeight.
+int64_t StripBytes(ElementType type, int64_t inputs) {
+  const int64_t elements = type == ElementType::kBFloat16 ? (inputs + 1) / 2 * 2 : inputs;
+  return elements * kStripColumns * static_cast<int64_t>(SizeOf(type));
+}
+
+}  // namespace
+
+absl::StatusOr<PackedWeight> PackedWeight::Pack(std::span<const HostTensor> tensors,
+                                                ThreadPool& pool) {
+  if (tensors.empty()) return absl::InvalidArgumentError("a weight needs at least one tensor");
+  PackedWeight weight;
+  weight.type_ = tensors[0].type;
+  weight.inputs_ = tensors[0].columns;
+  bool mixed = false;
+  for (const HostTensor& tensor : tensors) {
+    if (tensor.rows <= 0 || tensor.columns <= 0 || tensor.columns != weight.inputs_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a weight of ", weight.inputs_, " columns cannot hold a tensor of ",
+                       tensor.rows, " rows and ", tensor.columns, " columns"));
+    }
+    mixed |= tensor.type != weight.type_;
+    weight.outputs_ += tensor.rows;
+  }
+  if (mixed) weight.type_ = ElementType::kFloat32;
+
+  const int64_t strip_bytes = StripBytes(weight.type_, weight.inputs_);
+  const int64_t strips = StripsOf(weight.outputs_);
+  weight.strip_words_ = strip_bytes / int64_t{sizeof(uint32_t)};
+  ASSIGN_OR_RETURN(weight.words_, AlignedArray<uint32_t>::Make(strips * weight.strip_words_));
+  auto* bytes = reinterpret_cast<std::byte*>(weight.words_.data());
+  pool.Run(strips, [&](int64_t strip, int32_t) {
+    const StripRows rows = RowsOfStrip(tensors, strip);
+    std::byte* to = bytes + strip * strip_bytes;
+    if (mixed) {
+      PackWidened(rows, weight.inputs_, to);
+    } else if (weight.type_ == ElementType::kFloat16) {
+      PackElements<uint16_t>(rows, weight.inputs_, to);
+    } else {  // an fp32 number, or a pair of bf16
+      PackElements<uint32_t>(rows, weight.inputs_, to);
+    }
+  });
+  return weight;
+}
+
+void PackedWeight::ReadRow(int64_t output, float multiplier, float* row) const {
+  const int64_t strip = output / kStripColumns, column = output % kStripColumns;
+  switch (type_) {
+    case ElementType::kFloat32: {
+      const float* from = strips<float>().strip(strip) + column;
+      for (int64_t k = 0; k < inputs_; ++k) row[k] = from[k * kStripColumns] * multiplier;
+      return;
+    }
+    case ElementType::kFloat16: {
+      const uint16_t* from = strips<uint16_t>().strip(strip) + column;
+      for (int64_t k = 0; k < inputs_; ++k) {
+        row[k] = FromFloat16(from[k * kStripColumns]) * multiplier;
+      }
+      return;
+    }
+    case ElementType::kBFloat16: {
+      const uint32_t* from = strips<uint32_t>().strip(strip) + column;
+      for (int64_t k = 0; k < inputs_; ++k) {
+        const uint32_t pair = from[k / 2 * kStripColumns];
+        row[k] = FromBFloat16(static_cast<uint16_t>(k % 2 == 0 ? pair : pair >> 16)) * multiplier;
+      }
+      return;
+    }
+  }
+}
+
+}  // namespace retnet

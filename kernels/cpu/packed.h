@@ -1,0 +1,90 @@
+// Operands of the weights' products as they lie in memory: weights in strips, packed once at load,
+// and activations in blocks of k, prepared for each product.
+#ifndef RETNET_KERNELS_CPU_PACKED_H_
+#define RETNET_KERNELS_CPU_PACKED_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "kernels/cpu/aligned_array.h"
+#include "kernels/cpu/strips.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// A product goes over k in blocks, so that the block's part of two strips stays in the first-level
+// cache and that of the activations in the second. In factors: fp32 numbers, or pairs of bf16.
+inline constexpr int64_t kBlockDepth = 256;
+// From row to row of a block; an odd number of cache lines, so that rows do not fall on one cache
+// set.
+inline constexpr int64_t kBlockStride = kBlockDepth + 16;
+// Strips whose blocks pass by one block of activations.
+inline constexpr int64_t kGroupStrips = 16;
+
+// A weight [outputs, inputs] of y = x·Wᵀ: strips of 16 outputs, padded with zeros.
+//   fp32, fp16  [strips, inputs, 16]
+//   bf16        [strips, ceil(inputs / 2), 16, 2]: pairs along k, as VDPBF16PS takes them
+class PackedWeight {
+ public:
+  PackedWeight() = default;
+
+  // Stacks the rows of `tensors`, which have equal columns. Of several element types it keeps fp32,
+  // which holds each exactly. INVALID_ARGUMENT for no tensor, an empty one or unequal columns.
+  static absl::StatusOr<PackedWeight> Pack(std::span<const HostTensor> tensors, ThreadPool& pool);
+
+  ElementType type() const { return type_; }
+  int64_t outputs() const { return outputs_; }
+  int64_t inputs() const { return inputs_; }
+  int64_t bytes() const { return int64_t{words_.size()} * int64_t{sizeof(uint32_t)}; }
+
+  // Element is what a product reads at once: float, uint16_t (fp16), or uint32_t (a pair of bf16,
+  // the lower k in the lower half).
+  template <typename Element>
+  Strips<const Element> strips() const {
+    return {reinterpret_cast<const Element*>(words_.data()), kStripColumns,
+            strip_words_ * int64_t{sizeof(uint32_t) / sizeof(Element)}};
+  }
+
+  // Output row `output` as fp32 times `multiplier`, [inputs].
+  void ReadRow(int64_t output, float multiplier, float* row) const;
+
+ private:
+  ElementType type_ = ElementType::kFloat32;
+  int64_t outputs_ = 0;
+  int64_t inputs_ = 0;
+  int64_t strip_words_ = 0;       // of 4 bytes, in a strip
+  AlignedArray<uint32_t> words_;  // [strips, strip_words_]
+};
+
+// Rows of activations that a product reads: [blocks, rows, kBlockStride] factors of 4 bytes each,
+// fp32 or pairs of bf16. A view.
+class PackedActivations {
+ public:
+  // `depth` factors a row.
+  PackedActivations(uint32_t* words, int64_t rows, int64_t depth)
+      : words_(words), rows_(rows), depth_(depth) {}
+
+  static int64_t Words(int64_t rows, int64_t depth) {
+    return (depth + kBlockDepth - 1) / kBlockDepth * rows * kBlockStride;
+  }
+
+  int64_t rows() const { return rows_; }
+  int64_t depth() const { return depth_; }
+  // Row 0 of a block.
+  template <typename Factor>
+  Factor* block(int64_t block) const {
+    return reinterpret_cast<Factor*>(words_) + block * rows_ * kBlockStride;
+  }
+
+ private:
+  uint32_t* words_;
+  int64_t rows_;
+  int64_t depth_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CPU_PACKED_H_

@@ -1,0 +1,62 @@
+#include "kernels/cpu/product.h"
+
+#include "kernels/cpu/bfloat16_dot.h"
+#include "kernels/cpu/targets-inl.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/product.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h:
+#include "kernels/cpu/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace retnet {
+namespace HWY_NAMESPACE {
+
+struct Float16Source : Float32Arithmetic {
+  using Element = uint16_t;
+  static constexpr int kDepth = 1;
+  template <int kWhich>
+  static HWY_INLINE Row Load(const uint16_t* row) {
+    const hn::Rebind<hwy::float16_t, Tag> half;
+    return hn::PromoteTo(Tag(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(row)));
+  }
+};
+
+// Pairs of bf16, widened by a shift or a mask.
+struct BFloat16Source : Float32Arithmetic {
+  using Element = uint32_t;
+  static constexpr int kDepth = 2;
+  template <int kWhich>
+  static HWY_INLINE Row Load(const uint32_t* row) {
+    const hn::RebindToUnsigned<Tag> bits;
+    const auto pairs = hn::LoadU(bits, row);
+    return hn::BitCast(
+        Tag(), kWhich == 0 ? hn::ShiftLeft<16>(pairs) : hn::And(pairs, hn::Set(bits, 0xFFFF0000u)));
+  }
+};
+
+ProductOperators MakeProductOperators() {
+  return {.float32 = MultiplyWeight<Float32Source>,
+          .float16 = MultiplyWeight<Float16Source>,
+          .bfloat16 = MultiplyWeight<BFloat16Source>};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retnet
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retnet {
+
+ProductOperators ProductOperatorsFor(InstructionSet set) {
+  ProductOperators operators = RETNET_FOR_INSTRUCTION_SET(set, MakeProductOperators);
+  if (set == InstructionSet::kAvx512Bf16) {
+    operators.bfloat16 = MultiplyBFloat16Pairs;
+    operators.bfloat16_pairs = true;
+  }
+  return operators;
+}
+
+}  // namespace retnet
+#endif  // HWY_ONCE

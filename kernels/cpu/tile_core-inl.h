@@ -1,0 +1,156 @@
+// The register tiles behind every product on the CPU, as templates over a Source, which holds the
+// arithmetic of one instruction set and type of B. It has no include guard and no includes:
+// tile-inl.h and bfloat16_dot-inl.h include it inside a namespace that is compiled for the one
+// instruction set.
+//
+// One order of accumulation: an element of A·B is a chain of fused multiply-adds that starts from
+// zero and goes over k ascending; when C is added to, it is added once, at the end. So an element's
+// bits depend on its row of A and its column of B alone, not on how many rows and columns are
+// beside it.
+//
+//   struct Source {
+//     using Factor;                   // an element of A
+//     using Element;                  // of B; a strip has 16 a row
+//     static constexpr int kDepth;    // k's that one row of Elements holds (2: pairs to be taken
+//     apart) using Row, Vector;              // kLanes columns of B as operands, and of C static
+//     constexpr int kLanes, kMaxRows; static constexpr int TileStrips(int rows);    // strips of a
+//     tile with so many rows of A Row Load<which>(const Element* row);          // k = kDepth · row
+//     + which Row Broadcast(const Factor* a); Vector Zero(), MultiplyAdd(Row a, Row b, Vector sum),
+//     LoadAdd(const float* c, Vector sum); void Store(Vector sum, float* c);
+//   };
+
+// C's rows [0, kRows) and strips [0, min(TileStrips(kRows), strips)), the whole depth. A's row i
+// starts at a + i * a_stride; Stride is an integer or an integral constant, which saves address
+// registers.
+template <int kRows, typename Source, typename Stride>
+void ComputeTile(const typename Source::Factor* a, Stride a_stride,
+                 Strips<const typename Source::Element> b, int64_t strips, int64_t depth, bool add,
+                 Strips<float> c) {
+  constexpr int kStrips = Source::TileStrips(kRows);
+  constexpr int kStripVectors = kStripColumns / Source::kLanes;
+  constexpr int kVectors = kStrips * kStripVectors;
+  using Row = typename Source::Row;
+  using Vector = typename Source::Vector;
+  const typename Source::Element* strip[kStrips];
+#pragma GCC unroll 16
+  for (int s = 0; s < kStrips; ++s) {  // what is beyond the last strip is computed from it, unused
+    strip[s] = b.strip(s < strips ? s : strips - 1);
+  }
+  Vector sum[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = Source::Zero();
+  }
+  const auto step = [&]<int kWhich>(std::integral_constant<int, kWhich>, int64_t k)
+      __attribute__((always_inline)) {
+    Row row[kVectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      row[v] = Source::template Load<kWhich>(strip[v / kStripVectors] +
+                                             k / Source::kDepth * b.row_stride +
+                                             v % kStripVectors * Source::kLanes);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Row factor = Source::Broadcast(a + r * a_stride + k);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] = Source::MultiplyAdd(factor, row[v], sum[r][v]);
+      }
+    }
+  };
+  constexpr std::integral_constant<int, 0> kFirst;
+  constexpr std::integral_constant<int, Source::kDepth - 1> kLast;
+  int64_t k = 0;
+  for (; k + 2 <= depth; k += 2) {
+    step(kFirst, k);
+    step(kLast, k + 1);
+  }
+  if (k < depth) step(kFirst, k);
+
+#pragma GCC unroll 16
+  for (int s = 0; s < kStrips; ++s) {
+    if (s >= strips) break;
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      float* out = c.strip(s) + r * c.row_stride;
+#pragma GCC unroll 16
+      for (int v = 0; v < kStripVectors; ++v) {
+        float* to = out + v * Source::kLanes;
+        const Vector value = sum[r][s * kStripVectors + v];
+        Source::Store(add ? Source::LoadAdd(to, value) : value, to);
+      }
+    }
+  }
+}
+
+// C = A·B, or C += A·B when `add`, for any number of rows and whole strips: A [rows, depth] as
+// above, B [depth, 16 · strips], C [rows, 16 · strips]. C overlaps neither.
+template <typename Source, typename Stride>
+void MultiplyStrips(const typename Source::Factor* a, Stride a_stride, int64_t rows,
+                    Strips<const typename Source::Element> b, int64_t strips, int64_t depth,
+                    bool add, Strips<float> c) {
+  constexpr int kMaxRows = Source::kMaxRows;
+  constexpr int kMaxStrips = Source::TileStrips(1);
+  using Tile = decltype(&ComputeTile<1, Source, Stride>);
+  static constexpr auto kTiles = []<int... kIndex>(std::integer_sequence<int, kIndex...>) {
+    return std::array<Tile, kMaxRows>{ComputeTile<kIndex + 1, Source, Stride>...};
+  }
+  (std::make_integer_sequence<int, kMaxRows>());
+
+  const int64_t row_tiles = (rows + kMaxRows - 1) / kMaxRows;
+  // A group of strips stays in the first-level cache while the rows pass by.
+  for (int64_t first = 0; first < strips; first += kMaxStrips) {
+    const int64_t last = std::min<int64_t>(first + kMaxStrips, strips);
+    for (int64_t tile = 0; tile < row_tiles; ++tile) {
+      const int64_t row = rows * tile / row_tiles;
+      const int tile_rows = static_cast<int>(rows * (tile + 1) / row_tiles - row);
+      for (int64_t s = first; s < last; s += Source::TileStrips(tile_rows)) {
+        kTiles[tile_rows - 1](a + row * a_stride, a_stride, b.From(0, s), last - s, depth, add,
+                              c.From(row, s));
+      }
+    }
+  }
+}
+
+// Strips [first, first + count) of y = x·Wᵀ, or of y added to, block by block of k: y's element is
+// the sum, in order, of one chain a block. `out` has the columns of these strips, as far as W has
+// them.
+template <typename Source>
+void MultiplyWeight(const PackedActivations& x, const PackedWeight& weight, int64_t first,
+                    int64_t count, bool add, MatrixView<float> out) {
+  using Element = typename Source::Element;
+  constexpr std::integral_constant<int64_t, kBlockStride> kStride;
+  const Strips<const Element> strips = weight.strips<Element>().From(0, first);
+  const auto multiply_blocks = [&](int64_t row, int64_t rows, int64_t strip, int64_t strip_count,
+                                   Strips<float> c) {
+    for (int64_t k = 0; k < x.depth(); k += kBlockDepth) {
+      MultiplyStrips<Source>(x.block<typename Source::Factor>(k / kBlockDepth) + row * kBlockStride,
+                             kStride, rows, strips.From(k / Source::kDepth, strip), strip_count,
+                             std::min(kBlockDepth, x.depth() - k), add || k > 0, c);
+    }
+  };
+  const int64_t whole = std::min(count, out.columns / kStripColumns);
+  // Few rows stream the weight in its order; many reuse a block of activations for a group of
+  // strips.
+  const int64_t group = out.rows <= Source::kMaxRows ? Source::TileStrips(1) : kGroupStrips;
+  for (int64_t strip = 0; strip < whole; strip += group) {
+    multiply_blocks(0, out.rows, strip, std::min(group, whole - strip),
+                    {out.data + strip * kStripColumns, out.stride, kStripColumns});
+  }
+  if (whole == count) return;
+  // The weight's last strip sticks out of the matrix.
+  const int64_t columns = out.columns - whole * kStripColumns;
+  for (int64_t row = 0; row < out.rows; row += Source::kMaxRows) {
+    const int64_t rows = std::min<int64_t>(Source::kMaxRows, out.rows - row);
+    float strip[Source::kMaxRows * kStripColumns] = {};
+    for (int64_t r = 0; add && r < rows; ++r) {
+      std::copy_n(out.row(row + r) + whole * kStripColumns, columns, strip + r * kStripColumns);
+    }
+    multiply_blocks(row, rows, whole, 1, {strip, kStripColumns, kStripColumns});
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(strip + r * kStripColumns, columns, out.row(row + r) + whole * kStripColumns);
+    }
+  }
+}
