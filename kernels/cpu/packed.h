@@ -65,23 +65,28 @@ class PackedActivations {
  public:
   // `depth` factors a row.
   PackedActivations(uint32_t* words, int64_t rows, int64_t depth)
-      : words_(words), rows_(rows), depth_(depth) {}
+      : words_(words), block_words_(rows * kBlockStride), depth_(depth) {}
 
   static int64_t Words(int64_t rows, int64_t depth) {
     return (depth + kBlockDepth - 1) / kBlockDepth * rows * kBlockStride;
   }
 
-  int64_t rows() const { return rows_; }
   int64_t depth() const { return depth_; }
   // Row 0 of a block.
   template <typename Factor>
   Factor* block(int64_t block) const {
-    return reinterpret_cast<Factor*>(words_) + block * rows_ * kBlockStride;
+    return reinterpret_cast<Factor*>(words_ + block * block_words_);
+  }
+  // The same rows but for the first `rows`.
+  PackedActivations From(int64_t rows) const {
+    PackedActivations rest = *this;
+    rest.words_ += rows * kBlockStride;
+    return rest;
   }
 
  private:
   uint32_t* words_;
-  int64_t rows_;
+  int64_t block_words_;
   int64_t depth_;
 };
 

@@ -136,8 +136,9 @@ void Fold(const RetentionTask& task, const RetentionPiece& piece, int32_t head, 
     Weigh(keys + k * kChunk, decays + 1, kChunk, decayed_keys + k * kChunk);
   }
   const Strips<float> target = states.Base(piece.base, task.inputs.layer, head);
-  for (int32_t first = task.first_strip; first < task.last_strip; first += kMaxTileStrips) {
-    const int32_t last = std::min(first + kMaxTileStrips, task.last_strip);
+  for (int32_t first = task.first_strip; first < task.last_strip;
+       first += Float32Arithmetic::TileStrips(1)) {
+    const int32_t last = std::min(first + Float32Arithmetic::TileStrips(1), task.last_strip);
     for (int32_t strip = first; has_source && strip < last; ++strip) {
       const Strips<float> source = states.Base(piece.fold_source, task.inputs.layer, head);
       Scale(source.strip(strip), decays[0], key_dim * kStripColumns, target.strip(strip));

@@ -1,0 +1,130 @@
+// The CPU backend: the operators of the concept Kernels, computed at the call.
+#ifndef RETNET_KERNELS_CPU_CPU_KERNELS_H_
+#define RETNET_KERNELS_CPU_CPU_KERNELS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/cpu/aligned_array.h"
+#include "kernels/cpu/answer.h"
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/packed.h"
+#include "kernels/cpu/product.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/cpu/states.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/kernels.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+struct CpuOptions {
+  int32_t threads = 0;  // the caller's included; 0: AvailableCores()
+  InstructionSet instruction_set = BestInstructionSet();
+  int32_t max_rows = 512;  // that one operator may be given
+};
+
+// Bits do not depend on the number of threads, nor a row's on the rows beside it.
+// Thread-compatible.
+class CpuKernels {
+ public:
+  using Weight = PackedWeight;
+  using Buffer = AlignedArray<float>;
+  using States = CpuStates;
+  struct Rotation {
+    std::vector<double> thetas;  // [pairs], radians a token
+    Buffer cosines;              // [max_rows, pairs]
+    Buffer sines;                // [max_rows, pairs]
+    int64_t rows = 0;            // that Rotate has written
+  };
+
+  explicit CpuKernels(const CpuOptions& options);
+
+  int32_t threads() const { return pool_.threads(); }
+  InstructionSet instruction_set() const { return options_.instruction_set; }
+
+  // See the concept Kernels. Errors are RESOURCE_EXHAUSTED for memory and INVALID_ARGUMENT for
+  // tensors that cannot be stacked.
+  absl::StatusOr<Weight> Pack(std::span<const HostTensor> tensors);
+  absl::StatusOr<Buffer> Upload(std::span<const float> values);
+  absl::StatusOr<Buffer> Allocate(int64_t size);
+  absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
+  absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
+
+  void Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
+             MatrixView<float> x);
+  void Normalize(Norm norm, MatrixView<float> x);
+  void Rotate(std::span<const int32_t> positions, Rotation& rotation);
+  void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight, MatrixView<float> y);
+  // Each block's sum is added to x in order of k (product.h).
+  void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x);
+  void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
+                       Activation activation, MatrixView<float> y);
+  void Retention(int32_t layer, std::span<const RetentionSegment> segments,
+                 MatrixView<const float> projections, const Rotation& rotation, Norm norm,
+                 States& states, MatrixView<float> out);
+  void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
+  void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+              std::span<LogitsAnswer> answers);
+
+  int64_t BaseBytes(const RetentionShape& shape) const { return States::BaseBytes(shape); }
+  int64_t TailTokenBytes(const RetentionShape& shape) const {
+    return States::TailTokenBytes(shape);
+  }
+  void ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) const {
+    states.ReadBase(base, bytes);
+  }
+  void WriteBase(std::span<const std::byte> bytes, int32_t base, States& states) const {
+    states.WriteBase(bytes, base);
+  }
+  void ReadTail(const States& states, int32_t slot, int32_t tokens,
+                std::span<std::byte> bytes) const {
+    states.ReadTail(slot, tokens, bytes);
+  }
+  void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
+                 States& states) const {
+    states.WriteTail(bytes, tokens, slot);
+  }
+  void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states) const {
+    states.CopyTail(from, to, tokens);
+  }
+  absl::Status Finish() const { return absl::OkStatus(); }
+
+ private:
+  // Columns of gate and up that a thread computes before it joins them; `up` may start inside a
+  // strip.
+  static constexpr int64_t kGatedStrips = 8;
+  static constexpr int64_t kGatedColumns = (2 * kGatedStrips + 1) * kStripColumns;
+
+  // Calls function(row) for each row, by several threads where `columns` makes that worthwhile.
+  template <typename F>
+  void ForEachRow(int64_t rows, int64_t columns, const F& function);
+  // Calls function(first row, rows, first strip, strips, thread) for parts that together are `rows`
+  // times `strips`, by several threads where the products, `inputs` deep, make that worthwhile.
+  template <typename F>
+  void ForEachPart(int64_t rows, int64_t strips, int64_t inputs, const F& function);
+
+  // x, or RMSNorm(x), as factors for `weight`; valid until the next call.
+  PackedActivations Prepare(MatrixView<const float> x, const Norm* norm, const Weight& weight);
+  void Multiply(const PackedActivations& x, const Weight& weight, bool add, MatrixView<float> y);
+
+  // Constant after construction.
+  const CpuOptions options_;
+  const ProductOperators products_;
+  const RowOperators row_operators_;
+
+  ThreadPool pool_;
+  CpuAnswerer answerer_;
+
+  // Written before they are read, in each product.
+  AlignedArray<uint32_t> activations_;  // grown by Pack, for max_rows of the widest weight
+  AlignedArray<float> gated_;           // [threads, max_rows, kGatedColumns]
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CPU_CPU_KERNELS_H_
