@@ -25,10 +25,10 @@ struct FakeModelOptions {
   int32_t max_rows = 16;
   int32_t chunk = 4;
   TokenId bos = kNoToken;
-  std::vector<TokenId> eos;
-  absl::Duration step_time;  // every Wait takes at least so long
+  std::vector<TokenId> eos = {};
+  absl::Duration step_time = absl::ZeroDuration();  // every Wait takes at least so long
   // When set: the token that has by far the greatest logit after `last`, which is at `position`.
-  std::function<TokenId(int32_t position, TokenId last)> next;
+  std::function<TokenId(int32_t position, TokenId last)> next = nullptr;
 };
 
 // What the fake answers to a query about the last token of `history`. Its logits are a hash of the

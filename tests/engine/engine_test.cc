@@ -1,0 +1,398 @@
+#include "engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "tests/engine/fake_model.h"
+#include "tests/engine/oracle.h"
+#include "tests/engine/recording_sink.h"
+
+namespace retnet {
+namespace {
+
+using testing::HasSubstr;
+
+class EngineTest : public testing::Test {
+ protected:
+  void Start(FakeModelOptions model = {}, EngineOptions options = {}) {
+    model_ = std::move(model);
+    control_ = std::make_shared<FakeModelControl>();
+    engine_ = std::make_unique<Engine>(std::make_unique<FakeModel>(model_, control_), options);
+  }
+
+  // With a single slot and the model held in the first step of a request that would go on for long.
+  RequestId StartHeldWithOneSlot(EngineOptions options = {}) {
+    Start({.slots = 1}, options);
+    control_->Hold();
+    const RequestId id = Submit(Generation(1000), first_);
+    control_->AwaitHeldStep();
+    return id;
+  }
+
+  RequestId Submit(Request request, std::shared_ptr<TokenSink> sink) {
+    absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), std::move(sink));
+    EXPECT_TRUE(id.ok()) << id.status();
+    return id.value_or(0);
+  }
+
+  static Request Generation(int32_t max_tokens) {
+    Request request;
+    request.prompt = {1, 2, 3};
+    request.max_tokens = max_tokens;
+    return request;
+  }
+
+  void TearDown() override {
+    control_->Release();
+    engine_.reset();
+    EXPECT_THAT(control_->violations(), testing::IsEmpty());
+    EXPECT_EQ(first_->calls_after_done(), 0);
+  }
+
+  FakeModelOptions model_;
+  std::shared_ptr<FakeModelControl> control_;
+  std::unique_ptr<Engine> engine_;
+  std::shared_ptr<RecordingSink> first_ = std::make_shared<RecordingSink>();
+};
+
+TEST_F(EngineTest, AnswersOneRequest) {
+  Start();
+  Request request = Generation(20);
+  request.logprobs = true;
+  request.top_logprobs = 3;
+  Submit(request, first_);
+  const Completion completion = first_->AwaitDone();
+  EXPECT_TRUE(completion.status.ok());
+  EXPECT_EQ(completion.reason, FinishReason::kLength);
+  EXPECT_TRUE(SameAnswers(first_->answers(), ExpectedOf(model_, request, 32768).answers));
+}
+
+TEST_F(EngineTest, SubmittedFromManyThreadsEqualsAlone) {
+  constexpr int kThreads = 8;
+  constexpr int kRequests = 25;
+  constexpr int32_t kContext = 50;
+  Start({.slots = 5, .max_rows = 9},
+        {.max_queue = kThreads * kRequests, .max_context_length = kContext});
+  std::vector<std::thread> threads;
+  std::atomic<int> cancelled = 0;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      std::mt19937 random(thread);
+      std::vector<std::pair<Request, std::shared_ptr<RecordingSink>>> mine;
+      for (int i = 0; i < kRequests; ++i) {
+        Request request = RandomRequest(model_, kContext, random);
+        mine.emplace_back(request, std::make_shared<RecordingSink>());
+        const RequestId id = Submit(request, mine.back().second);
+        if (random() % 8 == 0) engine_->Cancel(id);
+        if (random() % 4 == 0) mine.back().second->AwaitDone();
+      }
+      for (const auto& [request, sink] : mine) {
+        const Completion completion = sink->AwaitDone();
+        const Expected expected = ExpectedOf(model_, request, kContext);
+        std::span<const LogitsAnswer> answers = expected.answers;
+        if (completion.reason == FinishReason::kCancelled) {
+          ++cancelled;
+          EXPECT_TRUE(absl::IsCancelled(completion.status));
+          ASSERT_LE(sink->answers().size(), answers.size());
+          answers = answers.first(sink->answers().size());
+        } else {
+          EXPECT_TRUE(completion.status.ok());
+          EXPECT_EQ(completion.reason, expected.reason);
+        }
+        EXPECT_TRUE(SameAnswers(sink->answers(), answers));
+        EXPECT_EQ(sink->calls_after_done(), 0);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const EngineStats stats = engine_->stats();
+  EXPECT_EQ(stats.requests_finished, kThreads * kRequests);
+  EXPECT_EQ(stats.waiting, 0);
+  EXPECT_EQ(stats.running, 0);
+  EXPECT_EQ(stats.free_slots, 5);
+  EXPECT_EQ(stats.requests_refused, 0);
+  EXPECT_GT(cancelled, 0);
+}
+
+TEST_F(EngineTest, RefusesAtOnceWhenTheQueueIsFull) {
+  StartHeldWithOneSlot({.max_queue = 2});
+  const auto sink = std::make_shared<RecordingSink>();
+  const RequestId second = Submit(Generation(1), sink);
+  Submit(Generation(1), sink);
+  const absl::Status refused = engine_->Submit(Generation(1), sink).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("max_queue = 2"));
+  EXPECT_EQ(engine_->stats().requests_refused, 1);
+  EXPECT_EQ(engine_->stats().waiting, 2);
+
+  const auto after = std::make_shared<RecordingSink>();
+  engine_->Cancel(second);
+  control_->Pass();
+  sink->AwaitDone();
+  EXPECT_TRUE(engine_->Submit(Generation(1), after).ok()) << "there is room again";
+  control_->Release();
+}
+
+// Whoever has been told of an end finds its place free, so that even without a queue nobody is
+// refused.
+TEST_F(EngineTest, AnEndMakesRoomBeforeItIsTold) {
+  Start({.slots = 2}, {.max_queue = 0});
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 2; ++thread) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) {
+        const auto sink = std::make_shared<RecordingSink>();
+        Submit(Generation(2), sink);
+        EXPECT_TRUE(sink->AwaitDone().status.ok());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(engine_->stats().requests_refused, 0);
+}
+
+TEST_F(EngineTest, InvalidRequestsAreRefusedAndCounted) {
+  Start();
+  Request request = Generation(0);
+  EXPECT_TRUE(absl::IsInvalidArgument(engine_->Submit(request, first_).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(engine_->Submit(Generation(1), nullptr).status()));
+  EXPECT_EQ(engine_->stats().requests_refused, 2);
+  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+  EXPECT_FALSE(first_->done());
+}
+
+TEST_F(EngineTest, CancelFreesTheSlotWithinAStep) {
+  const RequestId first = StartHeldWithOneSlot();
+  const auto next = std::make_shared<RecordingSink>();
+  Submit(Generation(1), next);
+  engine_->Cancel(first);
+  control_->Pass();
+  const Completion completion = first_->AwaitDone();
+  EXPECT_EQ(completion.reason, FinishReason::kCancelled);
+  EXPECT_TRUE(absl::IsCancelled(completion.status));
+  EXPECT_EQ(first_->answers().size(), 1) << "of the step that ran when it was cancelled";
+  control_->AwaitHeldStep();
+  EXPECT_EQ(control_->step_count(), 2);
+  EXPECT_EQ(engine_->stats().running, 1);
+  control_->Release();
+  EXPECT_TRUE(next->AwaitDone().status.ok());
+  engine_->Cancel(first);
+  engine_->Cancel(12345);
+}
+
+TEST_F(EngineTest, DeadlineEndsAWaitingAndARunningRequest) {
+  StartHeldWithOneSlot();
+  const auto waiting = std::make_shared<RecordingSink>();
+  Request request = Generation(1);
+  request.deadline = absl::InfinitePast();
+  Submit(request, waiting);
+  control_->Pass();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(waiting->AwaitDone().status));
+  EXPECT_FALSE(first_->done());
+  control_->Release();
+
+  Start({.step_time = absl::Milliseconds(1)}, {.max_context_length = 1 << 30});
+  const auto running = std::make_shared<RecordingSink>();
+  request = Generation(1 << 29);
+  request.deadline = absl::Now() + absl::Milliseconds(30);
+  Submit(request, running);
+  const Completion completion = running->AwaitDone();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(completion.status));
+  EXPECT_EQ(completion.reason, FinishReason::kError);
+  EXPECT_GT(absl::Now(), request.deadline);
+}
+
+TEST_F(EngineTest, AFailedModelFailsEveryRequestAndEveryLaterOne) {
+  StartHeldWithOneSlot();
+  const auto waiting = std::make_shared<RecordingSink>();
+  Submit(Generation(5), waiting);
+  EXPECT_TRUE(engine_->healthy());
+  control_->FailAt(1, absl::DataLossError("the device is gone"));
+  control_->Release();
+  for (const auto& sink : {first_, waiting}) {
+    const Completion completion = sink->AwaitDone();
+    EXPECT_EQ(completion.status, absl::DataLossError("the device is gone"));
+    EXPECT_EQ(completion.reason, FinishReason::kError);
+  }
+  EXPECT_EQ(first_->answers().size(), 1);
+  EXPECT_FALSE(engine_->healthy());
+  const absl::Status late = engine_->Submit(Generation(5), waiting).status();
+  EXPECT_TRUE(absl::IsUnavailable(late));
+  EXPECT_THAT(std::string(late.message()), HasSubstr("the device is gone"));
+  EXPECT_EQ(engine_->stats().waiting + engine_->stats().running, 0);
+  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+}
+
+// Requests that arrive while the model fails are accepted and failed, or refused; none is
+// forgotten.
+TEST_F(EngineTest, NobodyHangsWhenTheModelFailsUnderLoad) {
+  for (int round = 0; round < 20; ++round) {
+    Start();
+    control_->FailAt(5, absl::InternalError("broken"));
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 10; ++i) {
+          const auto sink = std::make_shared<RecordingSink>();
+          const auto id = engine_->Submit(Generation(10), sink);
+          if (id.ok()) sink->AwaitDone();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_FALSE(engine_->healthy());
+  }
+}
+
+TEST_F(EngineTest, DrainLetsRunningRequestsFinishAndRefusesNewOnes) {
+  StartHeldWithOneSlot();
+  const auto waiting = std::make_shared<RecordingSink>();
+  Submit(Generation(5), waiting);
+  std::thread drain([&] {
+    EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+    EXPECT_TRUE(first_->done());
+    EXPECT_TRUE(waiting->done());
+  });
+  while (!absl::IsUnavailable(
+      engine_->Submit(Generation(1), std::make_shared<RecordingSink>()).status())) {
+    std::this_thread::yield();  // until the drain has begun
+  }
+  control_->Release();
+  drain.join();
+  EXPECT_TRUE(waiting->completion().status.ok());
+}
+
+TEST_F(EngineTest, DrainCancelsWhatIsLeftAtTheDeadline) {
+  for (absl::Time deadline : {absl::InfinitePast(), absl::Now() + absl::Milliseconds(20)}) {
+    Start({.slots = 1, .step_time = absl::Milliseconds(1)}, {.max_context_length = 1 << 30});
+    const auto running = std::make_shared<RecordingSink>();
+    const auto waiting = std::make_shared<RecordingSink>();
+    Submit(Generation(1 << 29), running);
+    Submit(Generation(1), waiting);
+    EXPECT_FALSE(engine_->Drain(deadline));
+    for (const auto& sink : {running, waiting}) {
+      ASSERT_TRUE(sink->done()) << "when Drain returns, everybody has been told";
+      EXPECT_TRUE(absl::IsUnavailable(sink->completion().status));
+      EXPECT_EQ(sink->completion().reason, FinishReason::kError);
+    }
+    EXPECT_TRUE(absl::IsUnavailable(engine_->Submit(Generation(1), running).status()));
+    EXPECT_TRUE(engine_->Drain(absl::InfinitePast())) << "nothing is left";
+    EXPECT_TRUE(engine_->healthy());
+  }
+}
+
+TEST_F(EngineTest, DestructionCancelsWhatIsLeft) {
+  StartHeldWithOneSlot();
+  const auto waiting = std::make_shared<RecordingSink>();
+  Submit(Generation(5), waiting);
+  control_->Release();
+  first_->AwaitAnswers(1);
+  engine_.reset();
+  for (const auto& sink : {first_, waiting}) EXPECT_TRUE(sink->done());
+  EXPECT_TRUE(waiting->completion().status.ok() || absl::IsCancelled(waiting->completion().status));
+}
+
+// A sink may call the engine: here each end submits the next request and looks at the counters.
+TEST_F(EngineTest, SinksMayCallTheEngine) {
+  class Chain : public TokenSink {
+   public:
+    Chain(Engine& engine, int left, std::shared_ptr<RecordingSink> last)
+        : engine_(engine), left_(left), last_(std::move(last)) {}
+    void Answers(std::span<const LogitsAnswer>) override { engine_.Cancel(12345); }
+    void Done(const Completion& completion) override {
+      EXPECT_EQ(engine_.stats().running, 0);
+      EXPECT_EQ(engine_.stats().free_slots, engine_.model_info().slots);
+      if (left_ == 0) return last_->Done(completion);
+      auto next = std::make_shared<Chain>(engine_, left_ - 1, last_);
+      EXPECT_TRUE(engine_.Submit(Generation(2), std::move(next)).ok());
+    }
+
+   private:
+    Engine& engine_;
+    int left_;
+    std::shared_ptr<RecordingSink> last_;
+  };
+  Start();
+  Submit(Generation(2), std::make_shared<Chain>(*engine_, 50, first_));
+  EXPECT_TRUE(first_->AwaitDone().status.ok());
+  EXPECT_EQ(engine_->stats().requests_finished, 51);
+}
+
+TEST_F(EngineTest, StatsAreOnePicture) {
+  constexpr int kRequests = 300;
+  Start({.slots = 3}, {.max_queue = kRequests});
+  std::atomic<bool> stop = false;
+  std::thread watcher([&] {
+    EngineStats before;
+    while (!stop) {
+      const EngineStats stats = engine_->stats();
+      ASSERT_EQ(stats.running + stats.free_slots, 3);
+      ASSERT_GE(stats.waiting, 0);
+      ASSERT_LE(stats.waiting + stats.running + stats.requests_finished, kRequests);
+      ASSERT_GE(stats.steps, before.steps);
+      ASSERT_GE(stats.generated_tokens, before.generated_tokens);
+      ASSERT_GE(stats.requests_finished, before.requests_finished);
+      before = stats;
+    }
+  });
+  for (int i = 0; i < kRequests; ++i) Submit(Generation(7), std::make_shared<RecordingSink>());
+  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+  stop = true;
+  watcher.join();
+  const EngineStats stats = engine_->stats();
+  EXPECT_EQ(stats.requests_finished, kRequests);
+  EXPECT_EQ(stats.generated_tokens, 7 * kRequests);
+  EXPECT_EQ(stats.prompt_tokens, 3 * kRequests);
+  EXPECT_EQ(stats.steps, control_->step_count());
+}
+
+TEST_F(EngineTest, LongPromptsDoNotStallADecodingRequest) {
+  Start({.slots = 8}, {.max_step_rows = 8});
+  control_->Hold();
+  Submit(Generation(50), first_);
+  control_->AwaitHeldStep();
+  const auto others = std::make_shared<RecordingSink>();
+  Request request;
+  request.kind = RequestKind::kScore;
+  request.prompt.assign(500, 1);
+  request.priority = 1;
+  for (int i = 0; i < 20; ++i) Submit(request, std::make_shared<RecordingSink>());
+  control_->Release();
+  EXPECT_TRUE(first_->AwaitDone().status.ok());
+  const auto steps = control_->steps();
+  for (int step = 1; step < 50; ++step) {
+    ASSERT_EQ(steps[step][0].row_class, RowClass::kSampled) << "step " << step;
+    ASSERT_GT(steps[step].size(), 1) << "beside a piece of a prompt";
+  }
+  engine_->Drain(absl::InfinitePast());
+}
+
+TEST_F(EngineTest, StepsKeepTheRowBudget) {
+  for (int32_t rows : {1, 5, 16, 0, 1000}) {
+    Start({.max_rows = 16}, {.max_step_rows = rows});
+    const int32_t budget = rows == 0 || rows > 16 ? 16 : rows;
+    EXPECT_EQ(engine_->options().max_step_rows, budget);
+    Request request = Generation(3);
+    request.prompt.assign(100, 1);
+    for (int i = 0; i < 6; ++i) Submit(request, std::make_shared<RecordingSink>());
+    EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+    for (const auto& step : control_->steps()) {
+      int32_t total = 0;
+      for (const auto& segment : step) total += segment.rows;
+      ASSERT_LE(total, budget);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace retnet
