@@ -13,7 +13,8 @@ pkg_check_modules(Highway REQUIRED IMPORTED_TARGET libhwy)
 
 # Debian's libsentencepiece.so exports a bundled protobuf of another version: beside libprotobuf.so (which
 # libgrpc++_reflection.so needs) a process dies at start. So protobuf and gRPC's reflection are linked as
-# archives whose symbols stay hidden, and SentencePiece's library comes after them.
+# archives whose symbols stay hidden, and SentencePiece's library comes after them: before them it would
+# lend our code its protobuf. A test looks for such loans.
 find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
 find_library(PROTOBUF_ARCHIVE libprotobuf.a REQUIRED)
 find_library(GRPC_REFLECTION_ARCHIVE libgrpc++_reflection.a REQUIRED)
@@ -23,13 +24,22 @@ find_library(GPR_LIBRARY gpr REQUIRED)
 find_program(PROTOC protoc REQUIRED)
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 
+add_library(protobuf_archive STATIC IMPORTED)
+set_target_properties(protobuf_archive PROPERTIES IMPORTED_LOCATION ${PROTOBUF_ARCHIVE})
+# Not a dependency, but the order on the command line; --as-needed drops it where nobody uses it.
+target_link_libraries(protobuf_archive INTERFACE ${SENTENCEPIECE_LIBRARY})
+
 # Protobuf and gRPC as every target of ours links them.
 add_library(retnet_grpc INTERFACE)
-target_link_options(retnet_grpc INTERFACE -Wl,--exclude-libs,ALL)
+target_link_options(retnet_grpc INTERFACE -Wl,--exclude-libs,ALL -Wl,--as-needed)
 target_link_libraries(retnet_grpc INTERFACE
-  ${PROTOBUF_ARCHIVE} ${GRPC_CXX_LIBRARY} ${GRPC_LIBRARY} ${GPR_LIBRARY} Threads::Threads)
+  protobuf_archive ${GRPC_CXX_LIBRARY} ${GRPC_LIBRARY} ${GPR_LIBRARY} absl::synchronization
+  Threads::Threads)
 
 # Server reflection registers itself when its archive is linked whole.
+add_library(grpc_reflection_archive STATIC IMPORTED)
+set_target_properties(grpc_reflection_archive PROPERTIES IMPORTED_LOCATION ${GRPC_REFLECTION_ARCHIVE})
+target_link_libraries(grpc_reflection_archive INTERFACE retnet_grpc)
 add_library(retnet_grpc_reflection INTERFACE)
 target_link_libraries(retnet_grpc_reflection INTERFACE
-  -Wl,--whole-archive ${GRPC_REFLECTION_ARCHIVE} -Wl,--no-whole-archive retnet_grpc)
+  $<LINK_LIBRARY:WHOLE_ARCHIVE,grpc_reflection_archive>)
