@@ -1,0 +1,56 @@
+// The client's side of a call: connecting, interrupting, and what a failure means for the exit
+// code.
+#ifndef RETNET_SERVER_CLI_CLIENT_H_
+#define RETNET_SERVER_CLI_CLIENT_H_
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+
+namespace retnet {
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitRefused = 1,  // the server answered, and not as asked
+  kExitUsage = 2,
+  kExitUnreachable = 4,
+};
+
+struct ClientOptions {
+  std::string target = "127.0.0.1:50051";
+  double timeout_seconds = 0;  // 0: none
+  bool json = false;
+};
+
+// One call to a server. Make it before any other thread, since it blocks SIGINT for those that
+// follow: Ctrl-C then cancels the call.
+class Client {
+ public:
+  explicit Client(const ClientOptions& options);
+  ~Client();
+
+  // Whether the server can be reached; says on standard error if not.
+  bool Connect();
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  grpc::ClientContext* context() { return &context_; }
+  bool json() const { return options_.json; }
+
+  // Says on standard error what went wrong, if anything did. After Ctrl-C it ends the process by
+  // SIGINT, as shells expect.
+  ExitCode Report(const grpc::Status& status);
+
+ private:
+  const ClientOptions options_;
+  std::shared_ptr<grpc::Channel> channel_;
+  grpc::ClientContext context_;
+  std::atomic<bool> interrupted_ = false;
+  std::thread interrupt_;  // waits for SIGINT
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_CLI_CLIENT_H_

@@ -1,0 +1,39 @@
+#include "server/complete_call.h"
+
+#include <utility>
+
+#include "server/wire.h"
+
+namespace retnet {
+
+void CompleteCall::Plan(const GenerationPlan& plan) {
+  std::lock_guard lock(mu_);
+  response_.set_seed(plan.request.sampling.seed);
+  for (int32_t i = 0; i < plan.samples; ++i) {
+    samples_.emplace_back(plan, tokenizer_);
+    response_.add_choices();
+  }
+}
+
+void CompleteCall::Answered(int sample, std::span<const LogitsAnswer> answers) {
+  v1::CompleteResponse::Choice* choice = response_.mutable_choices(sample);
+  for (const LogitsAnswer& answer : answers) {
+    v1::Token token = samples_[sample].Accept(answer);
+    choice->mutable_text()->append(token.text());
+    *choice->add_tokens() = std::move(token);
+  }
+}
+
+void CompleteCall::Ended(int sample, const Completion& completion) {
+  v1::CompleteResponse::Choice* choice = response_.mutable_choices(sample);
+  choice->mutable_text()->append(samples_[sample].Flush());
+  *choice->mutable_finish() = samples_[sample].Finish(sample, completion);
+  AddUsage(completion.usage, response_.mutable_usage());
+}
+
+void CompleteCall::AllEnded(const absl::Status& status) {
+  if (status.ok()) *message_ = SerializeMessage(response_);
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace retnet

@@ -1,0 +1,41 @@
+// Collects the samples of one Complete call.
+#ifndef RETNET_SERVER_COMPLETE_CALL_H_
+#define RETNET_SERVER_COMPLETE_CALL_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <vector>
+
+#include "server/engine_call.h"
+#include "server/sample_output.h"
+
+namespace retnet {
+
+class CompleteCall : public grpc::ServerUnaryReactor, public EngineCall {
+ public:
+  // `message`, the call's answer, is gRPC's and lives until Finish.
+  CompleteCall(OpenCalls* open_calls, const Tokenizer* tokenizer, grpc::ByteBuffer* message)
+      : EngineCall(open_calls), tokenizer_(tokenizer), message_(message) {}
+
+  // Before Submit: what the samples are.
+  void Plan(const GenerationPlan& plan);
+
+  void OnCancel() final { Cancel(); }
+  void OnDone() final { Close(); }
+
+ protected:
+  void Answered(int sample, std::span<const LogitsAnswer> answers) final;
+  void Ended(int sample, const Completion& completion) final;
+  void AllEnded(const absl::Status& status) final;
+
+ private:
+  const Tokenizer* tokenizer_;
+  grpc::ByteBuffer* const message_;
+  std::vector<SampleOutput> samples_;  // guarded by mu_, as all below
+  v1::CompleteResponse response_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_COMPLETE_CALL_H_

@@ -1,0 +1,181 @@
+#include "server/generation_service.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "kernels/status_macros.h"
+#include "server/complete_call.h"
+#include "server/score_stream.h"
+#include "server/token_stream.h"
+#include "server/wire.h"
+
+namespace retnet {
+namespace {
+
+// Tokenizing so much takes about a millisecond.
+constexpr size_t kInlineRequestBytes = 16 << 10;
+
+absl::Time Deadline(const grpc::CallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  return absl::FromChrono(deadline);
+}
+
+void DescribeDefaults(const GenerationConfig& defaults, v1::SamplingDefaults* wire) {
+  if (defaults.temperature) wire->set_temperature(*defaults.temperature);
+  if (defaults.top_k) wire->set_top_k(*defaults.top_k);
+  if (defaults.top_p) wire->set_top_p(*defaults.top_p);
+  if (defaults.min_p) wire->set_min_p(*defaults.min_p);
+  if (defaults.repetition_penalty) wire->set_repetition_penalty(*defaults.repetition_penalty);
+  if (defaults.max_new_tokens) wire->set_max_tokens(*defaults.max_new_tokens);
+}
+
+void DescribeModel(const ServedModel& model, const EngineOptions& options,
+                   v1::GetModelResponse* wire) {
+  const ModelInfo& info = model.info;
+  wire->set_name(info.name);
+  wire->set_backend(info.backend);
+  wire->set_vocab_size(info.vocab_size);
+  wire->set_parameters(info.parameters);
+  wire->set_weight_bytes(info.weight_bytes);
+  wire->set_max_context_length(options.max_context_length);
+  wire->set_max_sessions(info.slots);
+  wire->set_max_queue(options.max_queue);
+  wire->set_state_bytes(info.base_bytes);
+  wire->set_tail_token_bytes(info.tail_token_bytes);
+  if (info.bos != kNoToken) wire->set_bos_token_id(info.bos);
+  for (const TokenId eos : model.eos()) wire->add_eos_token_ids(eos);
+  wire->set_has_tokenizer(model.tokenizer != nullptr);
+  wire->set_adds_bos(model.tokenizer != nullptr && model.tokenizer->adds_bos());
+  DescribeDefaults(model.defaults, wire->mutable_sampling_defaults());
+  wire->set_server_version(RETNET_VERSION);
+}
+
+}  // namespace
+
+GenerationService::GenerationService(ServedModel model, Engine* engine,
+                                     std::function<void()> model_failed)
+    : model_(std::move(model)), engine_(engine), model_failed_(std::move(model_failed)) {}
+
+void GenerationService::Dispatch(size_t request_bytes, std::function<void()> task) {
+  if (request_bytes <= kInlineRequestBytes) {
+    task();
+  } else {
+    worker_.Post(std::move(task));
+  }
+}
+
+absl::Status GenerationService::Read(const grpc::ByteBuffer& bytes,
+                                     google::protobuf::Message* request) const {
+  if (refusing_) return absl::UnavailableError("the server is draining; ask another one");
+  return ParseMessage(bytes, request);
+}
+
+template <typename Call>
+void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* bytes, std::shared_ptr<Call> call) {
+  call->Open();
+  // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
+  Dispatch(bytes->Length(), [this, bytes, call, deadline = Deadline(*context)] {
+    const auto begin = [&]() -> absl::Status {
+      v1::GenerateRequest request;
+      RETURN_IF_ERROR(Read(*bytes, &request));
+      ASSIGN_OR_RETURN(GenerationPlan plan, TranslateGenerate(request, model_));
+      plan.request.deadline = deadline;
+      call->Plan(plan);
+      call->Submit(engine_, SampleRequests(plan, model_.tokenizer), model_failed_);
+      return absl::OkStatus();
+    };
+    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+  });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
+  auto call = std::make_shared<TokenStream>(&open_calls_, model_.tokenizer);
+  BeginGeneration(context, bytes, call);
+  return call.get();
+}
+
+grpc::ServerUnaryReactor* GenerationService::Complete(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* bytes,
+                                                      grpc::ByteBuffer* answer) {
+  auto call = std::make_shared<CompleteCall>(&open_calls_, model_.tokenizer, answer);
+  BeginGeneration(context, bytes, call);
+  return call.get();
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
+  auto call = std::make_shared<ScoreStream>(&open_calls_, model_.tokenizer);
+  call->Open();
+  Dispatch(bytes->Length(), [this, bytes, call, deadline = Deadline(*context)] {
+    const auto begin = [&]() -> absl::Status {
+      v1::ScoreRequest request;
+      RETURN_IF_ERROR(Read(*bytes, &request));
+      ASSIGN_OR_RETURN(ScorePlan plan, TranslateScore(request, model_));
+      plan.request.deadline = deadline;
+      call->Plan(plan);
+      call->Submit(engine_, {std::move(plan.request)}, model_failed_);
+      return absl::OkStatus();
+    };
+    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+  });
+  return call.get();
+}
+
+template <typename Wire, typename Response>
+grpc::ServerUnaryReactor* GenerationService::Answer(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
+    std::function<absl::Status(const Wire&, Response*)> make_answer) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_answer] {
+    Wire request;
+    Response response;
+    absl::Status status = Read(*bytes, &request);
+    if (status.ok()) status = make_answer(request, &response);
+    if (status.ok()) *answer = SerializeMessage(response);
+    reactor->Finish(ToGrpcStatus(status));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* bytes,
+                                                      grpc::ByteBuffer* answer) {
+  return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
+      context, bytes, answer,
+      [this](const v1::TokenizeRequest& request, v1::TokenizeResponse* response) -> absl::Status {
+        ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, TranslateTokenize(request, model_));
+        response->mutable_token_ids()->Add(tokens.begin(), tokens.end());
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* bytes,
+                                                        grpc::ByteBuffer* answer) {
+  return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
+      context, bytes, answer,
+      [this](const v1::DetokenizeRequest& request,
+             v1::DetokenizeResponse* response) -> absl::Status {
+        ASSIGN_OR_RETURN(*response->mutable_text(), TranslateDetokenize(request, model_));
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* GenerationService::GetModel(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* bytes,
+                                                      grpc::ByteBuffer* answer) {
+  return Answer<v1::GetModelRequest, v1::GetModelResponse>(
+      context, bytes, answer,
+      [this](const v1::GetModelRequest&, v1::GetModelResponse* response) -> absl::Status {
+        DescribeModel(model_, engine_->options(), response);
+        return absl::OkStatus();
+      });
+}
+
+}  // namespace retnet

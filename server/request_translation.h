@@ -1,0 +1,56 @@
+// What a client asks, as what the engine is asked: defaults filled in, text as token ids.
+#ifndef RETNET_SERVER_REQUEST_TRANSLATION_H_
+#define RETNET_SERVER_REQUEST_TRANSLATION_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/request.h"
+#include "models/generation_config.h"
+#include "models/model.h"
+#include "models/tokenizer.h"
+#include "retnet/v1/generation.pb.h"
+#include "server/detokenizer.h"
+
+namespace retnet {
+
+// What requests are read against.
+struct ServedModel {
+  ModelInfo info;
+  int32_t max_context_length = 0;
+  const Tokenizer* tokenizer = nullptr;  // nullptr: the model serves token ids only
+  GenerationConfig defaults;
+
+  // generation_config.json's, else the model's.
+  const std::vector<TokenId>& eos() const { return defaults.eos ? *defaults.eos : info.eos; }
+};
+
+struct GenerationPlan {
+  Request request;  // of sample 0
+  int32_t samples = 1;
+  TextStops text_stops;
+};
+
+// INVALID_ARGUMENT for what a bound of the .proto forbids and the engine does not check;
+// FAILED_PRECONDITION for text without a tokenizer.
+absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire,
+                                                 const ServedModel& model);
+struct ScorePlan {
+  Request request;
+  int64_t scored_bytes = 0;  // of the text of all tokens but the first; 0 without a tokenizer
+};
+absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const ServedModel& model);
+// The ids of a text, BOS included if asked for.
+absl::StatusOr<std::vector<TokenId>> TranslateTokenize(const v1::TokenizeRequest& wire,
+                                                       const ServedModel& model);
+// The text of ids, always UTF-8.
+absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wire,
+                                                const ServedModel& model);
+
+// One request for each sample. Sample 0 has the plan's seed; equal seeds give equal samples.
+std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer* tokenizer);
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_REQUEST_TRANSLATION_H_

@@ -1,0 +1,66 @@
+#include "server/sample_output.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "absl/time/time.h"
+
+namespace retnet {
+
+SampleOutput::SampleOutput(const GenerationPlan& plan, const Tokenizer* tokenizer)
+    : tokenizer_(tokenizer), text_(tokenizer, plan.text_stops), logprobs_(plan.request.logprobs) {
+  if (plan.text_stops.include) return;
+  silent_tokens_ = plan.request.stop_token_ids;
+  std::sort(silent_tokens_.begin(), silent_tokens_.end());
+}
+
+v1::Token SampleOutput::Accept(const LogitsAnswer& answer) {
+  v1::Token token;
+  token.set_id(answer.token);
+  if (std::binary_search(silent_tokens_.begin(), silent_tokens_.end(), answer.token)) {
+    text_.PushSilent();
+  } else {
+    token.set_text(text_.Push(answer.token));
+  }
+  token.set_completion_tokens(text_.tokens());
+  if (!logprobs_) return token;
+  token.set_logprob(answer.logprob);
+  for (const TokenLogprob& candidate : answer.top) {
+    v1::TokenLogprob* top = token.add_top_logprobs();
+    top->set_id(candidate.token);
+    top->set_logprob(candidate.logprob);
+    if (tokenizer_ != nullptr) top->set_token(std::string(tokenizer_->Bytes(candidate.token)));
+  }
+  return token;
+}
+
+v1::Finish SampleOutput::Finish(int32_t index, const Completion& completion) const {
+  v1::Finish finish;
+  finish.set_index(index);
+  finish.set_reason(completion.reason == FinishReason::kStop ? v1::FINISH_REASON_STOP
+                                                             : v1::FINISH_REASON_LENGTH);
+  if (completion.stop_token != kNoToken) {
+    finish.set_stop_token_id(completion.stop_token);
+  } else if (text_.stopped()) {
+    finish.set_stop_string(text_.stop_string());
+  }
+  finish.set_completion_tokens(completion.usage.completion_tokens);
+  *finish.mutable_timings() = ToWire(completion.timings);
+  return finish;
+}
+
+v1::Timings ToWire(const Timings& timings) {
+  v1::Timings wire;
+  wire.set_queued_seconds(absl::ToDoubleSeconds(timings.queued));
+  wire.set_prefill_seconds(absl::ToDoubleSeconds(timings.prefill));
+  wire.set_decode_seconds(absl::ToDoubleSeconds(timings.decode));
+  return wire;
+}
+
+void AddUsage(const Usage& usage, v1::Usage* total) {
+  total->set_prompt_tokens(usage.prompt_tokens);
+  total->set_completion_tokens(total->completion_tokens() + usage.completion_tokens);
+  total->set_cached_tokens(total->cached_tokens() + usage.cached_tokens);
+}
+
+}  // namespace retnet

@@ -1,0 +1,41 @@
+// One sample on its way to the wire: the engine's answers as tokens with their text, and how it
+// ended.
+#ifndef RETNET_SERVER_SAMPLE_OUTPUT_H_
+#define RETNET_SERVER_SAMPLE_OUTPUT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/request.h"
+#include "models/tokenizer.h"
+#include "retnet/v1/generation.pb.h"
+#include "server/detokenizer.h"
+#include "server/request_translation.h"
+
+namespace retnet {
+
+// Thread-compatible; the tokenizer (nullptr: tokens have no text) must outlive it.
+class SampleOutput {
+ public:
+  SampleOutput(const GenerationPlan& plan, const Tokenizer* tokenizer);
+
+  v1::Token Accept(const LogitsAnswer& answer);
+  // After the last token: the text that was held back.
+  std::string Flush() { return text_.Flush(); }
+  v1::Finish Finish(int32_t index, const Completion& completion) const;
+
+ private:
+  const Tokenizer* tokenizer_;
+  Detokenizer text_;
+  std::vector<TokenId> silent_tokens_;  // sorted: stop tokens, unless the text keeps them
+  bool logprobs_;
+};
+
+v1::Timings ToWire(const Timings& timings);
+// Adds a sample's usage to that of its call.
+void AddUsage(const Usage& usage, v1::Usage* total);
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_SAMPLE_OUTPUT_H_

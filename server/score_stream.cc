@@ -1,0 +1,62 @@
+#include "server/score_stream.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "server/sample_output.h"
+#include "server/wire.h"
+
+namespace retnet {
+namespace {
+
+constexpr size_t kMaxChunkTokens = 4096;
+
+}  // namespace
+
+void ScoreStream::Plan(const ScorePlan& plan) {
+  std::lock_guard lock(mu_);
+  totals_.set_scored_bytes(plan.scored_bytes);
+  totals_.set_tokens(1);
+  waiting_.push_back({plan.request.prompt[0], std::numeric_limits<float>::quiet_NaN()});
+}
+
+void ScoreStream::Answered(int /*sample*/, std::span<const LogitsAnswer> answers) {
+  if (broken()) return;
+  for (const LogitsAnswer& answer : answers) {
+    waiting_.push_back({answer.token, answer.logprob});
+    totals_.set_total_logprob(totals_.total_logprob() + answer.logprob);
+  }
+  const int32_t count = static_cast<int32_t>(answers.size());
+  totals_.set_tokens(totals_.tokens() + count);
+  totals_.set_scored_tokens(totals_.scored_tokens() + count);
+  Pump();
+}
+
+void ScoreStream::Ended(int /*sample*/, const Completion& completion) {
+  *totals_.mutable_timings() = ToWire(completion.timings);
+}
+
+bool ScoreStream::TakeChunk(grpc::ByteBuffer* message) {
+  if (waiting_.empty()) return false;
+  v1::ScoreResponse response;
+  v1::ScoreResponse::Tokens* chunk = response.mutable_chunk();
+  while (!waiting_.empty() && chunk->tokens_size() < kMaxChunkTokens) {
+    const auto [token, logprob] = waiting_.front();
+    waiting_.pop_front();
+    v1::ScoredToken* scored = chunk->add_tokens();
+    scored->set_id(token);
+    if (tokenizer_ != nullptr) scored->set_token(std::string(tokenizer_->Bytes(token)));
+    if (!std::isnan(logprob)) scored->set_logprob(logprob);
+  }
+  *message = SerializeMessage(response);
+  return true;
+}
+
+grpc::ByteBuffer ScoreStream::Final() {
+  v1::ScoreResponse response;
+  *response.mutable_totals() = std::move(totals_);
+  return SerializeMessage(response);
+}
+
+}  // namespace retnet

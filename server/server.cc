@@ -1,0 +1,141 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/status_macros.h"
+#include "server/generation_service.h"
+#include "server/logging.h"
+
+namespace retnet {
+
+absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  ListenAddress address;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(text.substr(colon + 1), &address.port) || address.port < 0 ||
+      address.port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\" is not HOST:PORT with a port from 0 to 65535"));
+  }
+  address.host = text.substr(0, colon);
+  const bool bracketed = address.host.front() == '[' && address.host.back() == ']';
+  if (!bracketed && address.host.find(':') != std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\": an IPv6 address needs brackets, as in [::1]:50051"));
+  }
+  return address;
+}
+
+class Server::Impl {
+ public:
+  Impl(const ServerOptions& options, ServedModel model, Engine* engine)
+      : options_(options),
+        engine_(engine),
+        service_(std::move(model), engine, [this] { StopServing("the model has failed"); }) {}
+
+  ~Impl() {
+    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+  }
+
+  absl::Status Start() {
+    ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options_.listen));
+    // Process-wide switches of gRPC, for the servers built from now on.
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::ServerBuilder builder;
+    Configure(&builder);
+    int port = 0;
+    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&service_);
+    // With mu_ held, so that a model that fails on the first call finds the health service.
+    std::lock_guard lock(mu_);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || port <= 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot listen on ", options_.listen,
+                       ": the port is in use or the address is not this machine's; choose another "
+                       "with --listen HOST:PORT (port 0: any free one)"));
+    }
+    address_ = absl::StrCat(listen.host, ":", port);
+    SetHealth(true);
+    return absl::OkStatus();
+  }
+
+  const std::string& address() const { return address_; }
+
+  bool Drain(absl::Time deadline) {
+    StopServing("draining");
+    service_.Refuse();
+    const bool engine_drained = engine_->Drain(deadline);
+    // Readers may be slower than the engine.
+    const bool calls_drained = service_.open_calls().WaitUntilNone(deadline);
+    // What has been written still leaves; calls that are left end now.
+    server_->Shutdown(std::chrono::system_clock::now());
+    return engine_drained && calls_drained;
+  }
+
+ private:
+  void Configure(grpc::ServerBuilder* builder) const {
+    const int keepalive = static_cast<int>(absl::ToInt64Milliseconds(options_.keepalive));
+    builder->SetMaxReceiveMessageSize(options_.max_message_bytes);
+    // A second server on the port is an error, not a sharer of its connections.
+    builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.max_calls_per_connection);
+    // A peer that has vanished is noticed after keepalive and timeout, and its calls are cancelled.
+    builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive);
+    builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive / 2);
+    builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    // Gateways ping idle connections too; nobody is dropped for up to one ping a second.
+    builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
+  }
+
+  void StopServing(const char* why) {
+    std::lock_guard lock(mu_);
+    if (!serving_) return;
+    Log(LogLevel::kWarning, absl::StrCat("not serving any more: ", why));
+    SetHealth(false);
+  }
+
+  // With mu_ held.
+  void SetHealth(bool serving) {
+    serving_ = serving;
+    grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+    health->SetServingStatus("", serving);
+    health->SetServingStatus(v1::Generation::service_full_name(), serving);
+  }
+
+  const ServerOptions options_;
+  Engine* const engine_;
+  std::string address_;  // constant after Start
+
+  std::mutex mu_;
+  bool serving_ = false;  // guarded by mu_
+
+  GenerationService service_;
+  std::unique_ptr<grpc::Server> server_;  // constant after Start; ends before the service
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      ServedModel model, Engine* engine) {
+  auto impl = std::make_unique<Impl>(options, std::move(model), engine);
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+const std::string& Server::address() const { return impl_->address(); }
+
+bool Server::Drain(absl::Time deadline) { return impl_->Drain(deadline); }
+
+}  // namespace retnet

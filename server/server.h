@@ -1,0 +1,56 @@
+// All that listens: the gRPC server with its services, health and reflection, from start to drain.
+#ifndef RETNET_SERVER_SERVER_H_
+#define RETNET_SERVER_SERVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "server/request_translation.h"
+
+namespace retnet {
+
+struct ServerOptions {
+  std::string listen = "127.0.0.1:50051";   // HOST:PORT; port 0: any free one
+  int32_t max_message_bytes = 64 << 20;     // of a request
+  int32_t max_calls_per_connection = 1024;  // further ones wait in the client
+  absl::Duration keepalive =
+      absl::Seconds(20);  // an idle connection is asked so often whether it lives
+};
+
+// HOST:PORT, with brackets around an IPv6 address, taken apart.
+struct ListenAddress {
+  std::string host;
+  int32_t port = 0;
+};
+// INVALID_ARGUMENT says what is missing.
+absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
+
+// Thread-safe. The engine and the model's tokenizer must outlive it.
+class Server {
+ public:
+  // Listens and serves from now on. FAILED_PRECONDITION where the address cannot be had.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       ServedModel model, Engine* engine);
+  // Ends every call at once.
+  ~Server();
+
+  // HOST:PORT with the port that was taken.
+  const std::string& address() const;
+
+  // Health says NOT_SERVING and new calls are refused from now on; running ones may finish until
+  // the deadline and are then ended. Returns whether all had finished. Once.
+  bool Drain(absl::Time deadline);
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_SERVER_H_

@@ -1,0 +1,69 @@
+// A tokenizer of given pieces, for tests that need text without a checkpoint.
+#ifndef RETNET_TESTS_SERVER_FAKE_TOKENIZER_H_
+#define RETNET_TESTS_SERVER_FAKE_TOKENIZER_H_
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/sampling.h"
+#include "models/tokenizer.h"
+
+namespace retnet {
+
+// Token i is pieces[i]; encoding takes the longest piece that fits. A piece that is empty is a
+// control token.
+class FakeTokenizer : public Tokenizer {
+ public:
+  explicit FakeTokenizer(std::vector<std::string> pieces, TokenId bos = kNoToken)
+      : pieces_(std::move(pieces)), bos_(bos) {}
+
+  // BOS 1, EOS 2, then all 256 bytes, then a few longer pieces.
+  static FakeTokenizer WithBytes() {
+    std::vector<std::string> pieces = {"", "", ""};
+    for (int byte = 0; byte < 256; ++byte) pieces.emplace_back(1, static_cast<char>(byte));
+    for (const char* piece : {" the", "once", "\xE6\x97\xA5\xE6\x9C\xAC", "ab", "abc"}) {
+      pieces.emplace_back(piece);
+    }
+    return FakeTokenizer(std::move(pieces), /*bos=*/1);
+  }
+  static TokenId ByteToken(char byte) { return 3 + static_cast<unsigned char>(byte); }
+
+  int32_t vocab_size() const override { return static_cast<int32_t>(pieces_.size()); }
+  bool adds_bos() const override { return bos_ != kNoToken; }
+  TokenId bos() const override { return bos_; }
+
+  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const override {
+    std::vector<TokenId> tokens;
+    while (!text.empty()) {
+      TokenId best = kNoToken;
+      for (TokenId i = 0; i < vocab_size(); ++i) {
+        const bool fits = !pieces_[i].empty() && text.substr(0, pieces_[i].size()) == pieces_[i];
+        if (fits && (best == kNoToken || pieces_[i].size() > pieces_[best].size())) best = i;
+      }
+      if (best == kNoToken) return absl::InvalidArgumentError("no piece fits");
+      tokens.push_back(best);
+      text.remove_prefix(pieces_[best].size());
+    }
+    return tokens;
+  }
+  absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const override {
+    std::string text;
+    for (const TokenId token : tokens) text += Bytes(token);
+    return text;
+  }
+  std::string_view Bytes(TokenId token) const override {
+    return token >= 0 && token < vocab_size() ? std::string_view(pieces_[token]) : "";
+  }
+
+ private:
+  std::vector<std::string> pieces_;
+  TokenId bos_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_SERVER_FAKE_TOKENIZER_H_

@@ -1,0 +1,407 @@
+// What the calls answer.
+#include "server/generation_service.h"
+
+#include <grpcpp/generic/generic_stub.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/utf8.h"
+#include "tests/server/fake_server.h"
+
+namespace retnet {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+TEST(Generate, StreamsTokensOneByOne) {
+  FakeServer server(Reciting("abcde"));
+  server.control().Hold();
+  grpc::ClientContext context;
+  const auto reader = server.stub().Generate(&context, GreedyRequest(5));
+  v1::GenerateResponse response;
+  for (int i = 0; i < 5; ++i) {
+    server.control().AwaitHeldStep();
+    server.control().Pass();
+    // No later token can be there: the model has not computed it.
+    ASSERT_TRUE(reader->Read(&response));
+    ASSERT_EQ(response.chunk().tokens_size(), 1);
+    EXPECT_EQ(response.chunk().text(), std::string(1, "abcde"[i]));
+    EXPECT_EQ(response.chunk().tokens(0).text(), response.chunk().text());
+    EXPECT_EQ(response.chunk().tokens(0).completion_tokens(), i + 1);
+    EXPECT_EQ(response.chunk().completion_tokens(), i + 1);
+    EXPECT_EQ(response.chunk().prompt_tokens(), 1);
+  }
+  ASSERT_TRUE(reader->Read(&response));
+  const v1::GenerateResponse::Final& final = response.final();
+  ASSERT_EQ(final.finishes_size(), 1);
+  EXPECT_EQ(final.finishes(0).reason(), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(final.finishes(0).matched_case(), v1::Finish::MATCHED_NOT_SET);
+  EXPECT_EQ(final.usage().prompt_tokens(), 1);
+  EXPECT_EQ(final.usage().completion_tokens(), 5);
+  EXPECT_GE(final.finishes(0).timings().queued_seconds(), 0);
+  EXPECT_GT(final.finishes(0).timings().prefill_seconds(), 0);
+  EXPECT_GT(final.finishes(0).timings().decode_seconds(), 0);
+  EXPECT_FALSE(reader->Read(&response));
+  EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST(Generate, EndsAtEosUnlessItIsIgnored) {
+  FakeServer server(Reciting("ab"));
+  const Streamed streamed = server.Generate(GreedyRequest(5));
+  EXPECT_EQ(streamed.text(), "ab");
+  EXPECT_THAT(streamed.ids(),
+              ElementsAre(FakeTokenizer::ByteToken('a'), FakeTokenizer::ByteToken('b'), 2));
+  ASSERT_THAT(streamed.finals, SizeIs(1));
+  EXPECT_EQ(streamed.finals[0].finishes(0).reason(), v1::FINISH_REASON_STOP);
+  EXPECT_EQ(streamed.finals[0].finishes(0).stop_token_id(), 2);
+
+  v1::GenerateRequest request = GreedyRequest(5);
+  request.set_ignore_eos(true);
+  const Streamed ignoring = server.Generate(request);
+  EXPECT_THAT(ignoring.ids(), SizeIs(5));
+  EXPECT_EQ(ignoring.finals.at(0).finishes(0).reason(), v1::FINISH_REASON_LENGTH);
+}
+
+TEST(Generate, GivesAStopTokenNoTextUnlessItIsIncluded) {
+  FakeServer server(Reciting("abc"));
+  v1::GenerateRequest request = GreedyRequest(5);
+  request.add_stop_token_ids(FakeTokenizer::ByteToken('b'));
+  const Streamed streamed = server.Generate(request);
+  EXPECT_EQ(streamed.text(), "a");
+  EXPECT_THAT(streamed.ids(), SizeIs(2));
+  EXPECT_EQ(streamed.finals.at(0).finishes(0).stop_token_id(), FakeTokenizer::ByteToken('b'));
+  request.set_include_stop_str_in_output(true);
+  EXPECT_EQ(server.Generate(request).text(), "ab");
+}
+
+TEST(Generate, EndsAtAStopStringAcrossTokens) {
+  FakeServer server(Reciting("one two three"));
+  v1::GenerateRequest request = GreedyRequest(20);
+  request.add_stop("five");
+  request.add_stop("two");
+  const Streamed streamed = server.Generate(request);
+  EXPECT_EQ(streamed.text(), "one ");
+  EXPECT_THAT(streamed.ids(), SizeIs(7));
+  ASSERT_THAT(streamed.finals, SizeIs(1));
+  EXPECT_EQ(streamed.finals[0].finishes(0).reason(), v1::FINISH_REASON_STOP);
+  EXPECT_EQ(streamed.finals[0].finishes(0).stop_string(), "two");
+  request.set_include_stop_str_in_output(true);
+  EXPECT_EQ(server.Generate(request).text(), "one two");
+}
+
+TEST(Generate, GivesHeldBackTextWhenNothingFollows) {
+  FakeServer server(Reciting("one tw"));
+  v1::GenerateRequest request = GreedyRequest(6);
+  request.add_stop("two");
+  const Streamed streamed = server.Generate(request);
+  EXPECT_EQ(streamed.text(), "one tw");
+  EXPECT_EQ(streamed.finals.at(0).finishes(0).reason(), v1::FINISH_REASON_LENGTH);
+}
+
+TEST(Generate, NeverTearsACharacter) {
+  const std::string text =
+      "a\xF0\x9F\x99\x82"
+      "b\xE6\x97\xA5";
+  FakeServer server(Reciting(text));
+  const Streamed whole = server.Generate(GreedyRequest(20));
+  EXPECT_EQ(whole.text(), text);
+  for (const v1::TokenChunk& chunk : whole.chunks) {
+    EXPECT_EQ(FirstInvalidUtf8(chunk.text()), std::nullopt);
+  }
+  EXPECT_EQ(server.Generate(GreedyRequest(3)).text(), "a\xEF\xBF\xBD");
+}
+
+TEST(Generate, ReportsLogProbabilitiesOfTheModelItself) {
+  FakeServerOptions options;
+  FakeServer server(options);
+  v1::GenerateRequest request = GreedyRequest(8);
+  request.set_temperature(1.5);
+  request.set_seed(3);
+  request.set_logprobs(2);
+  const Streamed streamed = server.Generate(request);
+  std::vector<TokenId> history = {1};
+  ASSERT_GE(streamed.tokens().size(), 1);
+  for (const v1::Token& token : streamed.tokens()) {
+    LogitsQuery query;
+    query.given = token.id();
+    query.top_logprobs = 2;
+    const LogitsAnswer expected = FakeAnswer(options.model, history, query);
+    EXPECT_EQ(token.logprob(), expected.logprob);
+    ASSERT_EQ(token.top_logprobs_size(), 2);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(token.top_logprobs(i).id(), expected.top[i].token);
+      EXPECT_EQ(token.top_logprobs(i).logprob(), expected.top[i].logprob);
+      EXPECT_EQ(token.top_logprobs(i).token(), server.tokenizer().Bytes(expected.top[i].token));
+    }
+    history.push_back(token.id());
+  }
+  request.clear_logprobs();
+  EXPECT_FALSE(server.Generate(request).tokens().at(0).has_logprob());
+}
+
+TEST(Generate, GivesEachSampleWhatItsSeedGivesAlone) {
+  FakeServer server;
+  v1::GenerateRequest request = GreedyRequest(30);
+  request.set_temperature(1);
+  request.set_seed(11);
+  const Streamed alone = server.Generate(request);
+  request.set_n(5);
+  const Streamed five = server.Generate(request);
+  ASSERT_TRUE(five.status.ok()) << five.status.error_message();
+  EXPECT_EQ(five.ids(0), alone.ids(0));
+  EXPECT_EQ(five.text(0), alone.text(0));
+  EXPECT_NE(five.ids(1), five.ids(0));
+  ASSERT_EQ(five.finals.at(0).finishes_size(), 5);
+  int32_t completion_tokens = 0;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(five.finals[0].finishes(i).index(), i);
+    EXPECT_EQ(five.finals[0].finishes(i).completion_tokens(), five.ids(i).size());
+    completion_tokens += five.finals[0].finishes(i).completion_tokens();
+  }
+  EXPECT_EQ(five.finals[0].usage().completion_tokens(), completion_tokens);
+  EXPECT_EQ(five.finals[0].usage().prompt_tokens(), 1);
+  EXPECT_EQ(five.finals[0].seed(), 11);
+}
+
+TEST(Generate, ReportsTheSeedItDrew) {
+  FakeServer server;
+  v1::GenerateRequest request = GreedyRequest(20);
+  request.set_temperature(1);
+  const Streamed first = server.Generate(request);
+  request.set_seed(first.finals.at(0).seed());
+  EXPECT_EQ(server.Generate(request).ids(), first.ids());
+}
+
+TEST(Complete, AnswersWhatGenerateStreams) {
+  FakeServer server;
+  v1::GenerateRequest request = GreedyRequest(40);
+  request.set_temperature(1);
+  request.set_seed(5);
+  request.set_n(3);
+  request.set_logprobs(1);
+  const Streamed streamed = server.Generate(request);
+  grpc::ClientContext context;
+  v1::CompleteResponse response;
+  const grpc::Status status = server.stub().Complete(&context, request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.choices_size(), 3);
+  for (int i = 0; i < 3; ++i) {
+    const v1::CompleteResponse::Choice& choice = response.choices(i);
+    EXPECT_EQ(choice.text(), streamed.text(i));
+    ASSERT_EQ(choice.tokens_size(), streamed.tokens(i).size());
+    for (int j = 0; j < choice.tokens_size(); ++j) {
+      EXPECT_EQ(choice.tokens(j).SerializeAsString(), streamed.tokens(i)[j].SerializeAsString());
+    }
+    EXPECT_EQ(choice.finish().reason(), streamed.finals.at(0).finishes(i).reason());
+  }
+  EXPECT_EQ(response.usage().SerializeAsString(),
+            streamed.finals.at(0).usage().SerializeAsString());
+  EXPECT_EQ(response.seed(), 5);
+}
+
+struct Scored {
+  std::vector<v1::ScoredToken> tokens;
+  v1::ScoreResponse::Totals totals;
+  grpc::Status status;
+};
+
+Scored Score(const v1::ScoreRequest& request, FakeServer* server) {
+  grpc::ClientContext context;
+  const auto reader = server->stub().Score(&context, request);
+  Scored scored;
+  v1::ScoreResponse response;
+  while (reader->Read(&response)) {
+    for (const v1::ScoredToken& token : response.chunk().tokens()) scored.tokens.push_back(token);
+    if (response.has_totals()) scored.totals = response.totals();
+  }
+  scored.status = reader->Finish();
+  return scored;
+}
+
+TEST(Score, GivesEveryTokenItsLogProbabilityAfterTheOnesBefore) {
+  FakeServerOptions options;
+  FakeServer server(options);
+  v1::ScoreRequest request;
+  request.set_text("once upon the time, in a land that was not on any map");
+  const Scored scored = Score(request, &server);
+  ASSERT_TRUE(scored.status.ok()) << scored.status.error_message();
+  const std::vector<TokenId> ids = *server.tokenizer().Encode(request.text());
+  ASSERT_EQ(scored.tokens.size(), ids.size() + 1);  // BOS
+  std::vector<TokenId> history = {1};
+  EXPECT_EQ(scored.tokens[0].id(), 1);
+  EXPECT_FALSE(scored.tokens[0].has_logprob());
+  double total = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    LogitsQuery query;
+    query.given = ids[i];
+    const float expected = FakeAnswer(options.model, history, query).logprob;
+    EXPECT_EQ(scored.tokens[i + 1].id(), ids[i]);
+    EXPECT_EQ(scored.tokens[i + 1].token(), server.tokenizer().Bytes(ids[i]));
+    EXPECT_EQ(scored.tokens[i + 1].logprob(), expected);
+    total += expected;
+    history.push_back(ids[i]);
+  }
+  EXPECT_EQ(scored.totals.tokens(), ids.size() + 1);
+  EXPECT_EQ(scored.totals.scored_tokens(), ids.size());
+  EXPECT_EQ(scored.totals.scored_bytes(), request.text().size());
+  EXPECT_DOUBLE_EQ(scored.totals.total_logprob(), total);
+}
+
+TEST(Score, TakesPromptsLongerThanTheContext) {
+  FakeServerOptions options;
+  options.engine.max_context_length = 8;
+  options.model.max_rows = 64;
+  FakeServer server(options);
+  v1::ScoreRequest request;
+  request.mutable_token_ids()->mutable_ids()->Resize(10000, 7);
+  const Scored scored = Score(request, &server);
+  ASSERT_TRUE(scored.status.ok()) << scored.status.error_message();
+  EXPECT_EQ(scored.tokens.size(), 10000);
+}
+
+TEST(Tokenize, IsUndoneByDetokenize) {
+  FakeServer server;
+  v1::TokenizeRequest request;
+  request.set_text("once the \xE6\x97\xA5\xE6\x9C\xAC abc");
+  grpc::ClientContext context;
+  v1::TokenizeResponse tokens;
+  ASSERT_TRUE(server.stub().Tokenize(&context, request, &tokens).ok());
+  EXPECT_EQ(tokens.token_ids(0), 1);
+  v1::DetokenizeRequest back;
+  *back.mutable_token_ids() = tokens.token_ids();
+  grpc::ClientContext back_context;
+  v1::DetokenizeResponse text;
+  ASSERT_TRUE(server.stub().Detokenize(&back_context, back, &text).ok());
+  EXPECT_EQ(text.text(), request.text());
+}
+
+TEST(Tokenize, TakesTextsAbove4Megabytes) {
+  FakeServer server;
+  v1::TokenizeRequest request;
+  for (int i = 0; i < 5 << 18; ++i) request.mutable_text()->append("once");
+  grpc::ClientContext context;
+  v1::TokenizeResponse tokens;
+  const grpc::Status status = server.stub().Tokenize(&context, request, &tokens);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(tokens.token_ids_size(), (5 << 18) + 1);
+}
+
+TEST(GetModel, DescribesWhatIsServed) {
+  FakeServerOptions options;
+  options.model.slots = 3;
+  options.engine.max_queue = 17;
+  FakeServer server(options);
+  grpc::ClientContext context;
+  v1::GetModelResponse model;
+  ASSERT_TRUE(server.stub().GetModel(&context, v1::GetModelRequest(), &model).ok());
+  EXPECT_EQ(model.vocab_size(), options.model.vocab_size);
+  EXPECT_EQ(model.max_context_length(), 4096);
+  EXPECT_EQ(model.max_sessions(), 3);
+  EXPECT_EQ(model.max_queue(), 17);
+  EXPECT_EQ(model.bos_token_id(), 1);
+  EXPECT_THAT(model.eos_token_ids(), ElementsAre(2));
+  EXPECT_TRUE(model.has_tokenizer());
+  EXPECT_TRUE(model.adds_bos());
+}
+
+grpc::Status CompleteStatus(const v1::GenerateRequest& request, FakeServer* server) {
+  grpc::ClientContext context;
+  v1::CompleteResponse response;
+  return server->stub().Complete(&context, request, &response);
+}
+
+TEST(Requests, ThatCannotBeReadSayWhy) {
+  FakeServer server;
+  v1::GenerateRequest request;
+  request.set_text("ab\xFF");
+  grpc::Status status = CompleteStatus(request, &server);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "text is not UTF-8 at byte 2");
+
+  request = GreedyRequest(2);
+  request.add_stop("a");
+  request.add_stop("\xC0");
+  status = server.Generate(request).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "stop is not UTF-8 at byte 0");
+
+  request = GreedyRequest(2);
+  v1::GenerateRequest::GetReflection()->MutableUnknownFields(&request)->AddVarint(999, 1);
+  status = server.Generate(request).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("999"));
+
+  status = server.Generate(GreedyRequest(0)).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "max_tokens is 0; it must be from 1 to 4096");
+
+  // Another message's bytes altogether.
+  grpc::GenericStub stub(server.NewChannel());
+  const grpc::Slice garbage("\xFF\xFF\xFF");
+  const grpc::ByteBuffer bytes(&garbage, 1);
+  grpc::ByteBuffer answer;
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call =
+      stub.PrepareUnaryCall(&context, "/retnet.v1.Generation/Complete", bytes, &queue);
+  call->StartCall();
+  call->Finish(&answer, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "the request is not a retnet.v1.GenerateRequest");
+}
+
+TEST(Requests, ForTextWithoutATokenizerSaySo) {
+  FakeServerOptions options;
+  options.has_tokenizer = false;
+  FakeServer server(options);
+  const Streamed streamed = server.Generate(GreedyRequest(4));
+  EXPECT_TRUE(streamed.status.ok()) << streamed.status.error_message();
+  EXPECT_THAT(streamed.ids(), SizeIs(4));
+  EXPECT_EQ(streamed.text(), "");
+  v1::GenerateRequest request;
+  request.set_text("once");
+  const grpc::Status status = CompleteStatus(request, &server);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("tokenizer"));
+}
+
+TEST(Server, AnswersReflection) {
+  FakeServer server;
+  grpc::GenericStub stub(server.NewChannel());
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(
+      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  const auto wait = [&] { return queue.Next(&tag, &ok) && ok; };
+  call->StartCall(nullptr);
+  ASSERT_TRUE(wait());
+  const grpc::Slice list_services("\x3A\x01*");  // field 7, a string
+  call->Write(grpc::ByteBuffer(&list_services, 1), nullptr);
+  ASSERT_TRUE(wait());
+  grpc::ByteBuffer answer;
+  call->Read(&answer, nullptr);
+  ASSERT_TRUE(wait());
+  grpc::Slice slice;
+  ASSERT_TRUE(answer.DumpToSingleSlice(&slice).ok());
+  EXPECT_THAT(std::string(slice.begin(), slice.end()), HasSubstr("retnet.v1.Generation"));
+  call->WritesDone(nullptr);
+  ASSERT_TRUE(wait());
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  ASSERT_TRUE(wait());
+  EXPECT_TRUE(status.ok());
+}
+
+}  // namespace
+}  // namespace retnet
