@@ -18,6 +18,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace retnet {
 namespace HWY_NAMESPACE {
+namespace {
+
 namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::ScalableTag<float>;
@@ -211,10 +213,11 @@ TokenId Sample(const float* logits, int64_t size, TokenId first, const Sampling&
   return best.token;
 }
 
-AnswerVectors Functions() {
+AnswerVectors MakeAnswerVectors() {
   return {CopyFinite, Greatest, CountAtLeast, CollectAtLeast, SumOfExponentials, Sample};
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace retnet
 HWY_AFTER_NAMESPACE();
@@ -223,7 +226,7 @@ HWY_AFTER_NAMESPACE();
 namespace retnet {
 
 AnswerVectors AnswerVectorsFor(InstructionSet set) {
-  return RETNET_FOR_INSTRUCTION_SET(set, Functions);
+  return RETNET_FOR_INSTRUCTION_SET(set, MakeAnswerVectors);
 }
 
 }  // namespace retnet

@@ -12,6 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace retnet {
 namespace HWY_NAMESPACE {
+namespace {
 
 struct Float16Source : Float32Arithmetic {
   using Element = uint16_t;
@@ -42,6 +43,7 @@ ProductOperators MakeProductOperators() {
           .bfloat16 = MultiplyWeight<BFloat16Source>};
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace retnet
 HWY_AFTER_NAMESPACE();

@@ -15,6 +15,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace retnet {
 namespace HWY_NAMESPACE {
+namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -170,6 +171,7 @@ RowOperators MakeRowOperators() {
           .activate = Activate};
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace retnet
 HWY_AFTER_NAMESPACE();

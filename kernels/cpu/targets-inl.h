@@ -1,6 +1,7 @@
 // Which of Highway's targets are compiled; every file with Highway code includes this first. A
-// file's part for one target ends in a function that returns its operators as function pointers;
-// the HWY_ONCE part hands out the instance for an InstructionSet with RETNET_FOR_INSTRUCTION_SET.
+// file's part for one target lies in an anonymous namespace inside HWY_NAMESPACE and ends in a
+// function that returns its operators as function pointers; the HWY_ONCE part hands out the
+// instance for an InstructionSet with RETNET_FOR_INSTRUCTION_SET.
 #ifndef RETNET_KERNELS_CPU_TARGETS_INL_H_
 #define RETNET_KERNELS_CPU_TARGETS_INL_H_
 
