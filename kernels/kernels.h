@@ -82,6 +82,7 @@ concept Kernels = requires(
   // --- Memory; everything is made before the first step, and a step allocates nothing. ---
   // Rows of several matrices with equal columns, stacked into one weight of a product, in the order given.
   { k.Pack(tensors) } -> std::same_as<absl::StatusOr<typename K::Weight>>;
+  { weight.bytes() } -> std::same_as<int64_t>;  // that it takes on the device
   // fp32 numbers on the device: `floats` copied, or uninitialised ones (each written before it is read).
   { k.Upload(floats) } -> std::same_as<absl::StatusOr<typename K::Buffer>>;
   { k.Allocate(int64_t{}) } -> std::same_as<absl::StatusOr<typename K::Buffer>>;

@@ -38,8 +38,21 @@ struct DeviceWeights {
 
   const Weight& output_projection() const { return head.has_value() ? *head : embeddings; }
 
+  // Of the products' weights; the norms' are negligible.
+  int64_t bytes() const;
+
   static absl::StatusOr<DeviceWeights> Pack(K& kernels, const ModelWeights& weights);
 };
+
+template <Kernels K>
+int64_t DeviceWeights<K>::bytes() const {
+  int64_t bytes = embeddings.bytes() + (head.has_value() ? head->bytes() : 0);
+  for (const Layer& layer : layers) {
+    bytes += layer.projections.bytes() + layer.output.bytes() + layer.gate_up.bytes() +
+             layer.down.bytes();
+  }
+  return bytes;
+}
 
 // Packs in the order of a file, so that it is read front to back.
 template <Kernels K>

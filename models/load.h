@@ -16,8 +16,9 @@ struct ModelOptions {
   int32_t threads = 0;  // CPU workers, the caller included; 0: as many as the process may use
   int32_t slots = 0;  // 0: as many as fit in state_memory_fraction of the free memory, at most 1024
   double state_memory_fraction = 0.5;
-  int32_t max_rows = 512;       // tokens a step may hold
-  std::string instruction_set;  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is
+  int32_t max_rows = 512;  // tokens a step may hold
+  std::string instruction_set =
+      "";  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is
 };
 
 // UNAVAILABLE for a device that is not there; INVALID_ARGUMENT for options or a checkpoint that

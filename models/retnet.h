@@ -28,8 +28,8 @@ namespace retnet {
 template <Kernels K>
 class RetNet : public Model {
  public:
-  // Makes all memory of the steps and of info.slots states. The caller fills in of `info` what
-  // describes the checkpoint and the backend, slots and max_rows; the rest follows.
+  // Makes all memory of the steps and of info.slots states. The caller fills in of `info` the
+  // names, the ids, slots and max_rows; the rest follows.
   static absl::StatusOr<std::unique_ptr<RetNet>> Create(std::unique_ptr<K> kernels,
                                                         const RetNetConfig& config,
                                                         DeviceWeights<K> weights, ModelInfo info);
@@ -150,6 +150,8 @@ absl::StatusOr<std::unique_ptr<RetNet<K>>> RetNet<K>::Create(std::unique_ptr<K> 
                                                              ModelInfo info) {
   info.vocab_size = config.vocab_size;
   info.chunk = kChunk;
+  info.parameters = config.Parameters();
+  info.weight_bytes = weights.bytes();
   info.base_bytes = kernels->BaseBytes(config.Retention(info.slots));
   info.tail_token_bytes = kernels->TailTokenBytes(config.Retention(info.slots));
   std::unique_ptr<RetNet> model(

@@ -41,6 +41,7 @@ class Finder {
     }
     return status_;
   }
+  int64_t bytes() const { return bytes_; }
   void Ignore(const std::string& name) { taken_.insert(name); }
 
  private:
@@ -64,6 +65,7 @@ class Finder {
                         absl::StrJoin(shape, ", "), "]"));
       return {};
     }
+    bytes_ += stored.bytes.size();
     return {.type = *type, .data = stored.bytes.data(), .rows = rows, .columns = columns};
   }
 
@@ -73,6 +75,7 @@ class Finder {
 
   const Checkpoint& checkpoint_;
   std::set<std::string> taken_;
+  int64_t bytes_ = 0;
   absl::Status status_;
 };
 
@@ -125,6 +128,7 @@ absl::StatusOr<ModelWeights> FindWeights(const Checkpoint& checkpoint, const Ret
     weights.head = finder.Matrix(head, config.vocab_size, hidden);
   }
   RETURN_IF_ERROR(finder.Finish());
+  weights.stored_bytes = finder.bytes();
   return weights;
 }
 

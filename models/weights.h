@@ -30,6 +30,7 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
   HostTensor norm;                 // [1, hidden]
   std::optional<HostTensor> head;  // [vocabulary, hidden]; none when tied
+  int64_t stored_bytes = 0;        // of all of them
 };
 
 // INVALID_ARGUMENT naming file and tensor for one that is missing, misshapen, of a type that is not

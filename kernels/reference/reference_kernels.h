@@ -24,6 +24,8 @@ class ReferenceKernels {
     int64_t rows = 0;
     int64_t columns = 0;
     std::vector<float> values;  // [rows, columns]
+
+    int64_t bytes() const { return rows * columns * int64_t{sizeof(float)}; }
   };
 
   // Numbers that have not been written are NaN, so that a read of them shows.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/cpu/cpu_kernels.h"
 #include "kernels/reference/reference_kernels.h"
 #include "kernels/reference/retention_forms.h"
 #include "models/checkpoint.h"
@@ -147,11 +148,23 @@ std::vector<Backend> TextbookForms() {
 }
 
 std::vector<Backend> Backends() {
-  return {{.name = "reference",
-           .make = [](const std::string& directory, int32_t slots, int32_t max_rows) {
-             return MakeTestModel(directory, std::make_unique<RecordingKernels<ReferenceKernels>>(),
-                                  slots, max_rows);
-           }}};
+  std::vector<Backend> backends = {
+      {.name = "reference",
+       .make = [](const std::string& directory, int32_t slots, int32_t max_rows) {
+         return MakeTestModel(directory, std::make_unique<RecordingKernels<ReferenceKernels>>(),
+                              slots, max_rows);
+       }}};
+  for (const InstructionSet set : SupportedInstructionSets()) {
+    backends.push_back(
+        {.name = std::string(Name(set)),
+         .rounds_activations = set == InstructionSet::kAvx512Bf16,
+         .make = [set](const std::string& directory, int32_t slots, int32_t max_rows) {
+           const CpuOptions options{.threads = 2, .instruction_set = set, .max_rows = max_rows};
+           return MakeTestModel(directory, std::make_unique<RecordingKernels<CpuKernels>>(options),
+                                slots, max_rows);
+         }});
+  }
+  return backends;
 }
 
 }  // namespace retnet

@@ -1,0 +1,79 @@
+#include "models/free_memory.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+
+namespace retnet {
+namespace {
+
+// The number after `key` at the start of a line; without a key, the file's first word.
+std::optional<int64_t> ReadNumber(const std::string& path, std::string_view key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string word;
+    words >> word;
+    if (!key.empty()) {
+      if (word != key) continue;
+      words >> word;
+    }
+    int64_t number = 0;
+    if (absl::SimpleAtoi(word, &number)) return number;
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+// The files of one version of control groups.
+struct Names {
+  const char* limit;
+  const char* usage;
+  const char* inactive_file;
+  const char* active_file;
+};
+constexpr Names kVersion1 = {"/memory.limit_in_bytes", "/memory.usage_in_bytes",
+                             "total_inactive_file", "total_active_file"};
+constexpr Names kVersion2 = {"/memory.max", "/memory.current", "inactive_file", "active_file"};
+
+int64_t FreeInGroup(const std::string& folder, const Names& names) {
+  const std::optional<int64_t> limit = ReadNumber(folder + names.limit, "");
+  const std::optional<int64_t> usage = ReadNumber(folder + names.usage, "");
+  if (!limit.has_value() || !usage.has_value()) return std::numeric_limits<int64_t>::max();
+  const int64_t files = ReadNumber(folder + "/memory.stat", names.inactive_file).value_or(0) +
+                        ReadNumber(folder + "/memory.stat", names.active_file).value_or(0);
+  return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - files));
+}
+
+}  // namespace
+
+int64_t FreeMemory(const std::string& root) {
+  constexpr int64_t kKibibyte = 1024;
+  int64_t free = kKibibyte * ReadNumber(root + "/proc/meminfo", "MemAvailable:").value_or(0);
+  // A line is "id:controllers:/path"; id 0 is version 2. The limits of all ancestors hold.
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
+    if (fields.size() != 3) continue;
+    const bool version2 = fields[0] == "0";
+    const std::vector<std::string> controllers = absl::StrSplit(fields[1], ',');
+    if (!version2 && std::count(controllers.begin(), controllers.end(), "memory") == 0) continue;
+    const std::string top = root + (version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
+    std::string path = fields[2];
+    while (true) {
+      free = std::min(free, FreeInGroup(top + path, version2 ? kVersion2 : kVersion1));
+      if (path.empty()) break;
+      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+    }
+  }
+  return free;
+}
+
+}  // namespace retnet

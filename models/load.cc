@@ -1,0 +1,80 @@
+#include "models/load.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status_macros.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
+#include "models/generation_config.h"
+#include "models/retnet_cpu.h"
+#include "models/weights.h"
+
+namespace retnet {
+namespace {
+
+absl::Status CheckRange(const char* option, int64_t value, int64_t minimum, int64_t maximum) {
+  if (value >= minimum && value <= maximum) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(option, " is ", value, "; it must be from ", minimum, " to ", maximum));
+}
+
+absl::Status CheckOptions(const ModelOptions& options) {
+  if (options.device == "cuda") {
+    return absl::UnavailableError("device is cuda, but this build has no CUDA backend");
+  }
+  if (options.device != "cpu" && options.device != "auto") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device is ", options.device, "; it must be cpu, cuda or auto"));
+  }
+  RETURN_IF_ERROR(CheckRange("threads", options.threads, 0, 1024));
+  RETURN_IF_ERROR(CheckRange("slots", options.slots, 0, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max_rows", options.max_rows, 1, 1 << 16));
+  if (!(options.state_memory_fraction > 0.0 && options.state_memory_fraction <= 1.0)) {
+    return absl::InvalidArgumentError(absl::StrCat("state_memory_fraction is ",
+                                                   options.state_memory_fraction,
+                                                   "; it must be above 0 and at most 1"));
+  }
+  return absl::OkStatus();
+}
+
+// generation_config.json's ids where it has them, else config.json's.
+absl::Status SetSpecialTokens(const std::string& directory, const RetNetConfig& config,
+                              ModelInfo& info) {
+  ASSIGN_OR_RETURN(const GenerationConfig generation, ReadGenerationConfig(directory));
+  info.bos = generation.bos.value_or(config.bos);
+  info.eos = generation.eos.value_or(config.eos);
+  std::vector<TokenId> ids = info.eos;
+  if (info.bos != kNoToken) ids.push_back(info.bos);
+  for (const TokenId id : ids) {
+    if (id < config.vocab_size) continue;
+    return absl::InvalidArgumentError(absl::StrCat(directory, "/generation_config.json: id ", id,
+                                                   " is not in the vocabulary of ",
+                                                   config.vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+// The folder's own name, whatever the path to it looks like.
+std::string FolderName(const std::string& directory) {
+  std::error_code error;
+  const auto path = std::filesystem::canonical(directory, error);
+  return error ? directory : path.filename().string();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
+                                                 const ModelOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  ASSIGN_OR_RETURN(const RetNetConfig config, ReadConfig(directory));
+  ModelInfo info;
+  info.name = FolderName(directory);
+  RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
+  ASSIGN_OR_RETURN(const ModelWeights weights, FindWeights(checkpoint, config));
+  return MakeCpuModel(config, weights, options, std::move(info));
+}
+
+}  // namespace retnet

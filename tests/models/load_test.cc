@@ -1,0 +1,166 @@
+#include "models/load.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <limits>
+
+#include "models/free_memory.h"
+#include "tests/models/golden.h"
+#include "tests/models/random_checkpoint.h"
+#include "tests/models/safetensors_writer.h"
+
+namespace retnet {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// 8 tokens of vocabulary; one slot takes 2 · (8 · 16 + 64 · 24) floats.
+std::string SmallCheckpoint() {
+  return WriteRandomCheckpoint(
+      {.config = R"({"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 2, "num_heads": 1,
+                     "intermediate_size": 6})",
+       .type = ElementType::kBFloat16});
+}
+
+TEST(LoadModel, SaysWhatItLoaded) {
+  ModelOptions options;
+  options.device = "cpu";
+  options.threads = 1;
+  options.slots = 3;
+  options.max_rows = 17;
+  options.instruction_set = "scalar";
+  const auto model = LoadModel(GoldenFolder("base") + "/", options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const ModelInfo& info = (*model)->info();
+  EXPECT_EQ(info.name, "base");
+  EXPECT_EQ(info.vocab_size, 256);
+  EXPECT_EQ(info.slots, 3);
+  EXPECT_EQ(info.max_rows, 17);
+  EXPECT_EQ(info.chunk, 64);
+  EXPECT_EQ(info.backend, "cpu (scalar, 1 thread)");
+  EXPECT_EQ(info.bos, 1);
+  EXPECT_THAT(info.eos, ElementsAre(2));
+  EXPECT_EQ(info.base_bytes, 4 * 3 * 4 * 32 * 64);
+  EXPECT_EQ(info.tail_token_bytes, 4 * 3 * 4 * (32 + 64));
+  // All of the file but its header is parameters in fp32.
+  EXPECT_NEAR(info.parameters,
+              std::filesystem::file_size(GoldenFolder("base") + "/model.safetensors") / 4, 2000);
+  EXPECT_GE(info.weight_bytes, (info.parameters - 3 * 400) * 4);
+}
+
+TEST(LoadModel, CountsSlotsFromTheFreeMemory) {
+  ModelOptions options;
+  options.state_memory_fraction = 0.5;
+  const auto model = LoadModel(SmallCheckpoint(), options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->info().slots, 1024);  // small states: as many as are ever taken unasked
+  options.state_memory_fraction = 1e-15;
+  EXPECT_EQ(LoadModel(SmallCheckpoint(), options).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(LoadModel, SlotsThatDoNotFitAreRefusedBeforeTheyAreMade) {
+  const std::string directory = WriteRandomCheckpoint(
+      {.config = R"({"vocab_size": 2, "hidden_size": 512, "num_hidden_layers": 1, "num_heads": 1,
+                     "intermediate_size": 1, "expand_v": 4})"});
+  ModelOptions options;
+  options.slots = 1 << 20;  // 4 TiB of bases alone
+  const auto model = LoadModel(directory, options);
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted) << model.status();
+  EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 slots"));
+}
+
+TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
+  ModelOptions options;
+  options.device = "cuda";
+  EXPECT_EQ(LoadModel(GoldenFolder("base"), options).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST(LoadModel, OptionsOutOfBoundsAreRefusedByName) {
+  const auto expect = [](const ModelOptions& options, const std::string& name) {
+    const auto model = LoadModel(GoldenFolder("base"), options);
+    EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(model.status().message()), HasSubstr(name));
+  };
+  expect({.device = "tpu"}, "device is tpu");
+  expect({.threads = -1}, "threads is -1");
+  expect({.slots = -1}, "slots is -1");
+  expect({.state_memory_fraction = 0}, "state_memory_fraction is 0");
+  expect({.state_memory_fraction = std::numeric_limits<double>::quiet_NaN()},
+         "state_memory_fraction");
+  expect({.max_rows = 0}, "max_rows is 0");
+  expect({.instruction_set = "mmx"}, "mmx");
+}
+
+TEST(LoadModel, TheGenerationConfigsIdsComeFirst) {
+  const std::string directory = SmallCheckpoint();
+  const std::string generation = directory + "/generation_config.json";
+  WriteFile(generation, R"({"bos_token_id": 3, "eos_token_id": [4, 5]})");
+  const auto model = LoadModel(directory, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->info().bos, 3);
+  EXPECT_THAT((*model)->info().eos, ElementsAre(4, 5));
+  WriteFile(generation, R"({"eos_token_id": 8})");
+  const auto refused = LoadModel(directory, {});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("id 8"));
+}
+
+TEST(LoadModel, WhatIsNoCheckpointIsRefusedByName) {
+  const auto model = LoadModel("/nowhere", {});
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(model.status().message()), HasSubstr("/nowhere/config.json"));
+}
+
+class FreeMemoryOf : public ::testing::Test {
+ protected:
+  void Write(const std::string& path, const std::string& text) {
+    std::filesystem::create_directories(std::filesystem::path(root_ + path).parent_path());
+    WriteFile(root_ + path, text);
+  }
+
+  std::string root_ = MakeTemporaryFolder();
+};
+
+TEST_F(FreeMemoryOf, AMachineIsWhatIsAvailable) {
+  Write("/proc/meminfo", "MemTotal:       100 kB\nMemAvailable:    50 kB\n");
+  EXPECT_EQ(FreeMemory(root_), 50 * 1024);
+  EXPECT_GT(FreeMemory(), 0);
+}
+
+TEST_F(FreeMemoryOf, AGroupIsBoundByAllItsAncestors) {
+  Write("/proc/meminfo", "MemAvailable: 1000 kB\n");
+  Write("/proc/self/cgroup", "0::/a/b\n");
+  Write("/sys/fs/cgroup/a/b/memory.max", "max\n");
+  Write("/sys/fs/cgroup/a/b/memory.current", "5000\n");
+  EXPECT_EQ(FreeMemory(root_), 1000 * 1024);
+  Write("/sys/fs/cgroup/a/memory.max", "90000\n");
+  Write("/sys/fs/cgroup/a/memory.current", "50000\n");
+  EXPECT_EQ(FreeMemory(root_), 40000);
+  Write("/sys/fs/cgroup/a/memory.stat", "anon 7\ninactive_file 3000\nactive_file 2000\n");
+  EXPECT_EQ(FreeMemory(root_), 45000);
+}
+
+TEST_F(FreeMemoryOf, AContainerReadsItsOwnLimit) {
+  Write("/proc/meminfo", "MemAvailable: 1000 kB\n");
+  Write("/proc/self/cgroup", "0::/\n");
+  Write("/sys/fs/cgroup/memory.max", "90000\n");
+  Write("/sys/fs/cgroup/memory.current", "95000\n");
+  EXPECT_EQ(FreeMemory(root_), 0);
+}
+
+TEST_F(FreeMemoryOf, TheFirstVersionOfGroupsBindsToo) {
+  Write("/proc/meminfo", "MemAvailable: 1000 kB\n");
+  Write("/proc/self/cgroup", "4:cpu,cpuacct:/x\n3:memory:/a\n");
+  Write("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "90000\n");
+  Write("/sys/fs/cgroup/memory/a/memory.usage_in_bytes", "50000\n");
+  Write("/sys/fs/cgroup/memory/a/memory.stat", "inactive_file 1\ntotal_inactive_file 10000\n");
+  EXPECT_EQ(FreeMemory(root_), 50000);
+}
+
+}  // namespace
+}  // namespace retnet
