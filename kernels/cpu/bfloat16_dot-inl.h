@@ -19,8 +19,8 @@ struct BFloat16DotSource {
   }
   static inline Row Broadcast(const uint32_t* a) { return _mm512_set1_epi32(static_cast<int>(*a)); }
   static inline Vector Zero() { return _mm512_setzero_ps(); }
-  static inline Vector MultiplyAdd(Row a, Row b, Vector sum) {
-    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+  static inline void MultiplyAdd(Row a, Row b, Vector& sum) {
+    sum = _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
   }
   static inline Vector LoadAdd(const float* c, Vector sum) {
     return _mm512_add_ps(_mm512_loadu_ps(c), sum);

@@ -28,6 +28,9 @@ struct Float16Source : Float32Arithmetic {
 struct BFloat16Source : Float32Arithmetic {
   using Element = uint32_t;
   static constexpr int kDepth = 2;
+#if HWY_TARGET == HWY_AVX2
+  static constexpr int kMaxRows = 5;  // the mask takes a register too
+#endif
   template <int kWhich>
   static HWY_INLINE Row Load(const uint32_t* row) {
     const hn::RebindToUnsigned<Tag> bits;

@@ -40,7 +40,7 @@ struct Float32Arithmetic {
   static constexpr int TileStrips(int rows) { return rows <= 6 ? 4 : 2; }
 #elif HWY_TARGET == HWY_AVX2
   static constexpr int kMaxRows = 6;
-  static constexpr int TileStrips(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
+  static constexpr int TileStrips(int rows) { return rows == 1 ? 4 : rows <= 2 ? 2 : 1; }
 #else
   static constexpr int kMaxRows = 4;
   static constexpr int TileStrips(int rows) { return rows == 1 ? 2 : 1; }
@@ -48,7 +48,7 @@ struct Float32Arithmetic {
 
   static HWY_INLINE Row Broadcast(const float* a) { return hn::Set(Tag(), *a); }
   static HWY_INLINE Vector Zero() { return hn::Zero(Tag()); }
-  static HWY_INLINE Vector MultiplyAdd(Row a, Row b, Vector sum) { return hn::MulAdd(a, b, sum); }
+  static HWY_INLINE void MultiplyAdd(Row a, Row b, Vector& sum) { sum = hn::MulAdd(a, b, sum); }
   static HWY_INLINE Vector LoadAdd(const float* c, Vector sum) {
     return hn::Add(hn::LoadU(Tag(), c), sum);
   }

@@ -44,19 +44,34 @@ void ComputeTile(const typename Source::Factor* a, Stride a_stride,
   }
   const auto step = [&]<int kWhich>(std::integral_constant<int, kWhich>, int64_t k)
       __attribute__((always_inline)) {
-    Row row[kVectors];
+    const auto load = [&](int v) __attribute__((always_inline)) {
+      return Source::template Load<kWhich>(strip[v / kStripVectors] +
+                                           k / Source::kDepth * b.row_stride +
+                                           v % kStripVectors * Source::kLanes);
+    };
+    const auto broadcast = [&](int r) __attribute__((always_inline)) {
+      return Source::Broadcast(a + r * a_stride + k);
+    };
+    // The operands of which there are fewer stay in registers.
+    if constexpr (kVectors <= kRows) {
+      Row row[kVectors];
 #pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-      row[v] = Source::template Load<kWhich>(strip[v / kStripVectors] +
-                                             k / Source::kDepth * b.row_stride +
-                                             v % kStripVectors * Source::kLanes);
-    }
+      for (int v = 0; v < kVectors; ++v) row[v] = load(v);
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Row factor = Source::Broadcast(a + r * a_stride + k);
+      for (int r = 0; r < kRows; ++r) {
+        const Row factor = broadcast(r);
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) Source::MultiplyAdd(factor, row[v], sum[r][v]);
+      }
+    } else {
+      Row factor[kRows];
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) factor[r] = broadcast(r);
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) {
-        sum[r][v] = Source::MultiplyAdd(factor, row[v], sum[r][v]);
+        const Row row = load(v);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) Source::MultiplyAdd(factor[r], row, sum[r][v]);
       }
     }
   };
