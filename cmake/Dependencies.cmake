@@ -5,16 +5,17 @@ find_package(absl REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
-# Module mode first: gRPC's config file would otherwise look for a protobuf config that Debian lacks.
+# Module mode first: gRPC's config file would otherwise look for a protobuf config that Debian
+# lacks.
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(Highway REQUIRED IMPORTED_TARGET libhwy)
 
-# Debian's libsentencepiece.so exports a bundled protobuf of another version: beside libprotobuf.so (which
-# libgrpc++_reflection.so needs) a process dies at start. So protobuf and gRPC's reflection are linked as
-# archives whose symbols stay hidden, and SentencePiece's library comes after them: before them it would
-# lend our code its protobuf. A test looks for such loans.
+# Debian's libsentencepiece.so exports a bundled protobuf of another version: beside libprotobuf.so
+# (which libgrpc++_reflection.so needs) a process dies at start. So protobuf and gRPC's reflection
+# are linked as archives whose symbols stay hidden, and SentencePiece's library comes after them:
+# before them it would lend our code its protobuf. A test looks for such loans.
 find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
 find_library(PROTOBUF_ARCHIVE libprotobuf.a REQUIRED)
 find_library(GRPC_REFLECTION_ARCHIVE libgrpc++_reflection.a REQUIRED)
@@ -38,7 +39,8 @@ target_link_libraries(retnet_grpc INTERFACE
 
 # Server reflection registers itself when its archive is linked whole.
 add_library(grpc_reflection_archive STATIC IMPORTED)
-set_target_properties(grpc_reflection_archive PROPERTIES IMPORTED_LOCATION ${GRPC_REFLECTION_ARCHIVE})
+set_target_properties(grpc_reflection_archive PROPERTIES
+  IMPORTED_LOCATION ${GRPC_REFLECTION_ARCHIVE})
 target_link_libraries(grpc_reflection_archive INTERFACE retnet_grpc)
 add_library(retnet_grpc_reflection INTERFACE)
 target_link_libraries(retnet_grpc_reflection INTERFACE

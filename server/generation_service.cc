@@ -47,7 +47,7 @@ void DescribeModel(const ServedModel& model, const EngineOptions& options,
   wire->set_state_bytes(info.base_bytes);
   wire->set_tail_token_bytes(info.tail_token_bytes);
   if (info.bos != kNoToken) wire->set_bos_token_id(info.bos);
-  for (const TokenId eos : model.eos()) wire->add_eos_token_ids(eos);
+  wire->mutable_eos_token_ids()->Add(info.eos.begin(), info.eos.end());
   wire->set_has_tokenizer(model.tokenizer != nullptr);
   wire->set_adds_bos(model.tokenizer != nullptr && model.tokenizer->adds_bos());
   DescribeDefaults(model.defaults, wire->mutable_sampling_defaults());

@@ -116,10 +116,7 @@ absl::StatusOr<std::vector<TokenId>> TranslateStopTokens(const v1::GenerateReque
   RETURN_IF_ERROR(CheckCount("stop_token_ids", wire.stop_token_ids_size(), kMaxStopTokens));
   std::vector<TokenId> tokens(wire.stop_token_ids().begin(), wire.stop_token_ids().end());
   if (wire.ignore_eos()) return tokens;
-  for (const TokenId eos : model.eos()) {
-    // A checkpoint may name one beyond its vocabulary, which is never sampled.
-    if (eos < model.info.vocab_size) tokens.push_back(eos);
-  }
+  tokens.insert(tokens.end(), model.info.eos.begin(), model.info.eos.end());
   return tokens;
 }
 

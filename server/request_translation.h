@@ -21,9 +21,6 @@ struct ServedModel {
   int32_t max_context_length = 0;
   const Tokenizer* tokenizer = nullptr;  // nullptr: the model serves token ids only
   GenerationConfig defaults;
-
-  // generation_config.json's, else the model's.
-  const std::vector<TokenId>& eos() const { return defaults.eos ? *defaults.eos : info.eos; }
 };
 
 struct GenerationPlan {

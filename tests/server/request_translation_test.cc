@@ -64,7 +64,6 @@ TEST_F(RequestTranslation, PrefersTheRequestToTheCheckpointToTheDefault) {
   model_.defaults.top_k = 7;
   model_.defaults.top_p = 0.9f;
   model_.defaults.max_new_tokens = 11;
-  model_.defaults.eos = {{3, 4}};
   v1::GenerateRequest request = Ids();
   request.set_temperature(0);
   request.set_top_k(-1);
@@ -74,7 +73,6 @@ TEST_F(RequestTranslation, PrefersTheRequestToTheCheckpointToTheDefault) {
   EXPECT_EQ(plan->request.sampling.top_k, 0);
   EXPECT_EQ(plan->request.sampling.top_p, 0.9f);
   EXPECT_EQ(plan->request.max_tokens, 11);
-  EXPECT_THAT(plan->request.stop_token_ids, ElementsAre(3, 4));
 }
 
 TEST_F(RequestTranslation, PutsBosBeforeTextOnly) {
