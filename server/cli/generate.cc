@@ -116,18 +116,20 @@ ExitCode RunGenerate(const v1::GenerateRequest& request, Client* client) {
   std::vector<SampleText> samples(request.n() > 1 ? request.n() : 1);
   v1::GenerateResponse::Final final;
   v1::GenerateResponse response;
+  bool printed = false;
   const auto reader = stub->Generate(client->context(), request);
   while (reader->Read(&response)) {
     if (response.has_final()) final = response.final();
     if (!response.has_chunk()) continue;
     if (streams) {
       PrintChunk(response.chunk(), has_tokenizer);
+      printed = true;
     } else {
       Collect(response.chunk(), &samples.at(response.chunk().index()));
     }
   }
   const grpc::Status status = reader->Finish();
-  if (streams) std::cout << std::endl;
+  if (streams && (printed || status.ok())) std::cout << std::endl;
   if (!status.ok()) return client->Report(status);
   if (client->json()) {
     PrintJson(request, samples, final);

@@ -31,8 +31,13 @@ void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) 
         ->delimiter(',');
   }
   group->require_option(1);
-  command->add_flag("--add-bos,!--no-add-bos", prompt->add_bos,
-                    "Whether BOS comes before a text (default: the checkpoint says)");
+  CLI::Option* add_bos = command->add_flag_callback(
+      "--add-bos", [prompt] { prompt->add_bos = true; }, "BOS comes before a text");
+  command
+      ->add_flag_callback(
+          "--no-add-bos", [prompt] { prompt->add_bos = false; },
+          "No BOS comes before a text (default of both: the checkpoint says)")
+      ->excludes(add_bos);
 }
 
 // Throws CLI::ValidationError for a file that cannot be read.

@@ -28,6 +28,7 @@ class FakeTokenizer : public Tokenizer {
     for (const char* piece : {" the", "once", "\xE6\x97\xA5\xE6\x9C\xAC", "ab", "abc"}) {
       pieces.emplace_back(piece);
     }
+    pieces.emplace_back(4096, 'x');
     return FakeTokenizer(std::move(pieces), /*bos=*/1);
   }
   static TokenId ByteToken(char byte) { return 3 + static_cast<unsigned char>(byte); }

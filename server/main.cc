@@ -1,0 +1,159 @@
+// retnetd: serves a RetNet checkpoint over gRPC. The whole wiring, top to bottom.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "kernels/status_macros.h"
+#include "models/generation_config.h"
+#include "models/load.h"
+#include "models/tokenizer.h"
+#include "server/logging.h"
+#include "server/server.h"
+
+namespace retnet {
+namespace {
+
+enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitNoDevice = 3 };
+
+struct Options {
+  std::string model_directory;
+  ModelOptions model;
+  EngineOptions engine;
+  ServerOptions server;
+  double drain_seconds = 30;
+  std::string log_level = "info";
+};
+
+std::string CheckListen(const std::string& text) {
+  return std::string(ParseListenAddress(text).status().message());
+}
+
+void AddOptions(CLI::App* app, Options* options) {
+  app->set_version_flag("--version", "retnetd " RETNET_VERSION);
+  app->add_option("--model", options->model_directory,
+                  "Checkpoint folder: config.json, model.safetensors, tokenizer.model")
+      ->required();
+  app->add_option("--listen", options->server.listen, "HOST:PORT; port 0: any free one")
+      ->check(CLI::Validator(CheckListen, ""));
+  app->add_option("--device", options->model.device, "Where the model runs")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app->add_option("--threads", options->model.threads, "CPU threads; 0: all")
+      ->check(CLI::Range(0, 4096));
+  app->add_option("--instruction-set", options->model.instruction_set,
+                  "scalar, avx2, avx512 or avx512-bf16; empty: the best there is");
+  app->add_option("--max-sessions", options->model.slots,
+                  "Sequences that run at once; 0: as many as memory holds, at most 1024")
+      ->check(CLI::Range(0, 1 << 20));
+  app->add_option("--state-memory-fraction", options->model.state_memory_fraction,
+                  "Of the free memory, for sessions when --max-sessions is 0")
+      ->check(CLI::Range(0.01, 0.95));
+  app->add_option("--max-queue", options->engine.max_queue, "Sequences that may wait for a slot")
+      ->check(CLI::Range(1, 1 << 20));
+  app->add_option("--max-context-length", options->engine.max_context_length,
+                  "Tokens of a request, prompt and output together")
+      ->check(CLI::Range(2, 1 << 30));
+  app->add_option("--max-step-rows", options->model.max_rows,
+                  "Tokens in one step of the model: more for throughput, fewer for latency")
+      ->check(CLI::Range(1, 1 << 16));
+  app->add_option("--max-message-bytes", options->server.max_message_bytes, "Largest request")
+      ->check(CLI::Range(1 << 10, 1 << 30));
+  app->add_option("--drain-seconds", options->drain_seconds,
+                  "What running requests get to finish after SIGTERM")
+      ->check(CLI::Range(0.0, 1e6));
+  app->add_option("--log-level", options->log_level, "How much is logged to standard error")
+      ->check(CLI::IsMember(LogLevelNames()));
+  app->option_defaults()->always_capture_default();
+}
+
+// nullptr where the checkpoint has none.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
+                                                         const ModelInfo& info) {
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(directory);
+  if (absl::IsNotFound(tokenizer.status())) {
+    Log(LogLevel::kWarning, "no tokenizer.model: token ids are served, text is not");
+    return nullptr;
+  }
+  RETURN_IF_ERROR(tokenizer.status());
+  if ((*tokenizer)->vocab_size() > info.vocab_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, "/tokenizer.model has ", (*tokenizer)->vocab_size(),
+                     " pieces; the model's vocabulary has ", info.vocab_size,
+                     ", which must be at least as many"));
+  }
+  return tokenizer;
+}
+
+// SIGTERM and SIGINT. Blocked before the first thread is made, so that only WaitForSignal gets
+// them.
+sigset_t EndSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+// Returns at the first signal; the next one ends the process at once.
+void WaitForSignal() {
+  const sigset_t signals = EndSignals();
+  int signal = 0;
+  sigwait(&signals, &signal);
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+}
+
+absl::Status Serve(const Options& options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
+  const ModelInfo info = model->info();
+  Log(LogLevel::kInfo, absl::StrCat("model ", info.name, ": ", info.parameters, " parameters, ",
+                                    info.weight_bytes, " bytes of weights, ", info.slots,
+                                    " sessions of ", info.base_bytes, " bytes, ", info.backend));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   LoadTokenizer(options.model_directory, info));
+  ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
+
+  Engine engine(std::move(model), options.engine);
+  ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
+                     std::move(defaults)};
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
+                   Server::Start(options.server, std::move(served), &engine));
+  std::cout << "listening on " << server->address() << std::endl;
+
+  WaitForSignal();
+  const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
+  Log(LogLevel::kInfo, finished ? "drained" : "drained; calls that were left have been ended");
+  return absl::OkStatus();
+}
+
+int Run(int argc, char** argv) {
+  const sigset_t signals = EndSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  Options options;
+  CLI::App app("retnetd: serves a RetNet checkpoint over gRPC");
+  AddOptions(&app, &options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  StartLogging(options.log_level);
+
+  const absl::Status status = Serve(options);
+  if (status.ok()) return kExitOk;
+  std::cerr << "retnetd: " << status.message() << std::endl;
+  // Only a device is ever unavailable at the start.
+  return absl::IsUnavailable(status) ? kExitNoDevice : kExitFailure;
+}
+
+}  // namespace
+}  // namespace retnet
+
+int main(int argc, char** argv) { return retnet::Run(argc, argv); }

@@ -1,0 +1,202 @@
+// The client retnet as users run it, against the real server.
+#include <signal.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/process.h"
+#include "tests/server/retnetd.h"
+
+namespace retnet {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class Client : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { server_ = std::make_unique<Retnetd>(); }
+  static void TearDownTestSuite() { server_.reset(); }
+
+  struct Result {
+    int exit_code;
+    std::string output;
+    std::string error;
+  };
+  static Result Run(const std::vector<std::string>& arguments, const std::string& input = "") {
+    Process process(server_->Client(arguments), input);
+    const int exit_code = process.Wait();
+    return {exit_code, process.output(), process.error()};
+  }
+  // What it prints with --json, which must be one object on one line.
+  static json RunJson(std::vector<std::string> arguments, const std::string& input = "") {
+    arguments.push_back("--json");
+    const Result result = Run(arguments, input);
+    EXPECT_EQ(result.exit_code, 0) << result.error;
+    EXPECT_EQ(result.output.find('\n'), result.output.size() - 1);
+    return json::parse(result.output, nullptr, /*allow_exceptions=*/false);
+  }
+
+  static inline std::unique_ptr<Retnetd> server_;
+};
+
+TEST_F(Client, GeneratesTheTextThatTheServiceGives) {
+  v1::GenerateRequest request = Prompt("Alice was", 20);
+  const Generated expected = Generate(request, server_->NewStub().get());
+  const std::vector<std::string> arguments = {"generate", "Alice was", "--max-tokens", "20",
+                                              "--seed",   "7",         "--ignore-eos"};
+  EXPECT_EQ(Run(arguments).output, expected.text + "\n");
+  const json object = RunJson(arguments);
+  EXPECT_EQ(object["token_ids"], json(expected.ids));
+  EXPECT_EQ(object["text"], expected.text);
+  EXPECT_EQ(object["finish_reason"], "length");
+  EXPECT_EQ(object["usage"]["completion_tokens"], 20);
+  EXPECT_EQ(object["seed"], 7);
+  EXPECT_FALSE(object.contains("logprobs"));
+}
+
+TEST_F(Client, PassesSamplingOptionsOn) {
+  v1::GenerateRequest request = Prompt("Alice", 30);
+  request.set_temperature(0.9);
+  request.set_top_k(50);
+  request.set_top_p(0.95);
+  request.set_min_p(0.01);
+  request.set_repetition_penalty(1.2);
+  request.set_frequency_penalty(0.3);
+  request.set_presence_penalty(-0.2);
+  (*request.mutable_logit_bias())[70] = 4.5;
+  (*request.mutable_logit_bias())[80] = -3;
+  const Generated expected = Generate(request, server_->NewStub().get());
+  ASSERT_TRUE(expected.status.ok()) << expected.status.error_message();
+  const json object = RunJson({"generate",     "Alice",
+                               "--max-tokens", "30",
+                               "--seed",       "7",
+                               "--ignore-eos", "--temperature",
+                               "0.9",          "--top-k",
+                               "50",           "--top-p",
+                               "0.95",         "--min-p",
+                               "0.01",         "--repetition-penalty",
+                               "1.2",          "--frequency-penalty",
+                               "0.3",          "--presence-penalty",
+                               "-0.2",         "--logit-bias",
+                               "70=4.5",       "--logit-bias",
+                               "80=-3"});
+  EXPECT_EQ(object["token_ids"], json(expected.ids));
+}
+
+TEST_F(Client, ReportsLogprobsAndSeveralSamples) {
+  const json object = RunJson(
+      {"generate", "--token-ids", "5,6,7", "--max-tokens", "4", "-n", "3", "--logprobs", "2"});
+  ASSERT_EQ(object["choices"].size(), 3);
+  for (const json& choice : object["choices"]) {
+    ASSERT_EQ(choice["logprobs"].size(), choice["token_ids"].size());
+    ASSERT_EQ(choice["top_logprobs"].size(), choice["token_ids"].size());
+    for (const json& logprob : choice["logprobs"]) EXPECT_LE(logprob.get<double>(), 0);
+    for (const json& candidates : choice["top_logprobs"]) ASSERT_EQ(candidates.size(), 2);
+  }
+  EXPECT_EQ(object["usage"]["prompt_tokens"], 3);
+}
+
+TEST_F(Client, TakesThePromptFromAFileAndStopsWhereItIsTold) {
+  const json whole = RunJson(
+      {"generate", "--file", "-", "--max-tokens", "30", "--temperature", "0", "--ignore-eos"},
+      "Alice was");
+  const std::string text = whole["text"];
+  ASSERT_GT(text.size(), 12);
+  // Whole characters of the middle of what the model says.
+  size_t begin = text.size() / 2;
+  while (begin < text.size() && (text[begin] & 0xC0) == 0x80) ++begin;
+  size_t end = begin + 3;
+  while (end < text.size() && (text[end] & 0xC0) == 0x80) ++end;
+  const std::string stop = text.substr(begin, end - begin);
+  const json stopped = RunJson({"generate", "--file", "-", "--max-tokens", "30", "--temperature",
+                                "0", "--ignore-eos", "--stop", stop},
+                               "Alice was");
+  EXPECT_EQ(stopped["text"], text.substr(0, text.find(stop)));
+  EXPECT_EQ(stopped["finish_reason"], "stop");
+  EXPECT_EQ(stopped["stop_string"], stop);
+}
+
+TEST_F(Client, ScoresWithTotals) {
+  const std::string text = "Alice was beginning to get very tired";
+  const json object = RunJson({"score", text});
+  const json& logprobs = object["logprobs"];
+  ASSERT_EQ(logprobs.size(), object["token_ids"].size());
+  ASSERT_GT(logprobs.size(), 5);
+  EXPECT_TRUE(logprobs[0].is_null());
+  double total = 0;
+  for (size_t i = 1; i < logprobs.size(); ++i) total += logprobs[i].get<double>();
+  EXPECT_NEAR(object["total"].get<double>(), total, 1e-4);
+  EXPECT_NEAR(object["perplexity"].get<double>(), std::exp(-total / (logprobs.size() - 1)), 0.01);
+  EXPECT_NEAR(object["bits_per_byte"].get<double>(), -total / std::log(2) / text.size(), 1e-4);
+  EXPECT_THAT(Run({"score", text}).output, HasSubstr("perplexity"));
+}
+
+TEST_F(Client, TokenizesAndDetokenizes) {
+  const std::string text = "Alice \xF0\x9F\x99\x82!";
+  const json tokens = RunJson({"tokenize", text, "--no-add-bos"});
+  ASSERT_GT(tokens["token_ids"].size(), 3);
+  std::string ids = Run({"tokenize", text}).output;
+  EXPECT_EQ(ids.substr(0, 2), "1,");  // BOS
+  ids.pop_back();
+  EXPECT_EQ(RunJson({"detokenize", ids})["text"], text);
+  EXPECT_EQ(Run({"detokenize", "--token-ids", ids}).output, text + "\n");
+}
+
+TEST_F(Client, DescribesModelAndHealth) {
+  const json model = RunJson({"model"});
+  EXPECT_EQ(model["vocab_size"], 420);
+  EXPECT_EQ(model["max_sessions"], 8);
+  EXPECT_EQ(model["has_tokenizer"], true);
+  EXPECT_THAT(Run({"model"}).output, HasSubstr("vocab_size: 420\n"));
+  EXPECT_EQ(RunJson({"health"})["status"], "SERVING");
+  EXPECT_EQ(Run({"health", "--service", "retnet.v1.Generation"}).output, "SERVING\n");
+  EXPECT_EQ(Run({"health", "--service", "nobody"}).exit_code, 1);
+}
+
+TEST_F(Client, ExitsWith1AndTheServersMessageWhenRefused) {
+  const Result result = Run({"generate", "Alice", "--max-tokens", "0"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.output, "");
+  EXPECT_THAT(result.error, HasSubstr("INVALID_ARGUMENT: max_tokens is 0"));
+  EXPECT_THAT(Run({"generate", "a\xFF"}).error, HasSubstr("text is not UTF-8 at byte 1"));
+  EXPECT_EQ(Run({"generate", "Alice", "--ignore-eos", "--timeout", "0.2"}).exit_code, 1);
+}
+
+TEST_F(Client, ExitsWith2ForUsage) {
+  const std::vector<std::vector<std::string>> cases = {
+      {"generate"},
+      {"fly"},
+      {"generate", "Alice", "--token-ids", "5"},
+      {"generate", "Alice", "--max-tokens", "many"},
+      {"generate", "Alice", "--logit-bias", "5"},
+      {"generate", "--file", "/no/such/file"},
+      {"detokenize", "five"},
+  };
+  for (const std::vector<std::string>& arguments : cases) {
+    const Result result = Run(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result.output;
+    EXPECT_THAT(result.error, testing::Not(""));
+  }
+}
+
+TEST_F(Client, ExitsWith4WhereNobodyListens) {
+  Process process({RETNET_PATH, "generate", "Alice", "--target", "127.0.0.1:1"});
+  EXPECT_EQ(process.Wait(), 4);
+  EXPECT_THAT(process.error(), HasSubstr("127.0.0.1:1"));
+}
+
+TEST_F(Client, IsCancelledByCtrlC) {
+  Process process(server_->Client({"generate", "Alice", "--max-tokens", "30000", "--ignore-eos"}));
+  EXPECT_NE(process.ReadSome(), "");
+  process.Signal(SIGINT);
+  EXPECT_EQ(process.Wait(), -SIGINT);
+}
+
+}  // namespace
+}  // namespace retnet

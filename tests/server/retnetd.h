@@ -1,0 +1,50 @@
+// The real retnetd as a process, on a small checkpoint with a tokenizer, and its clients.
+#ifndef RETNET_TESTS_SERVER_RETNETD_H_
+#define RETNET_TESTS_SERVER_RETNETD_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "retnet/v1/generation.grpc.pb.h"
+#include "tests/server/process.h"
+
+namespace retnet {
+
+// A folder with a random model of a few layers and a tokenizer of 420 pieces, made once.
+const std::string& ModelFolder();
+
+class Retnetd {
+ public:
+  // On a free port, with these flags beside.
+  explicit Retnetd(const std::vector<std::string>& flags = {}, int sessions = 8);
+
+  Process& process() { return process_; }
+  // HOST:PORT, as it printed it.
+  const std::string& address() const { return address_; }
+  // A connection of its own.
+  std::unique_ptr<v1::Generation::Stub> NewStub() const;
+  // The client as a process: retnet ARGUMENTS --target address().
+  std::vector<std::string> Client(std::vector<std::string> arguments) const;
+  // "SERVING", "NOT_SERVING" or the error.
+  std::string Health() const;
+
+ private:
+  Process process_;
+  std::string address_;
+};
+
+// A text that the model goes on for so many tokens.
+v1::GenerateRequest Prompt(const std::string& text, int32_t max_tokens);
+
+struct Generated {
+  std::vector<int32_t> ids;
+  std::string text;
+  int chunks = 0;
+  grpc::Status status;
+};
+Generated Generate(const v1::GenerateRequest& request, v1::Generation::Stub* stub);
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_SERVER_RETNETD_H_
