@@ -200,15 +200,13 @@ void Engine::Impl::Tell() {
   executor_.Deliver();
 }
 
+// What is in the inbox by now fails in the next turn: the executor stays failed.
 void Engine::Impl::Fail(const absl::Status& status) {
-  Inbox late;
   {
     std::lock_guard lock(mutex_);
     healthy_ = false;
     refusal_ = absl::UnavailableError(absl::StrCat("the model has failed: ", status.ToString()));
-    std::swap(late.sequences, inbox_.sequences);
   }
-  for (auto& sequence : late.sequences) executor_.Admit(std::move(sequence));
   executor_.EndAll(status);
 }
 

@@ -57,7 +57,7 @@ struct Request {
   // its state does not grow.
   std::vector<TokenId> prompt;
   int32_t top_logprobs = 0;  // 0 to kMaxTopLogprobs
-  int32_t priority = 0;      // greater runs first, as far as kPriorityReach goes; equal: by arrival
+  int32_t priority = 0;      // greater first, as far as kPriorityReach goes; equal: by arrival
   absl::Time deadline =
       absl::InfiniteFuture();  // DEADLINE_EXCEEDED from then on, waiting or running
 

@@ -8,6 +8,12 @@ namespace {
 // One row in so many is kept for prompts.
 constexpr int32_t kPromptShare = 8;
 
+bool ByNeed(const Sequence* a, const Sequence* b) {
+  if (a->priority() != b->priority()) return a->priority() > b->priority();
+  if (a->rows_left() != b->rows_left()) return a->rows_left() < b->rows_left();
+  return a->id() < b->id();
+}
+
 }  // namespace
 
 Scheduler::Scheduler(int32_t max_rows, int32_t chunk) : max_rows_(max_rows), chunk_(chunk) {}
@@ -45,20 +51,27 @@ void Scheduler::AddDecodingRows() {
   const int32_t kept =
       prompts_.empty() ? 0 : std::min(std::max(1, max_rows_ / kPromptShare), max_rows_ - 1);
   const auto count = std::min<ptrdiff_t>(decoding_.size(), rows_free_ - kept);
-  for (ptrdiff_t i = 0; i < count; ++i) batch_.push_back({.sequence = decoding_[i], .rows = 1});
+  for (ptrdiff_t i = 0; i < count; ++i) AddPiece(decoding_[i], /*rows=*/1);
   if (count < decoding_.size()) {
     std::rotate(decoding_.begin(), decoding_.begin() + count, decoding_.end());
   }
-  rows_free_ -= static_cast<int32_t>(count);
 }
 
 void Scheduler::AddPromptRows() {
-  for (Sequence* sequence : prompts_) {
-    if (rows_free_ == 0) return;
-    const int32_t rows = PieceRows(*sequence, rows_free_);
-    batch_.push_back({.sequence = sequence, .rows = rows});
-    rows_free_ -= rows;
+  if (prompts_.empty()) return;
+  by_need_.assign(prompts_.begin(), prompts_.end());
+  std::sort(by_need_.begin(), by_need_.end(), ByNeed);
+  Sequence* first = *prompts_.begin();
+  int32_t kept = std::min(first->rows_left(), rows_free_ - rows_free_ / 2);
+  for (Sequence* sequence : by_need_) {
+    if (sequence == first) kept = 0;
+    if (rows_free_ > kept) AddPiece(sequence, PieceRows(*sequence, rows_free_ - kept));
   }
+}
+
+void Scheduler::AddPiece(Sequence* sequence, int32_t rows) {
+  batch_.push_back({.sequence = sequence, .rows = rows});
+  rows_free_ -= rows;
 }
 
 int32_t Scheduler::PieceRows(const Sequence& sequence, int32_t rows_free) const {

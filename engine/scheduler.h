@@ -17,11 +17,13 @@ struct Piece {
   int32_t rows = 0;
 };
 
-// A step holds one row of every decoding sequence, then pieces of prompts by rank, under a row
-// budget. Where decoding sequences would leave prompts less than an eighth of the rows, prompts are
-// kept that eighth and the decoding ones take turns. So nobody waits for ever: a prompt is passed
-// by boundedly many others (kPriorityReach) and rows go to prompts in every step; only a budget of
-// a single row goes to prompts last. Sequences are not owned and must live until they are removed.
+// A step holds one row of every decoding sequence, then pieces of prompts, under a row budget.
+// Where decoding sequences would leave prompts less than an eighth of the rows, prompts are kept
+// that eighth and the decoding ones take turns. Half of the prompts' rows are the first one's by
+// rank; the others go by priority and then to whoever needs the fewest, so that short prompts do
+// not wait behind long ones. So nobody waits for ever: to become the first by rank takes boundedly
+// many others (kPriorityReach), and each step gives rows to the first; only a budget of a single
+// row goes to prompts last. Sequences are not owned and must live until they are removed.
 // Thread-compatible.
 class Scheduler {
  public:
@@ -53,6 +55,7 @@ class Scheduler {
 
   void AddDecodingRows();
   void AddPromptRows();
+  void AddPiece(Sequence* sequence, int32_t rows);
   int32_t PieceRows(const Sequence& sequence, int32_t rows_free) const;
 
   const int32_t max_rows_;
@@ -60,6 +63,7 @@ class Scheduler {
   std::set<Sequence*, ByRank> waiting_;
   std::set<Sequence*, ByRank> prompts_;  // with a slot, prompt not computed yet
   std::vector<Sequence*> decoding_;      // the one that has waited longest for a row first
+  std::vector<Sequence*> by_need_;       // the prompts, as the others' rows go
   std::vector<Piece> batch_;
   int32_t rows_free_ = 0;  // of the batch being made
 };

@@ -32,10 +32,9 @@ class Sequence {
   RequestKind kind() const { return request_.kind; }
   absl::Time deadline() const { return request_.deadline; }
   TokenSink& sink() const { return *sink_; }
+  int32_t priority() const { return request_.priority; }
   // Smaller comes first; the id decides among equals.
-  int64_t rank() const {
-    return static_cast<int64_t>(id_) - int64_t{request_.priority} * kPriorityReach;
-  }
+  int64_t rank() const { return static_cast<int64_t>(id_) - int64_t{priority()} * kPriorityReach; }
 
   SlotId slot() const { return slot_; }  // kNoSlot while it has none
   void set_slot(SlotId slot) { slot_ = slot; }

@@ -291,6 +291,26 @@ TEST_F(EngineTest, DrainCancelsWhatIsLeftAtTheDeadline) {
   }
 }
 
+TEST_F(EngineTest, DrainReturnsWhenTheLastSinkHasReturned) {
+  class SlowSink : public TokenSink {
+   public:
+    void Answers(std::span<const LogitsAnswer>) override {}
+    void Done(const Completion&) override {
+      in_done = true;
+      absl::SleepFor(absl::Milliseconds(20));
+      told = true;
+    }
+    std::atomic<bool> in_done = false;
+    std::atomic<bool> told = false;
+  };
+  Start();
+  const auto sink = std::make_shared<SlowSink>();
+  Submit(Generation(1), sink);
+  while (!sink->in_done) std::this_thread::yield();
+  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+  EXPECT_TRUE(sink->told);
+}
+
 TEST_F(EngineTest, DestructionCancelsWhatIsLeft) {
   StartHeldWithOneSlot();
   const auto waiting = std::make_shared<RecordingSink>();

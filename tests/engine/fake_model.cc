@@ -132,7 +132,7 @@ void FakeModelControl::Pass() {
 
 void FakeModelControl::AwaitHeldStep() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return stopped_ && passes_ == 0; });
+  changed_.wait(lock, [this] { return (stopped_ && passes_ == 0) || !violations_.empty(); });
 }
 
 void FakeModelControl::FailAt(int64_t step, absl::Status status) {
@@ -171,6 +171,7 @@ void FakeModelControl::AddStep(std::span<const Segment> segments) {
 absl::Status FakeModelControl::Violation(const std::string& rule) {
   std::lock_guard lock(mutex_);
   violations_.push_back(rule);
+  changed_.notify_all();
   return absl::InvalidArgumentError(rule);
 }
 

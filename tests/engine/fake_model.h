@@ -51,7 +51,7 @@ class FakeModelControl {
   void Hold();
   void Release();
   void Pass();
-  // Returns when a step is stopped there.
+  // Returns when a step is stopped there, or a rule of the seam was broken.
   void AwaitHeldStep();
 
   // Wait of the step with this number, from 0, fails; so does everything after it.

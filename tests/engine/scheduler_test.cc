@@ -168,6 +168,41 @@ TEST_F(SchedulerTest, LongPromptsDoNotStallDecodes) {
   for (int step = 0; step < 100; ++step) ASSERT_EQ(RowsOf(RunStep(scheduler), decoding), 1);
 }
 
+TEST_F(SchedulerTest, ShortPromptsDoNotWaitBehindLongOnes) {
+  Scheduler scheduler(64, 4);
+  std::vector<Sequence*> long_ones;
+  for (int i = 0; i < 5; ++i) long_ones.push_back(Started(scheduler, Make(10000)));
+  RunStep(scheduler);
+  Sequence* shorter = Started(scheduler, Make(30));
+  Sequence* shortest = Started(scheduler, Make(2));
+  const std::vector<Piece> pieces = RunStep(scheduler);
+  EXPECT_EQ(RowsOf(pieces, shorter), 30);
+  EXPECT_EQ(RowsOf(pieces, shortest), 2);
+  EXPECT_EQ(RowsOf(pieces, long_ones[0]), 32);
+}
+
+TEST_F(SchedulerTest, TheFirstPromptHasHalfOfTheRowsHoweverManyShortOnesCome) {
+  Scheduler scheduler(64, 4);
+  Sequence* first = Started(scheduler, Make(1000));
+  int steps = 0;
+  for (; !first->decoding(); ++steps) {
+    for (int i = 0; i < 10; ++i) Started(scheduler, Make(20, 1));
+    RunStep(scheduler);
+  }
+  EXPECT_LE(steps, 1000 / 32 + 1);
+}
+
+TEST_F(SchedulerTest, ShortPromptsDoNotPassMoreUrgentLongOnes) {
+  Scheduler scheduler(64, 4);
+  Sequence* urgent = Started(scheduler, Make(1000, 10, /*priority=*/1));
+  Sequence* second = Started(scheduler, Make(1000, 10, /*priority=*/1));
+  Sequence* brief = Started(scheduler, Make(2));
+  const std::vector<Piece> pieces = RunStep(scheduler);
+  EXPECT_EQ(RowsOf(pieces, urgent), 64);
+  EXPECT_EQ(RowsOf(pieces, second), 0);
+  EXPECT_EQ(RowsOf(pieces, brief), 0);
+}
+
 TEST_F(SchedulerTest, DecodesThatDoNotFitTakeTurns) {
   constexpr int32_t kBudget = 4;
   constexpr int32_t kDecoding = 11;
