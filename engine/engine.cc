@@ -70,8 +70,9 @@ class Engine::Impl {
   const EngineOptions& options() const { return options_; }
 
  private:
-  absl::Status Admissible() const;                                                // holds mutex_
-  int64_t unfinished() const { return accepted_ - counters_.requests_finished; }  // holds mutex_
+  // --- Called with mutex_ held.
+  absl::Status Admissible() const;
+  int64_t unfinished() const { return accepted_ - counters_.requests_finished; }
 
   // --- The engine thread's.
   void Run();
@@ -114,7 +115,7 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
   absl::Status status = ValidateRequest(request, info_.vocab_size, options_.max_context_length);
   if (sink == nullptr) status.Update(absl::InvalidArgumentError("sink is null; it must be given"));
   std::unique_ptr<Sequence> sequence;
-  if (status.ok()) {
+  if (status.ok()) {  // made before the lock is taken: penalties read the whole prompt
     sequence = std::make_unique<Sequence>(std::move(request), std::move(sink),
                                           options_.max_context_length, absl::Now());
   }
@@ -172,7 +173,7 @@ void Engine::Impl::Run() {
     for (RequestId id : inbox.cancelled) executor_.Cancel(id);
     if (!inbox.end_all.ok()) executor_.EndAll(inbox.end_all);
     executor_.Prepare(absl::Now());
-    Tell();
+    Tell();  // nobody who has ended waits for the step
     if (absl::Status status = executor_.Step(); !status.ok()) Fail(status);
     Tell();
   }

@@ -37,16 +37,13 @@ class Executor {
   // One step over the sequences that have a slot; none, no step. An error is the model's; it is
   // final, and every later call returns it.
   absl::Status Step();
-  // Answers of the last step and ends of sequences that Deliver has not told yet.
-  bool has_news() const { return !answered_.empty() || !ended_.empty(); }
-  // Tells the sinks.
+  // Tells the sinks of answers and ends since the last call.
   void Deliver();
 
   // No sequence is left.
   bool idle() const { return sequences_.empty(); }
   // Counts what Executor knows of; the rest is 0.
   EngineStats stats() const;
-  const ModelInfo& model_info() const { return model_->info(); }
 
  private:
   absl::Status RunStep();

@@ -1,10 +1,6 @@
 #include "engine/engine.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -12,62 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
-#include "tests/engine/fake_model.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/engine/oracle.h"
-#include "tests/engine/recording_sink.h"
 
 namespace retnet {
 namespace {
 
 using testing::HasSubstr;
-
-class EngineTest : public testing::Test {
- protected:
-  void Start(FakeModelOptions model = {}, EngineOptions options = {}) {
-    model_ = std::move(model);
-    control_ = std::make_shared<FakeModelControl>();
-    engine_ = std::make_unique<Engine>(std::make_unique<FakeModel>(model_, control_), options);
-  }
-
-  // With a single slot and the model held in the first step of a request that would go on for long.
-  RequestId StartHeldWithOneSlot(EngineOptions options = {}) {
-    Start({.slots = 1}, options);
-    control_->Hold();
-    const RequestId id = Submit(Generation(1000), first_);
-    control_->AwaitHeldStep();
-    return id;
-  }
-
-  RequestId Submit(Request request, const std::shared_ptr<TokenSink>& sink) {
-    absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), sink);
-    if (id.ok()) return *id;
-    ADD_FAILURE() << id.status();
-    Completion refused;  // so that nobody waits for ever
-    refused.status = id.status();
-    sink->Done(refused);
-    return 0;
-  }
-
-  static Request Generation(int32_t max_tokens) {
-    Request request;
-    request.prompt = {1, 2, 3};
-    request.max_tokens = max_tokens;
-    return request;
-  }
-
-  void TearDown() override {
-    control_->Release();
-    engine_.reset();
-    EXPECT_THAT(control_->violations(), testing::IsEmpty());
-    EXPECT_EQ(first_->calls_after_done(), 0);
-  }
-
-  FakeModelOptions model_;
-  std::shared_ptr<FakeModelControl> control_;
-  std::unique_ptr<Engine> engine_;
-  std::shared_ptr<RecordingSink> first_ = std::make_shared<RecordingSink>();
-};
 
 TEST_F(EngineTest, AnswersOneRequest) {
   Start();
@@ -147,24 +94,6 @@ TEST_F(EngineTest, RefusesAtOnceWhenTheQueueIsFull) {
   control_->Release();
 }
 
-// Whoever has been told of an end finds its place free, so that even without a queue nobody is
-// refused.
-TEST_F(EngineTest, AnEndMakesRoomBeforeItIsTold) {
-  Start({.slots = 2}, {.max_queue = 0});
-  std::vector<std::thread> threads;
-  for (int thread = 0; thread < 2; ++thread) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 200; ++i) {
-        const auto sink = std::make_shared<RecordingSink>();
-        Submit(Generation(2), sink);
-        EXPECT_TRUE(sink->AwaitDone().status.ok());
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(engine_->stats().requests_refused, 0);
-}
-
 TEST_F(EngineTest, InvalidRequestsAreRefusedAndCounted) {
   Start();
   Request request = Generation(0);
@@ -173,157 +102,6 @@ TEST_F(EngineTest, InvalidRequestsAreRefusedAndCounted) {
   EXPECT_EQ(engine_->stats().requests_refused, 2);
   EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
   EXPECT_FALSE(first_->done());
-}
-
-TEST_F(EngineTest, CancelFreesTheSlotWithinAStep) {
-  const RequestId first = StartHeldWithOneSlot();
-  const auto next = std::make_shared<RecordingSink>();
-  Submit(Generation(1), next);
-  engine_->Cancel(first);
-  control_->Pass();
-  const Completion completion = first_->AwaitDone();
-  EXPECT_EQ(completion.reason, FinishReason::kCancelled);
-  EXPECT_TRUE(absl::IsCancelled(completion.status));
-  EXPECT_EQ(first_->answers().size(), 1) << "of the step that ran when it was cancelled";
-  control_->AwaitHeldStep();
-  EXPECT_EQ(control_->step_count(), 2);
-  EXPECT_EQ(engine_->stats().running, 1);
-  control_->Release();
-  EXPECT_TRUE(next->AwaitDone().status.ok());
-  engine_->Cancel(first);
-  engine_->Cancel(12345);
-}
-
-TEST_F(EngineTest, DeadlineEndsAWaitingAndARunningRequest) {
-  StartHeldWithOneSlot();
-  const auto waiting = std::make_shared<RecordingSink>();
-  Request request = Generation(1);
-  request.deadline = absl::InfinitePast();
-  Submit(request, waiting);
-  control_->Pass();
-  EXPECT_TRUE(absl::IsDeadlineExceeded(waiting->AwaitDone().status));
-  EXPECT_FALSE(first_->done());
-  control_->Release();
-
-  Start({.step_time = absl::Milliseconds(1)}, {.max_context_length = 1 << 30});
-  const auto running = std::make_shared<RecordingSink>();
-  request = Generation(1 << 29);
-  request.deadline = absl::Now() + absl::Milliseconds(30);
-  Submit(request, running);
-  const Completion completion = running->AwaitDone();
-  EXPECT_TRUE(absl::IsDeadlineExceeded(completion.status));
-  EXPECT_EQ(completion.reason, FinishReason::kError);
-  EXPECT_GT(absl::Now(), request.deadline);
-}
-
-TEST_F(EngineTest, AFailedModelFailsEveryRequestAndEveryLaterOne) {
-  StartHeldWithOneSlot();
-  const auto waiting = std::make_shared<RecordingSink>();
-  Submit(Generation(5), waiting);
-  EXPECT_TRUE(engine_->healthy());
-  control_->FailAt(1, absl::DataLossError("the device is gone"));
-  control_->Release();
-  for (const auto& sink : {first_, waiting}) {
-    const Completion completion = sink->AwaitDone();
-    EXPECT_EQ(completion.status, absl::DataLossError("the device is gone"));
-    EXPECT_EQ(completion.reason, FinishReason::kError);
-  }
-  EXPECT_EQ(first_->answers().size(), 1);
-  EXPECT_FALSE(engine_->healthy());
-  const absl::Status late = engine_->Submit(Generation(5), waiting).status();
-  EXPECT_TRUE(absl::IsUnavailable(late));
-  EXPECT_THAT(std::string(late.message()), HasSubstr("the device is gone"));
-  EXPECT_EQ(engine_->stats().waiting + engine_->stats().running, 0);
-  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
-}
-
-// Requests that arrive while the model fails are accepted and failed, or refused; none is
-// forgotten.
-TEST_F(EngineTest, NobodyHangsWhenTheModelFailsUnderLoad) {
-  for (int round = 0; round < 20; ++round) {
-    Start();
-    control_->FailAt(5, absl::InternalError("broken"));
-    std::vector<std::thread> threads;
-    for (int thread = 0; thread < 4; ++thread) {
-      threads.emplace_back([&] {
-        for (int i = 0; i < 10; ++i) {
-          const auto sink = std::make_shared<RecordingSink>();
-          const auto id = engine_->Submit(Generation(10), sink);
-          if (id.ok()) sink->AwaitDone();
-        }
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    EXPECT_FALSE(engine_->healthy());
-  }
-}
-
-TEST_F(EngineTest, DrainLetsRunningRequestsFinishAndRefusesNewOnes) {
-  StartHeldWithOneSlot();
-  const auto waiting = std::make_shared<RecordingSink>();
-  Submit(Generation(5), waiting);
-  std::thread drain([&] {
-    EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
-    EXPECT_TRUE(first_->done());
-    EXPECT_TRUE(waiting->done());
-  });
-  while (!absl::IsUnavailable(
-      engine_->Submit(Generation(1), std::make_shared<RecordingSink>()).status())) {
-    std::this_thread::yield();  // until the drain has begun
-  }
-  control_->Release();
-  drain.join();
-  EXPECT_TRUE(waiting->completion().status.ok());
-}
-
-TEST_F(EngineTest, DrainCancelsWhatIsLeftAtTheDeadline) {
-  for (absl::Time deadline : {absl::InfinitePast(), absl::Now() + absl::Milliseconds(20)}) {
-    Start({.slots = 1, .step_time = absl::Milliseconds(1)}, {.max_context_length = 1 << 30});
-    const auto running = std::make_shared<RecordingSink>();
-    const auto waiting = std::make_shared<RecordingSink>();
-    Submit(Generation(1 << 29), running);
-    Submit(Generation(1), waiting);
-    EXPECT_FALSE(engine_->Drain(deadline));
-    for (const auto& sink : {running, waiting}) {
-      ASSERT_TRUE(sink->done()) << "when Drain returns, everybody has been told";
-      EXPECT_TRUE(absl::IsUnavailable(sink->completion().status));
-      EXPECT_EQ(sink->completion().reason, FinishReason::kError);
-    }
-    EXPECT_TRUE(absl::IsUnavailable(engine_->Submit(Generation(1), running).status()));
-    EXPECT_TRUE(engine_->Drain(absl::InfinitePast())) << "nothing is left";
-    EXPECT_TRUE(engine_->healthy());
-  }
-}
-
-TEST_F(EngineTest, DrainReturnsWhenTheLastSinkHasReturned) {
-  class SlowSink : public TokenSink {
-   public:
-    void Answers(std::span<const LogitsAnswer>) override {}
-    void Done(const Completion&) override {
-      in_done = true;
-      absl::SleepFor(absl::Milliseconds(20));
-      told = true;
-    }
-    std::atomic<bool> in_done = false;
-    std::atomic<bool> told = false;
-  };
-  Start();
-  const auto sink = std::make_shared<SlowSink>();
-  Submit(Generation(1), sink);
-  while (!sink->in_done) std::this_thread::yield();
-  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
-  EXPECT_TRUE(sink->told);
-}
-
-TEST_F(EngineTest, DestructionCancelsWhatIsLeft) {
-  StartHeldWithOneSlot();
-  const auto waiting = std::make_shared<RecordingSink>();
-  Submit(Generation(5), waiting);
-  control_->Release();
-  first_->AwaitAnswers(1);
-  engine_.reset();
-  for (const auto& sink : {first_, waiting}) EXPECT_TRUE(sink->done());
-  EXPECT_TRUE(waiting->completion().status.ok() || absl::IsCancelled(waiting->completion().status));
 }
 
 // A sink may call the engine: here each end submits the next request and looks at the counters.
