@@ -108,14 +108,14 @@ concept Kernels = requires(
   { k.NormGatedMatMul(in, norm, weight, activation, out) };
   // Per head: rotate q (times key_dim^-½) and k, append k and v to the tails, retain, RMSNorm over value_dim,
   // times silu(g) when gated (RETNET.md, "Block"). With t = tokens in the tail before the row:
-  //   o = γ^(t+1) q·base + Σ_{j≤t} γ^(t−j) (q·k_j) v_j,  base term first, then j ascending;
+  //   o = γ^(t+1) q·base + Σ_{j≤t} γ^(t−j) (q·k_j) v_j,  base term, then the sum, j ascending;
   //   fold: base' = γ^C base + Σ_j γ^(C−1−j) k_jᵀ v_j,   C = kChunk.
   // projections [rows, shape.ProjectionColumns()], out [rows, shape.OutputColumns()]. No segment of a call
   // reads or writes a base that another one writes, and no two name one slot.
   { k.Retention(int32_t{}, segments, in, rotation, norm, states, out) };
   // y[i] = x[indices[i]].
   { k.Gather(in, indices, out) };
-  // answers[i] of logits row i, as kernels/sampling.h says.
+  // answers[i] of logits row i, as kernels/sampling.h says. Rows are at most as wide as the longest weight.
   { k.Answer(in, queries, answers) };
 
   // --- State bytes: for snapshots, forks and tests. Layout of one base: [layers, heads, key_dim,

@@ -42,10 +42,12 @@ int32_t BlocksOfStrips(std::span<const RetentionSegment> segments, const CpuStat
 void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states,
             MatrixView<float> out, ThreadPool& pool) {
   const RetentionVectors vectors = RetentionVectorsFor(set);
+  const RowOperators row_operators = RowOperatorsFor(set);
   const int32_t kv_heads = states.shape().kv_heads;
   const int64_t pairs = static_cast<int64_t>(inputs.segments.size()) * kv_heads;
   const auto task_of = [&](int64_t pair, int32_t first_strip, int32_t last_strip) {
     return RetentionTask{inputs,
+                         row_operators,
                          states,
                          out,
                          inputs.segments[pair / kv_heads],

@@ -10,13 +10,14 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/retention_vectors.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h:
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retnet {
 namespace HWY_NAMESPACE {
+namespace {
+
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Calls body(d, i) for vectors that cover [0, size), the last of them of one lane.
@@ -59,34 +60,6 @@ void RotateRow(const float* x, const float* cosines, const float* sines, int64_t
   });
 }
 
-// x = RMSNorm(x), times silu(gate) where there is a gate.
-void NormAndGate(float* x, int64_t size, Norm norm, const float* gate) {
-  const hn::ScalableTag<float> d;
-  auto squares = hn::Zero(d);
-  float rest = 0;
-  ForVectors(size, [&](auto tag, int64_t i) HWY_ATTR {
-    const auto value = hn::LoadU(tag, x + i);
-    if constexpr (hn::MaxLanes(tag) == hn::MaxLanes(d)) {
-      squares = hn::MulAdd(value, value, squares);
-    } else {
-      rest += hn::GetLane(hn::Mul(value, value));
-    }
-  });
-  const float sum = hn::GetLane(hn::SumOfLanes(d, squares)) + rest;
-  const float scale = 1.0f / std::sqrt(sum / static_cast<float>(size) + norm.epsilon);
-  ForVectors(size, [&](auto tag, int64_t i) HWY_ATTR {
-    auto value = hn::Mul(hn::LoadU(tag, x + i), hn::Set(tag, scale));
-    if (norm.weight != nullptr) value = hn::Mul(value, hn::LoadU(tag, norm.weight + i));
-    if (gate != nullptr) {
-      const auto g = hn::LoadU(tag, gate + i);
-      const auto one = hn::Set(tag, 1.0f);
-      const auto exponential = hn::Exp(tag, hn::Min(hn::Neg(g), hn::Set(tag, 104.0f)));
-      value = hn::Mul(value, hn::Div(g, hn::Add(one, exponential)));
-    }
-    hn::StoreU(value, tag, x + i);
-  });
-}
-
 // Rotates the k of a piece into columns of `keys` [key_dim, kChunk]; `rotated` is scratch.
 void AppendKeys(const RetentionTask& task, const RetentionPiece& piece, float* rotated,
                 float* keys) {
@@ -113,13 +86,15 @@ void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Strips
   const RetentionShape& shape = task.states.shape();
   const int64_t first_column = int64_t{shape.heads + shape.kv_heads} * shape.key_dim +
                                int64_t{task.kv_head} * shape.value_dim;
-  for (int32_t strip = task.first_strip; strip < task.last_strip; ++strip) {
-    const int64_t column = strip * kStripColumns;
-    const int64_t used = std::min<int64_t>(kStripColumns, shape.value_dim - column);
-    for (int32_t i = 0; i < piece.rows; ++i) {
+  for (int32_t i = 0; i < piece.rows; ++i) {
+    const float* from = task.inputs.projections.row(piece.first_row + i) + first_column;
+    for (int32_t strip = task.first_strip; strip < task.last_strip; ++strip) {
+      const int64_t column = strip * kStripColumns;
+      const int64_t used = std::min<int64_t>(kStripColumns, shape.value_dim - column);
       float* row = values.From(piece.tail + i, strip).data;
-      std::copy_n(task.inputs.projections.row(piece.first_row + i) + first_column + column, used,
-                  row);
+      ForVectors(used, [&](auto d, int64_t j) HWY_ATTR {
+        hn::StoreU(hn::LoadU(d, from + column + j), d, row + j);
+      });
       std::fill(row + used, row + kStripColumns, 0.0f);
     }
   }
@@ -171,7 +146,7 @@ void RetainRows(const RetentionTask& task, const RetentionPiece& piece, int32_t 
   MultiplyFloat32(scratch.queries, key_dim, piece.rows, {keys, kChunk, kStripColumns},
                   StripsOf(piece.tail + piece.rows), key_dim, /*add=*/false,
                   {scratch.weights, kChunk, kStripColumns});
-  const Strips<float> outputs(scratch.outputs, kStripColumns, kChunk * kStripColumns);
+  const Strips<float> outputs(scratch.outputs, scratch.output_stride, kStripColumns);
   if (has_base) {
     const Strips<float> base = states.Base(piece.base, task.inputs.layer, head);
     MultiplyFloat32(scratch.decayed_queries, key_dim, piece.rows, base.From(0, task.first_strip),
@@ -186,29 +161,31 @@ void RetainRows(const RetentionTask& task, const RetentionPiece& piece, int32_t 
   }
 }
 
-// The gate of a row's head; nullptr where there is none.
-const float* Gate(const RetentionTask& task, int64_t row, int32_t head) {
+// y = RMSNorm(x) over a head's columns, times silu(gate) where there is a gate; y may be x.
+void NormAndGate(const RetentionTask& task, int64_t row, int32_t head, const float* x, float* y) {
   const RetentionShape& shape = task.states.shape();
-  if (!shape.gated) return nullptr;
-  return task.inputs.projections.row(row) + shape.ProjectionColumns() - shape.OutputColumns() +
-         int64_t{head} * shape.value_dim;
+  task.row_operators.normalize(x, shape.value_dim, task.inputs.norm, y);
+  if (!shape.gated) return;
+  const float* gate = task.inputs.projections.row(row) + shape.ProjectionColumns() -
+                      shape.OutputColumns() + int64_t{head} * shape.value_dim;
+  task.row_operators.activate(Activation::kSilu, gate, y, shape.value_dim, y);
 }
 
+// Moves the rows that RetainRows made to the output.
 void WriteRows(const RetentionTask& task, const RetentionPiece& piece, int32_t head,
-               const float* outputs) {
+               const RetentionScratch& scratch) {
   const RetentionShape& shape = task.states.shape();
   const int64_t first_column = task.first_strip * kStripColumns;
   const int64_t columns =
       std::min<int64_t>(task.last_strip * kStripColumns, shape.value_dim) - first_column;
   for (int32_t i = 0; i < piece.rows; ++i) {
     const int64_t row = piece.first_row + i;
-    float* out = task.out.row(row) + int64_t{head} * shape.value_dim;
-    for (int64_t column = 0; column < columns; column += kStripColumns) {
-      std::copy_n(outputs + column * kChunk + i * kStripColumns,
-                  std::min(kStripColumns, columns - column), out + first_column + column);
-    }
+    const float* from = scratch.outputs + i * scratch.output_stride;
+    float* out = task.out.row(row) + int64_t{head} * shape.value_dim + first_column;
     if (task.has_all_strips()) {
-      NormAndGate(out, shape.value_dim, task.inputs.norm, Gate(task, row, head));
+      NormAndGate(task, row, head, from, out);
+    } else {
+      std::copy_n(from, columns, out);
     }
   }
 }
@@ -242,7 +219,7 @@ void RetainTask(const RetentionTask& task, const RetentionScratch& scratch) {
     AppendValues(task, piece, values);
     for (int32_t head = first_head; head < first_head + group; ++head) {
       RetainRows(task, piece, head, keys, values, scratch);
-      WriteRows(task, piece, head, scratch.outputs);
+      WriteRows(task, piece, head, scratch);
     }
   }
 }
@@ -255,8 +232,8 @@ void FinishTask(const RetentionTask& task, const RetentionScratch& scratch) {
     for (int32_t i = 0; i < piece.rows; ++i) {
       const int64_t row = piece.first_row + i;
       for (int32_t head = task.kv_head * group; head < (task.kv_head + 1) * group; ++head) {
-        NormAndGate(task.out.row(row) + int64_t{head} * shape.value_dim, shape.value_dim,
-                    task.inputs.norm, Gate(task, row, head));
+        float* out = task.out.row(row) + int64_t{head} * shape.value_dim;
+        NormAndGate(task, row, head, out, out);
       }
     }
   }
@@ -265,8 +242,9 @@ void FinishTask(const RetentionTask& task, const RetentionScratch& scratch) {
              task.states.TailKeys(last.slot, task.inputs.layer, task.kv_head));
 }
 
-RetentionVectors Functions() { return {RetainTask, FinishTask}; }
+RetentionVectors MakeRetentionVectors() { return {RetainTask, FinishTask}; }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace retnet
 HWY_AFTER_NAMESPACE();
@@ -275,7 +253,7 @@ HWY_AFTER_NAMESPACE();
 namespace retnet {
 
 RetentionVectors RetentionVectorsFor(InstructionSet set) {
-  return RETNET_FOR_INSTRUCTION_SET(set, Functions);
+  return RETNET_FOR_INSTRUCTION_SET(set, MakeRetentionVectors);
 }
 
 }  // namespace retnet

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/retention.h"
+#include "kernels/cpu/rows.h"
 #include "kernels/cpu/states.h"
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
@@ -17,6 +18,7 @@ namespace retnet {
 // which all of them read, to Finish.
 struct RetentionTask {
   const RetentionInputs& inputs;
+  const RowOperators& row_operators;
   const CpuStates& states;
   MatrixView<float> out;
   RetentionSegment segment;

@@ -54,7 +54,7 @@ absl::StatusOr<CpuStates> CpuStates::Make(const RetentionShape& shape, std::span
 }
 
 int64_t CpuStates::ScratchSize() const {
-  return kChunk * (4 * shape_.key_dim + kChunk + padded_value_dim());
+  return kChunk * (4 * shape_.key_dim + kChunk + OutputStride());
 }
 
 RetentionScratch CpuStates::Scratch(int32_t thread) const {
@@ -63,7 +63,7 @@ RetentionScratch CpuStates::Scratch(int32_t thread) const {
     return std::exchange(next, next + kChunk * columns);
   };
   const int64_t key_dim = shape_.key_dim;
-  return {take(key_dim), take(key_dim), take(kChunk), take(padded_value_dim()),
+  return {take(key_dim), take(key_dim), take(kChunk), take(OutputStride()), OutputStride(),
           take(key_dim), take(key_dim)};
 }
 

@@ -20,7 +20,8 @@ struct RetentionScratch {
   float* queries;          // [kChunk, key_dim] rotated and scaled
   float* decayed_queries;  // [kChunk, key_dim] times γ^(t+1)
   float* weights;          // [kChunk, kChunk]  γ^(t−j) (q·k_j)
-  float* outputs;          // [kChunk, padded value_dim]
+  float* outputs;          // [kChunk, output_stride] of them the task's columns
+  int64_t output_stride;   // elements
   float* keys;          // [key_dim, kChunk] the tail's, where the tail itself cannot be written yet
   float* decayed_keys;  // [key_dim, kChunk] times γ^(C−1−j)
 };
@@ -75,6 +76,8 @@ class CpuStates {
     return (int64_t{slot} * shape_.layers + layer) * shape_.kv_heads + kv_head;
   }
   int64_t ScratchSize() const;  // numbers of one thread
+  // Not a power of two, which would send the rows of a tile to the same few sets of a cache.
+  int64_t OutputStride() const { return padded_value_dim() + kStripColumns; }
 
   RetentionShape shape_;
   std::vector<float> decays_;        // [heads, kChunk + 1]
