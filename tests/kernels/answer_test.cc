@@ -1,0 +1,298 @@
+// Sampling, scoring and the most probable tokens, on every backend.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/reference/reference_kernels.h"
+#include "kernels/sampling.h"
+#include "kernels/tensor.h"
+#include "tests/kernels/backends.h"
+
+namespace retnet {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+constexpr int64_t kMostLogits = 32003;
+
+// Log-probabilities may differ by this much from double's.
+constexpr double kLogprobBound = 2e-5;
+
+template <typename Backend>
+class Answers : public BackendTest<Backend> {
+ protected:
+  void SetUp() override {
+    BackendTest<Backend>::SetUp();
+    if (this->IsSkipped()) return;
+    // Backends take from weights how wide logits may be.
+    const std::vector<float> projection(kMostLogits);
+    ASSERT_TRUE(kernels_
+                    ->Pack(std::vector<HostTensor>{
+                        {ElementType::kFloat32,
+                         reinterpret_cast<const std::byte*>(projection.data()), kMostLogits, 1}})
+                    .ok());
+  }
+  std::vector<LogitsAnswer> Of(const std::vector<float>& logits,
+                               const std::vector<LogitsQuery>& queries) {
+    const int64_t rows = static_cast<int64_t>(queries.size());
+    std::vector<LogitsAnswer> answers(queries.size());
+    kernels_->Answer(MatrixView<const float>(logits.data(), rows, logits.size() / rows), queries,
+                     std::span<LogitsAnswer>(answers));
+    EXPECT_TRUE(kernels_->Finish().ok());
+    return answers;
+  }
+  LogitsAnswer Of(const std::vector<float>& logits, const LogitsQuery& query) {
+    return Of(logits, std::vector<LogitsQuery>{query})[0];
+  }
+  TokenId Sample(const std::vector<float>& logits, const Sampling& sampling) {
+    return Of(logits, LogitsQuery{.sampling = sampling}).token;
+  }
+  // How often each token is sampled in draws 0 … draws − 1.
+  std::map<TokenId, int> Frequencies(const std::vector<float>& logits, Sampling sampling,
+                                     int draws) {
+    std::map<TokenId, int> frequencies;
+    for (int draw = 0; draw < draws; ++draw) {
+      sampling.draw = draw;
+      ++frequencies[Sample(logits, sampling)];
+    }
+    return frequencies;
+  }
+  std::set<TokenId> Sampled(const std::vector<float>& logits, const Sampling& sampling) {
+    std::set<TokenId> tokens;
+    for (const auto& [token, count] : Frequencies(logits, sampling, 1000)) tokens.insert(token);
+    return tokens;
+  }
+
+  std::unique_ptr<typename Backend::Type> kernels_ = Backend::Make(/*threads=*/2);
+};
+TYPED_TEST_SUITE(Answers, Backends, BackendNames);
+
+std::vector<float> NormalLogits(int64_t size, float deviation, std::mt19937& random) {
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<float> logits(size);
+  for (float& logit : logits) logit = normal(random);
+  return logits;
+}
+
+TYPED_TEST(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId) {
+  EXPECT_EQ(this->Sample({1, 3, 2, 3}, {.temperature = 0}), 1);
+  EXPECT_EQ(this->Sample({-5}, {.temperature = 0}), 0);
+  std::vector<float> logits(1000, -1.0f);
+  logits[997] = logits[998] = -0.5f;
+  EXPECT_EQ(this->Sample(logits, {.temperature = 0}), 997);
+}
+
+// Pearson's test: under the hypothesis the statistic is near its degrees of freedom; 100 for 49
+// would come about once in 50,000 seeds, and the seed is fixed.
+TYPED_TEST(Answers, FollowTheSoftmax) {
+  constexpr int kDraws = 20000;
+  std::mt19937 random(5);
+  const std::vector<float> logits = NormalLogits(50, 1, random);
+  for (float temperature : {0.7f, 1.0f, 1.8f}) {
+    const auto frequencies =
+        this->Frequencies(logits, {.temperature = temperature, .seed = 77}, kDraws);
+    double total = 0;
+    for (float logit : logits) total += std::exp(logit / temperature);
+    double statistic = 0;
+    for (TokenId token = 0; token < 50; ++token) {
+      const double expected = kDraws * std::exp(logits[token] / temperature) / total;
+      const auto found = frequencies.find(token);
+      const double count = found == frequencies.end() ? 0 : found->second;
+      statistic += (count - expected) * (count - expected) / expected;
+    }
+    EXPECT_LT(statistic, 100);
+    EXPECT_GT(statistic, 20);
+  }
+}
+
+// Probabilities 0.4, 0.3, 0.2, 0.1 in the order of ids 2, 0, 3, 1.
+std::vector<float> FourLogits() {
+  return {std::log(0.3f), std::log(0.1f), std::log(0.4f), std::log(0.2f)};
+}
+
+TYPED_TEST(Answers, KeepWhatEachCutKeeps) {
+  using Tokens = std::set<TokenId>;
+  const std::vector<float> logits = FourLogits();
+  EXPECT_EQ(this->Sampled(logits, {}), (Tokens{0, 1, 2, 3}));
+  EXPECT_EQ(this->Sampled(logits, {.top_k = 1}), (Tokens{2}));
+  EXPECT_EQ(this->Sampled(logits, {.top_k = 3}), (Tokens{0, 2, 3}));
+  EXPECT_EQ(this->Sampled(logits, {.top_k = 9}), (Tokens{0, 1, 2, 3}));
+  EXPECT_EQ(this->Sampled(logits, {.top_p = 0}), (Tokens{2}));
+  EXPECT_EQ(this->Sampled(logits, {.top_p = 0.39f}), (Tokens{2}));
+  EXPECT_EQ(this->Sampled(logits, {.top_p = 0.41f}), (Tokens{0, 2}));
+  EXPECT_EQ(this->Sampled(logits, {.top_p = 0.71f}), (Tokens{0, 2, 3}));
+  EXPECT_EQ(this->Sampled(logits, {.min_p = 0.2501f}), (Tokens{0, 2, 3}));
+  EXPECT_EQ(this->Sampled(logits, {.min_p = 0.51f}), (Tokens{0, 2}));
+  EXPECT_EQ(this->Sampled(logits, {.min_p = 1}), (Tokens{2}));
+  // After top_k = 3 the probabilities are 4/9, 3/9, 2/9, so that top_p = 0.75 needs but two.
+  EXPECT_EQ(this->Sampled(logits, {.top_k = 3, .top_p = 0.75f}), (Tokens{0, 2}));
+  EXPECT_EQ(this->Sampled(logits, {.top_p = 0.75f}), (Tokens{0, 2, 3}));
+  EXPECT_EQ(this->Sampled(logits, {.top_k = 3, .min_p = 0.6f}), (Tokens{0, 2}));
+}
+
+TYPED_TEST(Answers, CutsTakeTheLowestIdsAmongEquals) {
+  const std::vector<float> logits(300, 2.0f);
+  EXPECT_EQ(this->Sampled(logits, {.top_k = 3}), (std::set<TokenId>{0, 1, 2}));
+  EXPECT_EQ(this->Sampled(logits, {.top_p = 3.5f / 300}), (std::set<TokenId>{0, 1, 2, 3}));
+}
+
+TYPED_TEST(Answers, EditsScaleThenAdd) {
+  // Penalised: 2 / 1.6 = 1.25 and −1 · 1.6 = −1.6.
+  const std::vector<LogitEdit> positive = {{0, 1.6f, 0}};
+  EXPECT_EQ(this->Sample({2, 1.2f}, {.temperature = 0, .edits = positive}), 0);
+  EXPECT_EQ(this->Sample({2, 1.3f}, {.temperature = 0, .edits = positive}), 1);
+  const std::vector<LogitEdit> negative = {{1, 1.6f, 0}};
+  EXPECT_EQ(this->Sample({-1.5f, -1}, {.temperature = 0, .edits = negative}), 0);
+  EXPECT_EQ(this->Sample({-1.7f, -1}, {.temperature = 0, .edits = negative}), 1);
+  const std::vector<LogitEdit> both = {{0, 2, -0.5f}, {1, 1, 0.25f}};  // 2 / 2 − 0.5, 0.2 + 0.25
+  EXPECT_EQ(this->Sample({2, 0.2f}, {.temperature = 0, .edits = both}), 0);
+  EXPECT_EQ(this->Sample({2, 0.3f}, {.temperature = 0, .edits = both}), 1);
+}
+
+TYPED_TEST(Answers, NeverSampleABannedToken) {
+  const std::vector<LogitEdit> ban = {{2, 1, -kInfinity}, {0, 1, -kInfinity}};
+  EXPECT_EQ(this->Sampled(FourLogits(), {.edits = ban}), (std::set<TokenId>{1, 3}));
+  EXPECT_EQ(this->Sampled(FourLogits(), {.top_k = 3, .edits = ban}), (std::set<TokenId>{1, 3}));
+  EXPECT_EQ(this->Sampled(FourLogits(), {.top_p = 0.99f, .edits = ban}), (std::set<TokenId>{1, 3}));
+  EXPECT_EQ(this->Sample(FourLogits(), {.temperature = 0, .edits = ban}), 3);
+}
+
+TYPED_TEST(Answers, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
+  const std::vector<LogitEdit> ban = {{2, 1, -kInfinity}};
+  const LogitsAnswer answer =
+      this->Of(FourLogits(), LogitsQuery{.sampling = {.temperature = 0, .edits = ban},
+                                         .logprob = true,
+                                         .top_logprobs = 3});
+  EXPECT_EQ(answer.token, 0);
+  EXPECT_NEAR(answer.logprob, std::log(0.3), 1e-6);
+  ASSERT_EQ(answer.top.size(), 3);
+  EXPECT_EQ(answer.top[0].token, 2);
+  EXPECT_EQ(answer.top[1].token, 0);
+  EXPECT_EQ(answer.top[2].token, 3);
+  EXPECT_NEAR(answer.top[0].logprob, std::log(0.4), 1e-6);
+  EXPECT_NEAR(answer.top[2].logprob, std::log(0.2), 1e-6);
+}
+
+TYPED_TEST(Answers, LogprobsThatNobodyAskedForAreAbsent) {
+  const LogitsAnswer answer = this->Of(FourLogits(), LogitsQuery{});
+  EXPECT_TRUE(std::isnan(answer.logprob));
+  EXPECT_TRUE(answer.top.empty());
+}
+
+TYPED_TEST(Answers, ScoreAGivenToken) {
+  const LogitsAnswer answer = this->Of(FourLogits(), LogitsQuery{.given = 1});
+  EXPECT_EQ(answer.token, 1);
+  EXPECT_NEAR(answer.logprob, std::log(0.1), 1e-6);
+}
+
+TYPED_TEST(Answers, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary) {
+  const LogitsAnswer answer = this->Of({1, 2, 2, 1, 2}, LogitsQuery{.given = 0, .top_logprobs = 9});
+  std::vector<TokenId> order;
+  for (const TokenLogprob& token : answer.top) order.push_back(token.token);
+  EXPECT_EQ(order, (std::vector<TokenId>{1, 2, 4, 0, 3}));
+}
+
+TYPED_TEST(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
+  EXPECT_EQ(this->Sample({kNaN, 1, kNaN}, {.temperature = 0}), 1);
+  EXPECT_EQ(this->Sampled({kNaN, 1, -kInfinity, 1.5f}, {}), (std::set<TokenId>{1, 3}));
+  EXPECT_EQ(this->Sampled({0, kInfinity, 5, kInfinity}, {}), (std::set<TokenId>{1, 3}));
+  for (float logit : {kNaN, -kInfinity}) {
+    const std::vector<float> none(70, logit);
+    for (const Sampling& sampling :
+         {Sampling{.temperature = 0}, Sampling{}, Sampling{.top_k = 2, .top_p = 0.5f},
+          Sampling{.top_p = 0.5f}, Sampling{.min_p = 0.5f}}) {
+      const LogitsAnswer answer =
+          this->Of(none, LogitsQuery{.sampling = sampling, .logprob = true, .top_logprobs = 2});
+      EXPECT_EQ(answer.token, 0);
+      EXPECT_EQ(answer.logprob, -kInfinity);
+      ASSERT_EQ(answer.top.size(), 2);
+      EXPECT_EQ(answer.top[1], (TokenLogprob{1, -kInfinity}));
+    }
+  }
+  EXPECT_EQ(this->Of({kNaN, 0}, LogitsQuery{.given = 0}).logprob, -kInfinity);
+  EXPECT_EQ(this->Of({kNaN, 0}, LogitsQuery{.given = 1}).logprob, 0);
+}
+
+TYPED_TEST(Answers, TinyTemperaturesAreGreedy) {
+  std::mt19937 random(6);
+  const std::vector<float> logits = NormalLogits(130, 3, random);
+  const TokenId greedy = this->Sample(logits, {.temperature = 0});
+  EXPECT_EQ(this->Sample(logits, {.temperature = 1e-30f}), greedy);
+  EXPECT_EQ(this->Sample(logits, {.temperature = std::numeric_limits<float>::denorm_min()}),
+            greedy);
+}
+
+// Queries of many kinds; the edits live in `edits`.
+LogitsQuery RandomQuery(int64_t vocabulary, std::mt19937& random, std::vector<LogitEdit>* edits) {
+  const auto one_of = [&](std::vector<float> values) { return values[random() % values.size()]; };
+  LogitsQuery query;
+  query.sampling.temperature = one_of({0.3f, 0.8f, 1.0f, 1.0f, 1.5f});
+  query.sampling.top_k = static_cast<int32_t>(one_of({0, 0, 1, 5, 40, 300, 5000}));
+  query.sampling.top_p = one_of({1.0f, 1.0f, 0.3f, 0.9f, 0.999f});
+  query.sampling.min_p = one_of({0.0f, 0.0f, 0.01f, 0.2f});
+  query.sampling.seed = random();
+  query.sampling.draw = (uint64_t{random()} << 32) + random();
+  std::set<TokenId> edited;
+  while (edited.size() < std::min<int64_t>(vocabulary / 2, random() % 30)) {
+    edited.insert(static_cast<TokenId>(random() % vocabulary));
+  }
+  for (TokenId token : edited) {
+    edits->push_back({token, one_of({1.0f, 1.3f}), one_of({0.0f, -0.5f, 2.0f, -kInfinity})});
+  }
+  query.sampling.edits = *edits;
+  query.logprob = random() % 2 == 0;
+  query.top_logprobs = static_cast<int32_t>(one_of({0, 1, kMaxTopLogprobs}));
+  return query;
+}
+
+TYPED_TEST(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
+  std::mt19937 random(7);
+  for (int64_t vocabulary :
+       std::initializer_list<int64_t>{1, 2, 5, 63, 64, 65, 1000, 4096, kMostLogits}) {
+    constexpr int kRows = 40;
+    std::vector<float> logits;
+    std::vector<std::vector<LogitEdit>> edits(kRows);
+    std::vector<LogitsQuery> queries;
+    for (int row = 0; row < kRows; ++row) {
+      std::vector<float> more = NormalLogits(vocabulary, row % 2 == 0 ? 1 : 4, random);
+      if (row % 5 == 0) {  // many ties
+        for (float& logit : more) logit = std::round(logit);
+      }
+      logits.insert(logits.end(), more.begin(), more.end());
+      queries.push_back(RandomQuery(vocabulary, random, &edits[row]));
+    }
+    const std::vector<LogitsAnswer> answers = this->Of(logits, queries);
+    std::vector<LogitsAnswer> expected(kRows);
+    ReferenceKernels().Answer({logits.data(), kRows, vocabulary}, queries, expected);
+    for (int row = 0; row < kRows; ++row) {
+      SCOPED_TRACE("vocabulary " + std::to_string(vocabulary) + ", row " + std::to_string(row));
+      EXPECT_EQ(answers[row].token, expected[row].token);
+      EXPECT_EQ(std::isnan(answers[row].logprob), std::isnan(expected[row].logprob));
+      if (queries[row].logprob) {
+        EXPECT_NEAR(answers[row].logprob, expected[row].logprob, kLogprobBound);
+      }
+      ASSERT_EQ(answers[row].top.size(), expected[row].top.size());
+      for (size_t i = 0; i < answers[row].top.size(); ++i) {
+        EXPECT_EQ(answers[row].top[i].token, expected[row].top[i].token);
+        EXPECT_NEAR(answers[row].top[i].logprob, expected[row].top[i].logprob, kLogprobBound);
+      }
+      const LogitsAnswer alone =
+          this->Of({logits.begin() + row * vocabulary, logits.begin() + (row + 1) * vocabulary},
+                   queries[row]);
+      EXPECT_EQ(alone.token, answers[row].token);
+      EXPECT_EQ(alone.top, answers[row].top);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace retnet

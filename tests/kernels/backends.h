@@ -1,0 +1,69 @@
+// The backends that the tests of operators run on, each against the reference.
+#ifndef RETNET_TESTS_KERNELS_BACKENDS_H_
+#define RETNET_TESTS_KERNELS_BACKENDS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/algorithm/container.h"
+#include "gtest/gtest.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/reference/reference_kernels.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+struct ReferenceBackend {
+  using Type = ReferenceKernels;
+  static bool IsSupported() { return true; }
+  static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
+  // The greatest error of an operator on such weights, as a share of the results' root mean square.
+  static double ErrorBound(ElementType) { return 1e-6; }
+  static std::string Name() { return "reference"; }
+};
+
+template <InstructionSet kSet>
+struct CpuBackend {
+  using Type = CpuKernels;
+  static bool IsSupported() { return absl::c_linear_search(SupportedInstructionSets(), kSet); }
+  static std::unique_ptr<Type> Make(int32_t threads) {
+    return std::make_unique<Type>(CpuOptions{.threads = threads, .instruction_set = kSet});
+  }
+  // The bf16 product rounds activations to 8 bits, and a gated product multiplies two such results.
+  static double ErrorBound(ElementType type) {
+    return kSet == InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16 ? 5e-2 : 2e-5;
+  }
+  static std::string Name() {
+    std::string name = "cpu_" + std::string(retnet::Name(kSet));
+    std::replace(name.begin(), name.end(), '-', '_');  // a test's name may hold no '-'
+    return name;
+  }
+};
+
+using Backends =
+    testing::Types<ReferenceBackend, CpuBackend<InstructionSet::kScalar>,
+                   CpuBackend<InstructionSet::kAvx2>, CpuBackend<InstructionSet::kAvx512>,
+                   CpuBackend<InstructionSet::kAvx512Bf16>>;
+
+struct BackendNames {
+  template <typename Backend>
+  static std::string GetName(int) {
+    return Backend::Name();
+  }
+};
+
+// A typed suite whose tests are skipped where the machine lacks the backend.
+template <typename Backend>
+class BackendTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Backend::IsSupported()) GTEST_SKIP() << "this machine does not run " << Backend::Name();
+  }
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_KERNELS_BACKENDS_H_
