@@ -15,9 +15,10 @@
 
 namespace retnet {
 
-// A product goes over k in blocks, so that the block's part of two strips stays in the first-level
-// cache and that of the activations in the second. In factors: fp32 numbers, or pairs of bf16.
-inline constexpr int64_t kBlockDepth = 256;
+// A product goes over k in blocks: long beside the adding of a block's sums to C, short enough that
+// the block's parts of two strips and of a few hundred rows of activations stay in the second-level
+// cache. In factors: fp32 numbers, or pairs of bf16.
+inline constexpr int64_t kBlockDepth = 512;
 // From row to row of a block; an odd number of cache lines, so that rows do not fall on one cache
 // set.
 inline constexpr int64_t kBlockStride = kBlockDepth + 16;

@@ -45,7 +45,8 @@ TEST_P(Rows, NormalizeAgreesWithDoubleAlsoInPlace) {
 }
 
 TEST_P(Rows, PreparedRowsAreTheNormalizedOnesInBlocks) {
-  for (int64_t columns : {1, 7, 255, 256, 257, 512, 513, 1300}) {
+  for (int64_t columns : {int64_t{1}, int64_t{7}, kBlockDepth - 1, kBlockDepth, kBlockDepth + 1,
+                          2 * kBlockDepth + 1, int64_t{1300}}) {
     const std::vector<float> x = RandomFloats(columns), weight = RandomFloats(columns);
     const Norm norm{.weight = weight.data(), .epsilon = 1e-6f};
     std::vector<float> normalized(columns);
