@@ -99,9 +99,11 @@ std::span<const TokenId> Row::MostProbable(int64_t count) {
   int64_t candidates = vectors_.collect_at_least(logits_, size_, FromOrderedBits(reached), tokens_);
   candidates =
       std::min(candidates, columns_);  // the padding reaches −infinity too, with the last ids
-  std::partial_sort(tokens_, tokens_ + count, tokens_ + candidates, [this](TokenId a, TokenId b) {
+  const auto comes_first = [this](TokenId a, TokenId b) {
     return logits_[a] > logits_[b] || (logits_[a] == logits_[b] && a < b);
-  });
+  };
+  std::nth_element(tokens_, tokens_ + count, tokens_ + candidates, comes_first);
+  std::sort(tokens_, tokens_ + count, comes_first);
   return {tokens_, static_cast<size_t>(count)};
 }
 
