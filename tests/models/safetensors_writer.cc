@@ -20,16 +20,28 @@ const char* Name(ElementType type) {
 
 }  // namespace
 
-std::string SafetensorsBytes(const std::vector<TensorToWrite>& tensors) {
+int64_t TensorHeader::Elements() const {
+  int64_t elements = 1;
+  for (const int64_t side : shape) elements *= side;
+  return elements;
+}
+
+std::string SafetensorsHeader(const std::vector<TensorHeader>& tensors) {
   nlohmann::json header = {{"__metadata__", {{"format", "pt"}}}};
-  std::string data;
-  for (const TensorToWrite& tensor : tensors) {
-    header[tensor.name] = {{"dtype", Name(tensor.type)},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {data.size(), data.size() + tensor.bytes.size()}}};
-    data += tensor.bytes;
+  int64_t begin = 0;
+  for (const TensorHeader& tensor : tensors) {
+    const int64_t end = begin + tensor.Elements() * static_cast<int64_t>(SizeOf(tensor.type));
+    header[tensor.name] = {
+        {"dtype", Name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
+    begin = end;
   }
-  return SafetensorsBytes(header.dump(), data);
+  return header.dump();
+}
+
+std::string SafetensorsBytes(const std::vector<TensorToWrite>& tensors) {
+  std::string data;
+  for (const TensorToWrite& tensor : tensors) data += tensor.bytes;
+  return SafetensorsBytes(SafetensorsHeader({tensors.begin(), tensors.end()}), data);
 }
 
 std::string SafetensorsBytes(std::string_view header, std::string_view data) {

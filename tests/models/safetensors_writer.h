@@ -11,12 +11,20 @@
 
 namespace retnet {
 
-struct TensorToWrite {
+struct TensorHeader {
   std::string name;
   ElementType type = ElementType::kFloat32;
   std::vector<int64_t> shape;
+
+  int64_t Elements() const;
+};
+
+struct TensorToWrite : TensorHeader {
   std::string bytes;
 };
+
+// The text of the header of a file that holds the tensors in the order given.
+std::string SafetensorsHeader(const std::vector<TensorHeader>& tensors);
 
 // The file that holds the tensors in the order given.
 std::string SafetensorsBytes(const std::vector<TensorToWrite>& tensors);
