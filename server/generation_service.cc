@@ -15,8 +15,9 @@
 namespace retnet {
 namespace {
 
-// Tokenizing so much takes about a millisecond.
-constexpr size_t kInlineRequestBytes = 16 << 10;
+// A tokenizer takes 1 to 4 MB/s: some milliseconds here, and at most tenths of a second there.
+constexpr size_t kInlineRequestBytes = 4 << 10;
+constexpr size_t kMediumRequestBytes = 256 << 10;
 
 absl::Time Deadline(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
@@ -63,8 +64,10 @@ GenerationService::GenerationService(ServedModel model, Engine* engine,
 void GenerationService::Dispatch(size_t request_bytes, std::function<void()> task) {
   if (request_bytes <= kInlineRequestBytes) {
     task();
+  } else if (request_bytes <= kMediumRequestBytes) {
+    medium_requests_.Post(std::move(task));
   } else {
-    worker_.Post(std::move(task));
+    large_requests_.Post(std::move(task));
   }
 }
 

@@ -50,7 +50,7 @@ class GenerationService final : public RawGeneration {
                                      grpc::ByteBuffer* answer) override;
 
  private:
-  // Runs the task here, or on the worker for a request of so many bytes.
+  // Runs the task here, or on a worker where a request of so many bytes takes long.
   void Dispatch(size_t request_bytes, std::function<void()> task);
   // Parses bytes into `request` unless calls are refused.
   absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message* request) const;
@@ -69,7 +69,9 @@ class GenerationService final : public RawGeneration {
   const std::function<void()> model_failed_;
   std::atomic<bool> refusing_ = false;
   OpenCalls open_calls_;
-  Worker worker_;
+  // A prompt of pages does not wait behind books.
+  Worker medium_requests_;
+  Worker large_requests_;
 };
 
 }  // namespace retnet

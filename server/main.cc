@@ -122,6 +122,7 @@ absl::Status Serve(const Options& options) {
   Engine engine(std::move(model), options.engine);
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults)};
+  RETURN_IF_ERROR(CheckDefaults(served));
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start(options.server, std::move(served), &engine));
   std::cout << "listening on " << server->address() << std::endl;

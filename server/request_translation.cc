@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/validate.h"
 #include "kernels/status_macros.h"
 #include "server/utf8.h"
 
@@ -218,6 +219,18 @@ absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wir
   characters.Push(bytes, &text);
   characters.Flush(&text);
   return text;
+}
+
+absl::Status CheckDefaults(const ServedModel& model) {
+  v1::GenerateRequest nothing_set;
+  nothing_set.mutable_token_ids()->add_ids(0);
+  absl::StatusOr<GenerationPlan> plan = TranslateGenerate(nothing_set, model);
+  absl::Status status = plan.status();
+  if (status.ok()) {
+    status = ValidateRequest(plan->request, model.info.vocab_size, model.max_context_length);
+  }
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(absl::StrCat("generation_config.json: ", status.message()));
 }
 
 std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer* tokenizer) {

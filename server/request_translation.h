@@ -45,6 +45,10 @@ absl::StatusOr<std::vector<TokenId>> TranslateTokenize(const v1::TokenizeRequest
 absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wire,
                                                 const ServedModel& model);
 
+// Whether a request that sets nothing would be accepted: generation_config.json may name what a
+// request may not.
+absl::Status CheckDefaults(const ServedModel& model);
+
 // One request for each sample. Sample 0 has the plan's seed; equal seeds give equal samples.
 std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer* tokenizer);
 

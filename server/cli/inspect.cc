@@ -1,3 +1,5 @@
+#include <charconv>
+#include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -11,14 +13,21 @@ namespace {
 
 using nlohmann::json;
 
+// The shortest number that is this float, so that 0.8f is shown as 0.8.
+double Shortest(float value) {
+  char text[32];
+  *std::to_chars(text, text + sizeof(text) - 1, value).ptr = '\0';
+  return std::strtod(text, nullptr);
+}
+
 json DefaultsJson(const v1::SamplingDefaults& defaults) {
   json object = json::object();
-  if (defaults.has_temperature()) object["temperature"] = defaults.temperature();
+  if (defaults.has_temperature()) object["temperature"] = Shortest(defaults.temperature());
   if (defaults.has_top_k()) object["top_k"] = defaults.top_k();
-  if (defaults.has_top_p()) object["top_p"] = defaults.top_p();
-  if (defaults.has_min_p()) object["min_p"] = defaults.min_p();
+  if (defaults.has_top_p()) object["top_p"] = Shortest(defaults.top_p());
+  if (defaults.has_min_p()) object["min_p"] = Shortest(defaults.min_p());
   if (defaults.has_repetition_penalty()) {
-    object["repetition_penalty"] = defaults.repetition_penalty();
+    object["repetition_penalty"] = Shortest(defaults.repetition_penalty());
   }
   if (defaults.has_max_tokens()) object["max_tokens"] = defaults.max_tokens();
   return object;

@@ -75,6 +75,13 @@ TEST_F(RequestTranslation, PrefersTheRequestToTheCheckpointToTheDefault) {
   EXPECT_EQ(plan->request.max_tokens, 11);
 }
 
+TEST_F(RequestTranslation, FindsDefaultsThatNoRequestMayHave) {
+  EXPECT_TRUE(CheckDefaults(model_).ok());
+  model_.defaults.repetition_penalty = 500.0f;
+  EXPECT_THAT(std::string(CheckDefaults(model_).message()),
+              HasSubstr("generation_config.json: repetition_penalty is 500"));
+}
+
 TEST_F(RequestTranslation, PutsBosBeforeTextOnly) {
   v1::GenerateRequest request;
   request.set_text("ab");
