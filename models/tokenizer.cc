@@ -15,46 +15,12 @@
 #include "kernels/sampling.h"
 #include "kernels/status_macros.h"
 #include "models/json_reader.h"
+#include "models/utf8.h"
 
 namespace retnet {
 namespace {
 
 constexpr char kSpaceMark[] = "\xe2\x96\x81";  // U+2581 stands for a space in pieces
-
-// Bytes of the UTF-8 character at the start of `text`; 0 where there is none (RFC 3629: no overlong
-// forms, no surrogates, nothing above U+10FFFF).
-size_t CharacterBytes(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto continues = [&](size_t i, unsigned char least = 0x80, unsigned char most = 0xbf) {
-    return i < text.size() && byte(i) >= least && byte(i) <= most;
-  };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const unsigned char least = first == 0xe0 ? 0xa0 : 0x80;
-    const unsigned char most = first == 0xed ? 0x9f : 0xbf;
-    return continues(1, least, most) && continues(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const unsigned char least = first == 0xf0 ? 0x90 : 0x80;
-    const unsigned char most = first == 0xf4 ? 0x8f : 0xbf;
-    return continues(1, least, most) && continues(2) && continues(3) ? 4 : 0;
-  }
-  return 0;
-}
-
-absl::Status CheckUtf8(std::string_view text) {
-  size_t position = 0;
-  while (position < text.size()) {
-    const size_t bytes = CharacterBytes(text.substr(position));
-    if (bytes == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", position));
-    }
-    position += bytes;
-  }
-  return absl::OkStatus();
-}
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
@@ -86,7 +52,9 @@ class SentencePieceTokenizer : public Tokenizer {
   TokenId bos() const override { return processor_->bos_id(); }
 
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const override {
-    RETURN_IF_ERROR(CheckUtf8(text));
+    if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
+      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", *invalid));
+    }
     std::vector<TokenId> tokens;
     const auto status = processor_->Encode({text.data(), text.size()}, &tokens);
     if (!status.ok()) return absl::InternalError(absl::StrCat("SentencePiece: ", status.message()));

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "models/tokenizer.h"
+#include "models/utf8.h"
 #include "server/stop_strings.h"
-#include "server/utf8.h"
 
 namespace retnet {
 

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/validate.h"
 #include "kernels/status_macros.h"
-#include "server/utf8.h"
+#include "models/utf8.h"
 
 namespace retnet {
 namespace {

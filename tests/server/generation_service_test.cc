@@ -4,7 +4,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/utf8.h"
+#include "models/utf8.h"
 #include "tests/server/fake_server.h"
 
 namespace retnet {

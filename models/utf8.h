@@ -1,6 +1,6 @@
 // UTF-8 as it arrives in pieces: whole characters out, whatever the cuts.
-#ifndef RETNET_SERVER_UTF8_H_
-#define RETNET_SERVER_UTF8_H_
+#ifndef RETNET_MODELS_UTF8_H_
+#define RETNET_MODELS_UTF8_H_
 
 #include <cstddef>
 #include <optional>
@@ -28,4 +28,4 @@ std::optional<size_t> FirstInvalidUtf8(std::string_view text);
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_UTF8_H_
+#endif  // RETNET_MODELS_UTF8_H_
