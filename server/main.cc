@@ -133,6 +133,13 @@ absl::Status Serve(const Options& options) {
   return absl::OkStatus();
 }
 
+// What to do about a failed start.
+const char* Advice(const absl::Status& status) {
+  if (absl::IsUnavailable(status)) return "; start it with --device cpu, or auto";
+  if (absl::IsNotFound(status)) return "; --model takes a checkpoint folder";
+  return "";
+}
+
 int Run(int argc, char** argv) {
   const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -149,7 +156,7 @@ int Run(int argc, char** argv) {
 
   const absl::Status status = Serve(options);
   if (status.ok()) return kExitOk;
-  std::cerr << "retnetd: " << status.message() << std::endl;
+  std::cerr << "retnetd: " << status.message() << Advice(status) << std::endl;
   // Only a device is ever unavailable at the start.
   return absl::IsUnavailable(status) ? kExitNoDevice : kExitFailure;
 }

@@ -32,7 +32,7 @@ ANYBODY = {"kernels/status_macros.h"}
 ONLY = [
     ("engine/", "models/", r"models/model\.h"),
     ("models/(?!retnet_cpu|load)", "kernels/", r"kernels/\w+\.h"),
-    ("server/", "models/", r"models/(model|load|tokenizer|generation_config)\.h"),
+    ("server/", "models/", r"models/(model|load|tokenizer|generation_config|utf8)\.h"),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)

@@ -23,14 +23,23 @@ struct PromptOptions {
 };
 
 void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) {
-  CLI::Option_group* group = command->add_option_group("prompt");
-  group->add_option("text", prompt->text, "The text");
-  group->add_option("--file", prompt->file, "A file with the text; - is standard input");
+  CLI::Option* text = command->add_option("text", prompt->text, "The text");
+  CLI::Option* file =
+      command->add_option("--file", prompt->file, "A file with the text; - is standard input")
+          ->excludes(text);
   if (takes_ids) {
-    group->add_option("--token-ids", prompt->token_ids, "Token ids instead of text, as 5,6,7")
-        ->delimiter(',');
+    command->add_option("--token-ids", prompt->token_ids, "Token ids instead of text, as 5,6,7")
+        ->delimiter(',')
+        ->excludes(text)
+        ->excludes(file);
   }
-  group->require_option(1);
+  // An option group would do, but for positionals after "--".
+  command->final_callback([command] {
+    for (const char* option : {"text", "--file", "--token-ids"}) {
+      if (command->get_option_no_throw(option) != nullptr && command->count(option) > 0) return;
+    }
+    throw CLI::RequiredError("A prompt: text or --file");
+  });
   CLI::Option* add_bos = command->add_flag_callback(
       "--add-bos", [prompt] { prompt->add_bos = true; }, "BOS comes before a text");
   command

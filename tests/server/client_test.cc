@@ -51,6 +51,11 @@ TEST_F(Client, GeneratesTheTextThatTheServiceGives) {
   const std::vector<std::string> arguments = {"generate", "Alice was", "--max-tokens", "20",
                                               "--seed",   "7",         "--ignore-eos"};
   EXPECT_EQ(Run(arguments).output, expected.text + "\n");
+  // As scripts call it, for prompts that look like options.
+  EXPECT_EQ(
+      Run({"generate", "--max-tokens", "20", "--seed", "7", "--ignore-eos", "--", "Alice was"})
+          .output,
+      expected.text + "\n");
   const json object = RunJson(arguments);
   EXPECT_EQ(object["token_ids"], json(expected.ids));
   EXPECT_EQ(object["text"], expected.text);

@@ -224,8 +224,8 @@ TEST(Retnetd, SaysByItsExitCodeWhatIsWrong) {
       {{"--model", model, "--device", "abacus"}, 2, "abacus"},
       {{"--model", model, "--max-queue", "0"}, 2, "--max-queue"},
       {{"--model", model, "--no-such-flag"}, 2, "--no-such-flag"},
-      {{"--model", model, "--device", "cuda"}, 3, "cuda"},
-      {{"--model", model + "/nowhere"}, 1, "nowhere"},
+      {{"--model", model, "--device", "cuda"}, 3, "--device cpu"},
+      {{"--model", model + "/nowhere"}, 1, "nowhere/config.json"},
       {{"--model", model, "--listen", "192.0.2.1:1"}, 1, "--listen"},
   };
   for (const Case& item : cases) {

@@ -55,8 +55,8 @@ std::unique_ptr<v1::Generation::Stub> Retnetd::NewStub() const {
 }
 
 std::vector<std::string> Retnetd::Client(std::vector<std::string> arguments) const {
-  arguments.insert(arguments.begin(), RETNET_PATH);
-  arguments.insert(arguments.end(), {"--target", address_});
+  const std::vector<std::string> first = {RETNET_PATH, "--target", address_};
+  arguments.insert(arguments.begin(), first.begin(), first.end());
   return arguments;
 }
 

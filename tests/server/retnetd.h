@@ -24,7 +24,7 @@ class Retnetd {
   const std::string& address() const { return address_; }
   // A connection of its own.
   std::unique_ptr<v1::Generation::Stub> NewStub() const;
-  // The client as a process: retnet ARGUMENTS --target address().
+  // The client as a process: retnet --target address() ARGUMENTS.
   std::vector<std::string> Client(std::vector<std::string> arguments) const;
   // "SERVING", "NOT_SERVING" or the error.
   std::string Health() const;
