@@ -25,6 +25,7 @@
 
 namespace retnet {
 
+// Row classes are not looked at: every backend so far computes both with one product.
 template <Kernels K>
 class RetNet : public Model {
  public:

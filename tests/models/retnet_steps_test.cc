@@ -192,6 +192,27 @@ TEST(RetNetSteps, ScoresEveryRowOfALongSegment) {
   }
 }
 
+TEST(RetNetSteps, AReusedResultKeepsNothingOfTheStepBefore) {
+  TestModel model = Make();
+  const std::vector<TokenId> token = {5};
+  RowOutput rich = Greedy(0);
+  rich.query.logprob = true;
+  rich.query.top_logprobs = 3;
+  const RowOutput plain = Greedy(0);
+  StepResult result;
+  for (int32_t i = 0; i < 6; ++i) {  // each of the vectors that take turns
+    ASSERT_TRUE(model->Launch(std::vector{MakeSegment(0, 2 * i, token, {&rich, 1})}).ok());
+    ASSERT_TRUE(model->Wait(&result).ok());
+    ASSERT_EQ(result.answers[0].top.size(), 3);
+    ASSERT_EQ(result.answers[0].top[0].logprob, result.answers[0].logprob);
+    ASSERT_TRUE(model->Launch(std::vector{MakeSegment(0, 2 * i + 1, token, {&plain, 1})}).ok());
+    ASSERT_TRUE(model->Wait(&result).ok());
+    ASSERT_EQ(result.answers.size(), 1);
+    ASSERT_TRUE(result.answers[0].top.empty());
+    ASSERT_TRUE(std::isnan(result.answers[0].logprob));
+  }
+}
+
 TEST(RetNetSteps, TwoMayBeInFlightAndAreWaitedForInOrder) {
   TestModel model = Make();
   const auto tokens = RandomTokens(3, kVocabulary, 6);
