@@ -115,7 +115,7 @@ void MultiplyStrips(const typename Source::Factor* a, Stride a_stride, int64_t r
   (std::make_integer_sequence<int, kMaxRows>());
 
   const int64_t row_tiles = (rows + kMaxRows - 1) / kMaxRows;
-  // A group of strips stays in the first-level cache while the rows pass by.
+  // A tile of rows stays in the first-level cache for a group of strips, the group in the second.
   for (int64_t first = 0; first < strips; first += kMaxStrips) {
     const int64_t last = std::min<int64_t>(first + kMaxStrips, strips);
     for (int64_t tile = 0; tile < row_tiles; ++tile) {
