@@ -227,7 +227,9 @@ absl::StatusOr<Ticket> RetNet<K>::StartRead(SlotId slot, std::span<std::byte> by
   RETURN_IF_ERROR(CheckStateBytes(shape, bytes.size()));
   const size_t base_bytes = shape.base_position > 0 ? info_.base_bytes : 0;
   if (base_bytes > 0) kernels_->ReadBase(*states_, slots_[slot].base, bytes.first(base_bytes));
-  kernels_->ReadTail(*states_, slot, slots_[slot].tail(), bytes.subspan(base_bytes));
+  if (const int32_t tail = slots_[slot].tail(); tail > 0) {
+    kernels_->ReadTail(*states_, slot, tail, bytes.subspan(base_bytes));
+  }
   return Done();
 }
 
@@ -238,7 +240,9 @@ absl::StatusOr<Ticket> RetNet<K>::StartWrite(std::span<const std::byte> bytes, S
   RETURN_IF_ERROR(slots_.Adopt(shape, slot));
   const size_t base_bytes = shape.base_position > 0 ? info_.base_bytes : 0;
   if (base_bytes > 0) kernels_->WriteBase(bytes.first(base_bytes), slots_[slot].base, *states_);
-  kernels_->WriteTail(bytes.subspan(base_bytes), slots_[slot].tail(), slot, *states_);
+  if (const int32_t tail = slots_[slot].tail(); tail > 0) {
+    kernels_->WriteTail(bytes.subspan(base_bytes), tail, slot, *states_);
+  }
   return Done();
 }
 
