@@ -2,7 +2,7 @@
 # Installs what building, testing and running need, from Debian's packages. Asks nothing, needs root or sudo only
 # when something is missing, and does nothing when all is there.
 #
-#   install_dependencies.sh [build|test|lint|fuzz]...     default: build
+#   install_dependencies.sh [build|test|lint|fuzz|runtime]...     default: build
 set -euo pipefail
 
 build=(
@@ -13,6 +13,7 @@ build=(
 # The converter's test runs Python with numpy; SIMDe executes the AVX-512 kernels where the processor cannot.
 tests=(libgtest-dev libgmock-dev libsimde-dev libbenchmark-dev python3 python3-numpy)
 lint=(shellcheck clang-format-14 clang-tidy-14)
+runtime=(libgrpc++1.51 libabsl20220623 libsentencepiece0 libhwy1 libspdlog1.10)
 fuzz=(clang-14 libclang-rt-14-dev)
 
 packages=()
@@ -21,6 +22,7 @@ for group in "${@:-build}"; do
     build) packages+=("${build[@]}") ;;
     test) packages+=("${tests[@]}") ;;
     lint) packages+=("${lint[@]}") ;;
+    runtime) packages+=("${runtime[@]}") ;;
     fuzz) packages+=("${fuzz[@]}") ;;
     *)
       sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
