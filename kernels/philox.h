@@ -40,8 +40,8 @@ constexpr uint32_t RandomWord(uint64_t seed, uint64_t draw, TokenId token) {
                     {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)})[index % 4];
 }
 
-// g_i of kernels/sampling.h. 33 bits of u fit a double exactly, so u is never 0 or 1 and the noise never
-// exceeds −ln(−ln(1 − 2⁻³³)) = 33 ln 2.
+// g_i of kernels/sampling.h. 33 bits of u fit a double exactly, so u is never 0 or 1 and the noise
+// never exceeds −ln(−ln(1 − 2⁻³³)) = 33 ln 2.
 inline double GumbelNoise(uint64_t seed, uint64_t draw, TokenId token) {
   const double uniform = (RandomWord(seed, draw, token) + 0.5) * 0x1p-32;
   return -std::log(-std::log(uniform));

@@ -25,13 +25,14 @@ struct LogitEdit {
 
 // How a row chooses its token, after the edits:
 //   temperature = 0: the greatest logit, the lowest id among equals;
-//   else z = l / temperature, and of the tokens in descending order of z (ties: lowest id first) keep
-//     the first top_k (0: all), of those the fewest whose probabilities reach top_p, of those the ones
-//     whose probability is at least min_p times the greatest one (probabilities are renormalised after
-//     each cut; the first token always stays), and take
-//     argmax z_i + g_i,   g_i = −ln(−ln u_i)   (Gumbel-max: a sample of softmax(z)),
-//     u_i = (x_i + ½) · 2⁻³², x_i = word i mod 4 of Philox4x32-10 (Salmon et al., SC 2011) with key `seed` and
-//     counter (i / 4, draw low, draw high, 0).
+//   else z = l / temperature, and of the tokens in descending order of z (ties: lowest id first)
+//   keep
+//     the first top_k (0: all), of those the fewest whose probabilities reach top_p, of those the
+//     ones whose probability is at least min_p times the greatest one (probabilities are
+//     renormalised after each cut; the first token always stays), and take argmax z_i + g_i,   g_i
+//     = −ln(−ln u_i)   (Gumbel-max: a sample of softmax(z)), u_i = (x_i + ½) · 2⁻³², x_i = word i
+//     mod 4 of Philox4x32-10 (Salmon et al., SC 2011) with key `seed` and counter (i / 4, draw low,
+//     draw high, 0).
 // So the token depends on the logits, `seed` and `draw` alone: not on the batch or on sums' order.
 // A NaN logit counts as −infinity and +infinity as the greatest finite number, before the edits and
 // after; where all are −infinity, token 0 is taken.
@@ -41,8 +42,9 @@ struct Sampling {
   float top_p = 1.0f;
   float min_p = 0.0f;
   uint64_t seed = 0;
-  uint64_t draw = 0;                 // differs from token to token of one request
-  std::span<const LogitEdit> edits = {};  // each token at most once; valid until the step is waited for
+  uint64_t draw = 0;  // differs from token to token of one request
+  std::span<const LogitEdit> edits =
+      {};  // each token at most once; valid until the step is waited for
 };
 
 struct TokenLogprob {
@@ -53,17 +55,17 @@ struct TokenLogprob {
 };
 
 // What is wanted of a row of logits. Log-probabilities are natural and of the model itself:
-// log softmax of the logits before edits and temperature; −infinity for a logit that is or counts as
-// −infinity. All tokens are inside the vocabulary.
+// log softmax of the logits before edits and temperature; −infinity for a logit that is or counts
+// as −infinity. All tokens are inside the vocabulary.
 struct LogitsQuery {
-  TokenId given = kNoToken;     // a token: report its log-probability; kNoToken: sample one
-  Sampling sampling = {};       // ignored when a token is given
-  bool logprob = false;         // report the sampled token's log-probability too
-  int32_t top_logprobs = 0;     // and the n most probable tokens, best first, ties by lowest id
+  TokenId given = kNoToken;  // a token: report its log-probability; kNoToken: sample one
+  Sampling sampling = {};    // ignored when a token is given
+  bool logprob = false;      // report the sampled token's log-probability too
+  int32_t top_logprobs = 0;  // and the n most probable tokens, best first, ties by lowest id
 };
 
 struct LogitsAnswer {
-  TokenId token = kNoToken;     // the sampled or the given one
+  TokenId token = kNoToken;                                 // the sampled or the given one
   float logprob = std::numeric_limits<float>::quiet_NaN();  // NaN unless asked for
   std::vector<TokenLogprob> top;
 };

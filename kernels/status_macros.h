@@ -7,11 +7,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define RETURN_IF_ERROR(expression)                                      \
-  do {                                                                   \
+#define RETURN_IF_ERROR(expression)                                       \
+  do {                                                                    \
     if (absl::Status retnet_status = (expression); !retnet_status.ok()) { \
-      return retnet_status;                                              \
-    }                                                                    \
+      return retnet_status;                                               \
+    }                                                                     \
   } while (false)
 
 #define RETNET_CONCAT_INNER(a, b) a##b

@@ -92,9 +92,8 @@ void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Strips
       const int64_t column = strip * kStripColumns;
       const int64_t used = std::min<int64_t>(kStripColumns, shape.value_dim - column);
       float* row = values.From(piece.tail + i, strip).data;
-      ForVectors(used, [&](auto d, int64_t j) HWY_ATTR {
-        hn::StoreU(hn::LoadU(d, from + column + j), d, row + j);
-      });
+      ForVectors(used, [&](auto d, int64_t j)
+                           HWY_ATTR { hn::StoreU(hn::LoadU(d, from + column + j), d, row + j); });
       std::fill(row + used, row + kStripColumns, 0.0f);
     }
   }

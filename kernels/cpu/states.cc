@@ -63,8 +63,8 @@ RetentionScratch CpuStates::Scratch(int32_t thread) const {
     return std::exchange(next, next + kChunk * columns);
   };
   const int64_t key_dim = shape_.key_dim;
-  return {take(key_dim), take(key_dim), take(kChunk), take(OutputStride()), OutputStride(),
-          take(key_dim), take(key_dim)};
+  return {take(key_dim),  take(key_dim), take(kChunk), take(OutputStride()),
+          OutputStride(), take(key_dim), take(key_dim)};
 }
 
 int64_t CpuStates::BaseBytes(const RetentionShape& shape) {

@@ -26,8 +26,8 @@ struct RetentionScratch {
   float* decayed_keys;  // [key_dim, kChunk] times γ^(C−1−j)
 };
 
-// Value columns lie in strips and are padded to whole ones. Nothing depends on the padding; it is zero
-// wherever a row has been written, since subnormal garbage would be slow to compute with.
+// Value columns lie in strips and are padded to whole ones. Nothing depends on the padding; it is
+// zero wherever a row has been written, since subnormal garbage would be slow to compute with.
 // Thread-compatible. Distinct slots and bases may be used by several threads at once.
 class CpuStates {
  public:
