@@ -37,11 +37,14 @@ std::string CheckListen(const std::string& text) {
 }
 
 void AddOptions(CLI::App* app, Options* options) {
+  app->option_defaults()->always_capture_default();
   app->set_version_flag("--version", "retnetd " RETNET_VERSION);
   app->add_option("--model", options->model_directory,
                   "Checkpoint folder: config.json, model.safetensors, tokenizer.model")
+      ->envname("RETNET_MODEL")
       ->required();
   app->add_option("--listen", options->server.listen, "HOST:PORT; port 0: any free one")
+      ->envname("RETNET_LISTEN")
       ->check(CLI::Validator(CheckListen, ""));
   app->add_option("--device", options->model.device, "Where the model runs")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
@@ -70,7 +73,6 @@ void AddOptions(CLI::App* app, Options* options) {
       ->check(CLI::Range(0.0, 1e6));
   app->add_option("--log-level", options->log_level, "How much is logged to standard error")
       ->check(CLI::IsMember(LogLevelNames()));
-  app->option_defaults()->always_capture_default();
 }
 
 // nullptr where the checkpoint has none.
