@@ -39,11 +39,16 @@ int Run() {
   const auto server = builder.BuildAndStart();
   const auto stub = v1::Generation::NewStub(
       grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials()));
-  grpc::ClientContext context;
-  v1::GetModelResponse response;
-  const grpc::Status status = stub->GetModel(&context, v1::GetModelRequest(), &response);
-  std::printf("%d calls\n", service.ReadUnordered());
-  return status.ok() ? 0 : 1;
+  // Often, since gRPC's own work orders the two threads by chance in about half of the calls.
+  int seen = 0;
+  for (int i = 0; i < 100; ++i) {
+    grpc::ClientContext context;
+    v1::GetModelResponse response;
+    if (!stub->GetModel(&context, v1::GetModelRequest(), &response).ok()) return 1;
+    seen += service.ReadUnordered();
+  }
+  std::printf("%d seen\n", seen);
+  return 0;
 }
 
 }  // namespace
