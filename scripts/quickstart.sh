@@ -47,4 +47,4 @@ until address=$(sed -n 's/^listening on //p' "$output") && [[ -n $address ]]; do
   sleep 0.05
 done
 printf '%s' "$prompt"
-build/retnet generate --target "$address" --max-tokens 300 "$@" -- "$prompt"
+build/retnet generate --target "$address" "$@" -- "$prompt"
