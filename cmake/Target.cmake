@@ -7,8 +7,9 @@ if(RETNET_WERROR)
   target_compile_options(retnet_flags INTERFACE -Werror)
 endif()
 if(RETNET_SANITIZE)
+  # -O1: at -O2 the register tiles of kernels/cpu alone take minutes to compile under sanitizers.
   target_compile_options(retnet_flags INTERFACE
-    -fsanitize=${RETNET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+    -O1 -fsanitize=${RETNET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(retnet_flags INTERFACE -fsanitize=${RETNET_SANITIZE})
 endif()
 
