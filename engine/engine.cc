@@ -45,7 +45,7 @@ class Engine::Impl {
   Impl(std::unique_ptr<Model> model, const EngineOptions& options)
       : info_(model->info()),
         options_(Resolved(options, info_)),
-        executor_(std::move(model), options_.max_step_rows) {
+        executor_(std::move(model), options_.max_step_rows, options_.max_step) {
     counters_ = executor_.stats();
     thread_ = std::thread([this] { Run(); });
   }

@@ -19,6 +19,9 @@ struct EngineOptions {
   int32_t max_queue = 256;             // requests accepted and waiting for a slot
   int32_t max_context_length = 32768;  // prompt and output of one generation together
   int32_t max_step_rows = 0;  // row budget of a step; 0, or more than it: the model's max_rows
+  // What a step may take that holds decoding sequences and prompts; but prompts may always make it
+  // half again as long as it would be without them.
+  absl::Duration max_step = absl::Milliseconds(50);
 };
 
 // Thread-safe: everything but the destructor may be called from any thread, from within a sink too

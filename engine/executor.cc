@@ -8,8 +8,9 @@
 
 namespace retnet {
 
-Executor::Executor(std::unique_ptr<Model> model, int32_t max_rows)
+Executor::Executor(std::unique_ptr<Model> model, int32_t max_rows, absl::Duration max_step)
     : model_(std::move(model)),
+      max_step_(max_step),
       scheduler_(max_rows, model_->info().chunk),
       slots_(model_->info().slots) {
   segments_.reserve(std::min(max_rows, model_->info().slots));
@@ -67,12 +68,26 @@ absl::Status Executor::Step() {
 
 // The seam allows a second step in flight; a backend that gains from it is launched ahead here.
 absl::Status Executor::RunStep() {
-  const std::span<const Piece> batch = scheduler_.NextBatch();
+  const std::span<const Piece> batch = scheduler_.NextBatch(
+      [this](int32_t decoding) { return step_cost_.PromptRows(decoding, max_step_); });
   if (batch.empty()) return absl::OkStatus();
   Compose(batch);
+  RETURN_IF_ERROR(RunModel());
+  return AcceptAnswers(batch);
+}
+
+absl::Status Executor::RunModel() {
+  int32_t decoding = 0;
+  int32_t prompt = 0;
+  for (const Segment& segment : segments_) {
+    const auto rows = static_cast<int32_t>(segment.tokens.size());
+    (segment.row_class == RowClass::kSampled ? decoding : prompt) += rows;
+  }
+  const absl::Time start = absl::Now();
   RETURN_IF_ERROR(model_->Launch(segments_));
   RETURN_IF_ERROR(model_->Wait(&result_));
-  return AcceptAnswers(batch);
+  step_cost_.Observe(decoding, prompt, absl::Now() - start);
+  return absl::OkStatus();
 }
 
 void Executor::Compose(std::span<const Piece> batch) {

@@ -16,6 +16,7 @@
 #include "engine/sequence.h"
 #include "engine/slot_pool.h"
 #include "engine/stats.h"
+#include "engine/step_cost.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -25,8 +26,9 @@ namespace retnet {
 // Thread-compatible.
 class Executor {
  public:
-  // Steps of at most `max_rows` rows.
-  Executor(std::unique_ptr<Model> model, int32_t max_rows);
+  // Steps of at most `max_rows` rows; those that hold decoding sequences have prompts beside them
+  // as far as StepCost::PromptRows allows for `max_step`.
+  Executor(std::unique_ptr<Model> model, int32_t max_rows, absl::Duration max_step);
 
   void Admit(std::unique_ptr<Sequence> sequence);
   // Ends a sequence as CANCELLED; no effect when it has ended.
@@ -47,13 +49,16 @@ class Executor {
 
  private:
   absl::Status RunStep();
+  absl::Status RunModel();
   void Compose(std::span<const Piece> batch);
   absl::Status AcceptAnswers(std::span<const Piece> batch);
   void Retire(Sequence* sequence);
 
   const std::unique_ptr<Model> model_;
   absl::Status model_status_;
+  const absl::Duration max_step_;
   Scheduler scheduler_;
+  StepCost step_cost_;
   SlotPool slots_;
   absl::flat_hash_map<RequestId, std::unique_ptr<Sequence>> sequences_;
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // of those that have one

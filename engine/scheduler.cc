@@ -31,7 +31,7 @@ void Scheduler::Remove(Sequence* sequence) {
   if (waiting_.erase(sequence) + prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
 }
 
-std::span<const Piece> Scheduler::NextBatch() {
+std::span<const Piece> Scheduler::NextBatch(PromptBudget prompt_budget) {
   batch_.clear();
   rows_free_ = max_rows_;
   for (auto it = prompts_.begin(); it != prompts_.end();) {
@@ -43,6 +43,9 @@ std::span<const Piece> Scheduler::NextBatch() {
     }
   }
   AddDecodingRows();
+  if (!batch_.empty()) {
+    rows_free_ = std::min(rows_free_, prompt_budget(static_cast<int32_t>(batch_.size())));
+  }
   AddPromptRows();
   return batch_;
 }

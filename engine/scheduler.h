@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/sequence.h"
 
 namespace retnet {
@@ -17,7 +18,8 @@ struct Piece {
   int32_t rows = 0;
 };
 
-// A step holds one row of every decoding sequence, then pieces of prompts, under a row budget.
+// A step holds one row of every decoding sequence, then pieces of prompts, under a row budget, and
+// under the caller's own for prompts beside decoding sequences, who wait for the step.
 // Where decoding sequences would leave prompts less than an eighth of the rows, prompts are kept
 // that eighth and the decoding ones take turns. Half of the prompts' rows are the first one's by
 // rank; the others go by priority and then to whoever needs the fewest, so that short prompts do
@@ -39,9 +41,12 @@ class Scheduler {
   // It is no longer to be scheduled, wherever it was.
   void Remove(Sequence* sequence);
 
+  // How many prompt rows, at least 1, may be beside so many decoding ones, at least 1.
+  using PromptBudget = absl::FunctionRef<int32_t(int32_t decoding_rows)>;
+
   // The pieces of the next step; empty when nobody has a slot. Expects that those of the last one
   // have been accepted, and sequences that finished removed. Valid until the next call.
-  std::span<const Piece> NextBatch();
+  std::span<const Piece> NextBatch(PromptBudget prompt_budget);
 
   int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running() const { return static_cast<int32_t>(prompts_.size() + decoding_.size()); }

@@ -28,6 +28,7 @@ struct Options {
   ModelOptions model;
   EngineOptions engine;
   ServerOptions server;
+  double max_step_ms = 50;
   double drain_seconds = 30;
   std::string log_level = "info";
 };
@@ -66,6 +67,11 @@ void AddOptions(CLI::App* app, Options* options) {
   app->add_option("--max-step-rows", options->model.max_rows,
                   "Tokens in one step of the model: more for throughput, fewer for latency")
       ->check(CLI::Range(1, 1 << 16));
+  app->add_option(
+         "--max-step-ms", options->max_step_ms,
+         "What a step may take in which prompts run beside streams that wait for their next "
+         "token; at least half again of what it takes without prompts")
+      ->check(CLI::Range(0.0, 1e6));
   app->add_option("--max-message-bytes", options->server.max_message_bytes, "Largest request")
       ->check(CLI::Range(1 << 10, 1 << 30));
   app->add_option("--drain-seconds", options->drain_seconds,
@@ -121,7 +127,9 @@ absl::Status Serve(const Options& options) {
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
 
-  Engine engine(std::move(model), options.engine);
+  EngineOptions engine_options = options.engine;
+  engine_options.max_step = absl::Milliseconds(options.max_step_ms);
+  Engine engine(std::move(model), engine_options);
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults)};
   RETURN_IF_ERROR(CheckDefaults(served));

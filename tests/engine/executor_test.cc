@@ -23,8 +23,8 @@ class ExecutorTest : public testing::Test {
   void Start(FakeModelOptions options, int32_t max_rows) {
     options_ = std::move(options);
     control_ = std::make_shared<FakeModelControl>();
-    executor_ =
-        std::make_unique<Executor>(std::make_unique<FakeModel>(options_, control_), max_rows);
+    executor_ = std::make_unique<Executor>(std::make_unique<FakeModel>(options_, control_),
+                                           max_rows, absl::InfiniteDuration());
     next_id_ = 1;
   }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 #include <memory>
 #include <random>
@@ -9,6 +10,8 @@
 
 namespace retnet {
 namespace {
+
+int32_t Unlimited(int32_t) { return std::numeric_limits<int32_t>::max(); }
 
 // Sequences that run without a model: every sampled token is 0.
 class SchedulerTest : public testing::Test {
@@ -31,8 +34,9 @@ class SchedulerTest : public testing::Test {
   }
 
   // One step; returns its pieces. Sequences that finish are removed.
-  std::vector<Piece> RunStep(Scheduler& scheduler) {
-    const std::span<const Piece> batch = scheduler.NextBatch();
+  std::vector<Piece> RunStep(Scheduler& scheduler,
+                             Scheduler::PromptBudget prompt_budget = Unlimited) {
+    const std::span<const Piece> batch = scheduler.NextBatch(prompt_budget);
     const std::vector<Piece> pieces(batch.begin(), batch.end());
     for (const auto& [sequence, rows] : pieces) {
       std::vector<RowOutput> outputs;
@@ -56,9 +60,9 @@ class SchedulerTest : public testing::Test {
 
 TEST_F(SchedulerTest, HasNothingToRunWithoutASlot) {
   Scheduler scheduler(16, 4);
-  EXPECT_TRUE(scheduler.NextBatch().empty());
+  EXPECT_TRUE(scheduler.NextBatch(Unlimited).empty());
   scheduler.Enqueue(Make(3));
-  EXPECT_TRUE(scheduler.NextBatch().empty());
+  EXPECT_TRUE(scheduler.NextBatch(Unlimited).empty());
   EXPECT_EQ(scheduler.waiting(), 1);
 }
 
@@ -73,6 +77,22 @@ TEST_F(SchedulerTest, DecodesBeforePrefill) {
   EXPECT_EQ(pieces[0].sequence, decoding);
   EXPECT_EQ(pieces[0].rows, 1);
   EXPECT_EQ(pieces[1].sequence, urgent);
+}
+
+TEST_F(SchedulerTest, KeepsPromptsBesideDecodingWithinTheirBudget) {
+  Scheduler scheduler(64, 4);
+  Sequence* alone = Started(scheduler, Make(40));
+  const auto budget = [](int32_t decoding_rows) { return 3 * decoding_rows; };
+  EXPECT_EQ(RowsOf(RunStep(scheduler, budget), alone), 40) << "nobody waits for the step";
+  Sequence* first = Started(scheduler, Make(100));
+  Sequence* second = Started(scheduler, Make(100));
+  for (int step = 0; step < 20; ++step) {
+    const std::vector<Piece> pieces = RunStep(scheduler, budget);
+    EXPECT_EQ(RowsOf(pieces, alone), 1);
+    const int32_t prompts = RowsOf(pieces, first) + RowsOf(pieces, second);
+    EXPECT_LE(prompts, 3);
+    EXPECT_GE(prompts, 1);
+  }
 }
 
 TEST_F(SchedulerTest, StepsStayWithinTheRowBudget) {
@@ -267,7 +287,7 @@ TEST_F(SchedulerTest, ForgetsWhoIsRemoved) {
   for (Sequence* sequence : {waiting, decoding, prompt}) scheduler.Remove(sequence);
   EXPECT_EQ(scheduler.waiting(), 0);
   EXPECT_EQ(scheduler.running(), 0);
-  EXPECT_TRUE(scheduler.NextBatch().empty());
+  EXPECT_TRUE(scheduler.NextBatch(Unlimited).empty());
 }
 
 }  // namespace
