@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <utility>
 
 namespace retnet {
 namespace {
@@ -24,6 +25,8 @@ sigset_t Signals() {
   sigaddset(&signals, kEndSignal);
   return signals;
 }
+
+}  // namespace
 
 std::string CodeName(grpc::StatusCode code) {
   switch (code) {
@@ -52,8 +55,6 @@ std::string CodeName(grpc::StatusCode code) {
   }
 }
 
-}  // namespace
-
 Client::Client(const ClientOptions& options) : options_(options) {
   const sigset_t signals = Signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -72,14 +73,32 @@ Client::Client(const ClientOptions& options) : options_(options) {
     int signal = 0;
     sigwait(&signals, &signal);
     if (signal != SIGINT) return;
-    interrupted_ = true;
-    context_.TryCancel();
+    Interrupt();
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
+    sigset_t end = signals;
+    sigdelset(&end, SIGINT);
+    sigwait(&end, &signal);
   });
 }
 
 Client::~Client() {
   pthread_kill(interrupt_.native_handle(), kEndSignal);
   interrupt_.join();
+}
+
+void Client::Interrupt() {
+  interrupted_ = true;
+  context_.TryCancel();
+  const std::lock_guard lock(mu_);
+  if (on_interrupt_ != nullptr) on_interrupt_();
+}
+
+void Client::OnInterrupt(std::function<void()> action) {
+  const std::lock_guard lock(mu_);
+  on_interrupt_ = std::move(action);
 }
 
 bool Client::Connect() {

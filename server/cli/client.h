@@ -7,11 +7,16 @@
 #include <grpcpp/client_context.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
 namespace retnet {
+
+// As gRPC's documents write it: "RESOURCE_EXHAUSTED".
+std::string CodeName(grpc::StatusCode code);
 
 enum ExitCode : int {
   kExitOk = 0,
@@ -38,17 +43,27 @@ class Client {
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   grpc::ClientContext* context() { return &context_; }
   bool json() const { return options_.json; }
+  const std::string& target() const { return options_.target; }
+  double timeout_seconds() const { return options_.timeout_seconds; }
+
+  // What Ctrl-C does besides cancelling context(), on a thread of its own; null: nothing. A second
+  // Ctrl-C ends the process.
+  void OnInterrupt(std::function<void()> action);
 
   // Says on standard error what went wrong, if anything did. After Ctrl-C it ends the process by
   // SIGINT, as shells expect.
   ExitCode Report(const grpc::Status& status);
 
  private:
+  void Interrupt();
+
   const ClientOptions options_;
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   std::atomic<bool> interrupted_ = false;
-  std::thread interrupt_;  // waits for SIGINT
+  std::mutex mu_;
+  std::function<void()> on_interrupt_;  // guarded by mu_
+  std::thread interrupt_;               // waits for SIGINT
 };
 
 }  // namespace retnet

@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "server/cli/bench/bench.h"
 #include "server/cli/client.h"
 #include "server/cli/commands.h"
+#include "server/cli/request_options.h"
 
 namespace retnet {
 namespace {
@@ -72,14 +74,6 @@ void SetPrompt(const PromptOptions& prompt, Request* request) {
   if (prompt.add_bos) request->set_add_bos(*prompt.add_bos);
 }
 
-// An option that sets a field of the request.
-template <typename Value, typename Request>
-void AddField(CLI::App* command, const std::string& name, Request* request,
-              void (Request::*set)(Value), const std::string& description) {
-  command->add_option_function<Value>(
-      name, [request, set](const Value& value) { (request->*set)(value); }, description);
-}
-
 void AddGenerateOptions(CLI::App* command, v1::GenerateRequest* request) {
   using Request = v1::GenerateRequest;
   AddField(command, "--max-tokens", request, &Request::set_max_tokens, "Most tokens to generate");
@@ -135,6 +129,12 @@ void AddGenerateOptions(CLI::App* command, v1::GenerateRequest* request) {
       "Keep the stop string in the text");
 }
 
+std::string Joined(int argc, char** argv) {
+  std::string joined = "retnet";
+  for (int i = 1; i < argc; ++i) joined += std::string(" ") + argv[i];
+  return joined;
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("retnet: the client of retnetd");
   app.require_subcommand(1);
@@ -162,6 +162,9 @@ int Run(int argc, char** argv) {
   CLI::App* health = app.add_subcommand("health", "Whether it is served");
   std::string service;
   health->add_option("--service", service, "A service's name; the whole server without one");
+  BenchOptions bench_options;
+  CLI::App* bench = app.add_subcommand("bench", "Measure it under load");
+  AddBenchOptions(bench, &bench_options);
 
   try {
     app.parse(argc, argv);
@@ -184,6 +187,7 @@ int Run(int argc, char** argv) {
       return RunDetokenize(request, &client);
     }
     if (*model) return RunModel(&client);
+    if (*bench) return RunBench(bench_options, Joined(argc, argv), &client);
     return RunHealth(service, &client);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
