@@ -193,7 +193,7 @@ ExitCode RunBench(const BenchOptions& options, const std::string& command, Clien
   ExitCode exit_code = kExitOk;
   if (!json_on_output && setting.is_sweep) std::cout << SweepHeading(options) << std::flush;
   for (const BenchPoint& point : points) {
-    if (interruption.interrupted()) break;
+    if (interruption.interrupted() && !runs.empty()) break;
     runs.push_back(bench.Run(point));
     if (IsRefused(runs.back())) exit_code = kExitRefused;
     if (json_on_output) continue;
@@ -202,6 +202,9 @@ ExitCode RunBench(const BenchOptions& options, const std::string& command, Clien
               << std::flush;
   }
   client->OnInterrupt(nullptr);
+  if (!json_on_output && setting.is_sweep) {
+    for (const BenchRun& run : runs) std::cout << FailureLines(PointTitle(run.point), run.summary);
+  }
   const auto json = BenchJson(setting, runs)
                         .dump(json_on_output ? -1 : 1, ' ', /*ensure_ascii=*/false,
                               nlohmann::json::error_handler_t::replace);

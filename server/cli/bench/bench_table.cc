@@ -119,13 +119,14 @@ std::string RunTable(const BenchOptions& options, const BenchRun& run) {
     named.title = "  " + named.title;
     absl::StrAppend(&table, LatencyRow(options, named));
   }
-  return absl::StrCat(table, "\n", ClientLine(run), FailureLines(summary));
+  return absl::StrCat(table, "\n", ClientLine(run), FailureLines(PointTitle(run.point), summary));
 }
 
 std::string SweepHeading(const BenchOptions& options) {
-  return absl::StrFormat("%11s%10s%8s%9s%10s%10s%10s%10s%10s%10s%10s%10s\n", SweptTitle(options),
-                         "completed", "failed", "req/s", "out tok/s", "TTFT p50", "TTFT p99",
-                         "ITL p50", "ITL p99", "TPOT p50", "E2EL p50", "E2EL p99");
+  return absl::StrFormat("%11s%10s%8s%9s%10s%10s%10s%10s%10s%10s%10s%10s%10s\n",
+                         SweptTitle(options), "completed", "failed", "req/s", "out tok/s",
+                         "TTFT p50", "TTFT p99", "ITL p50", "ITL p99", "TPOT p50", "E2EL p50",
+                         "E2EL p99", "client");
 }
 
 std::string SweepRow(const BenchOptions& options, const BenchRun& run) {
@@ -146,13 +147,14 @@ std::string SweepRow(const BenchOptions& options, const BenchRun& run) {
         std::pair(&latencies.e2el, 99)}) {
     absl::StrAppendFormat(&row, "%10s", PercentileCell(*samples, percent));
   }
-  return row + "\n";
+  absl::StrAppendFormat(&row, "%8.0f %%\n", summary.client.cpu_share * 100);
+  return row;
 }
 
-std::string FailureLines(const LoadSummary& summary) {
+std::string FailureLines(const std::string& title, const LoadSummary& summary) {
   std::string lines;
   for (const auto& [code, failures] : summary.failures) {
-    absl::StrAppend(&lines, "failed with ", CodeName(code), ": ", failures.count, " (",
+    absl::StrAppend(&lines, title, ": failed with ", CodeName(code), ": ", failures.count, " (",
                     failures.message, ")\n");
   }
   return lines;

@@ -17,7 +17,7 @@ std::string RunTable(const BenchOptions& options, const BenchRun& run);
 std::string SweepHeading(const BenchOptions& options);
 std::string SweepRow(const BenchOptions& options, const BenchRun& run);
 // Failures by status, a line each; "" without any.
-std::string FailureLines(const LoadSummary& summary);
+std::string FailureLines(const std::string& title, const LoadSummary& summary);
 
 }  // namespace retnet
 

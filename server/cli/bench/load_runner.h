@@ -28,11 +28,12 @@ struct Channels {
 };
 
 struct LoadLimits {
-  std::optional<int64_t> requests;
-  std::optional<double> seconds;  // after which none is sent; those that run come to their end
-  int32_t concurrency = 0;        // requests that run at once; 0: any number
-  double timeout_seconds = 0;     // of a request; 0: none
-  double slow_reader_pause = 0;   // seconds after each message of tokens
+  std::optional<int64_t> requests = std::nullopt;
+  std::optional<double> seconds =
+      std::nullopt;              // after which none is sent; those that run come to their end
+  int32_t concurrency = 0;       // requests that run at once; 0: any number
+  double timeout_seconds = 0;    // of a request; 0: none
+  double slow_reader_pause = 0;  // seconds after each message of tokens
 };
 
 // For a progress line; all but `tokens` are requests.

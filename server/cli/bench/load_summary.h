@@ -17,10 +17,10 @@ namespace retnet {
 
 // What a request must keep to be good, in milliseconds.
 struct GoodputGoals {
-  std::optional<double> ttft;
-  std::optional<double> tpot;
-  std::optional<double> itl;  // every one of the request's
-  std::optional<double> e2el;
+  std::optional<double> ttft = std::nullopt;
+  std::optional<double> tpot = std::nullopt;
+  std::optional<double> itl = std::nullopt;  // every one of the request's
+  std::optional<double> e2el = std::nullopt;
 
   bool any() const { return ttft || tpot || itl || e2el; }
 };
