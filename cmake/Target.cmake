@@ -4,7 +4,8 @@ add_library(retnet_flags INTERFACE)
 target_include_directories(retnet_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(retnet_flags INTERFACE -Wall -Wextra -Wno-sign-compare)
 if(RETNET_WERROR)
-  target_compile_options(retnet_flags INTERFACE -Werror)
+  target_compile_options(retnet_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()
 if(RETNET_SANITIZE)
   # -O1: at -O2 the register tiles of kernels/cpu alone take minutes to compile under sanitizers.

@@ -2,7 +2,7 @@
 # Installs what building, testing and running need, from Debian's packages. Asks nothing, needs root or sudo only
 # when something is missing, and does nothing when all is there.
 #
-#   install_dependencies.sh [build|test|lint|fuzz|runtime]...     default: build
+#   install_dependencies.sh [build|test|lint|fuzz|cuda-test|runtime]...     default: build
 set -euo pipefail
 
 build=(
@@ -15,6 +15,8 @@ tests=(libgtest-dev libgmock-dev libsimde-dev libbenchmark-dev python3 python3-n
 lint=(shellcheck clang-format-14 clang-tidy-14)
 runtime=(libgrpc++1.51 libabsl20220623 libsentencepiece0 libhwy1 libspdlog1.10)
 fuzz=(clang-14 libclang-rt-14-dev)
+# What the emulator of CUDA builds itself with; the toolkit itself is not Debian's.
+cuda_test=(g++ python3 libboost-context-dev libzstd1)
 
 packages=()
 for group in "${@:-build}"; do
@@ -24,6 +26,7 @@ for group in "${@:-build}"; do
     lint) packages+=("${lint[@]}") ;;
     runtime) packages+=("${runtime[@]}") ;;
     fuzz) packages+=("${fuzz[@]}") ;;
+    cuda-test) packages+=("${cuda_test[@]}") ;;
     *)
       sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
       exit 2

@@ -1,0 +1,37 @@
+# The CUDA toolkit, and what executes CUDA tests on a machine without a GPU.
+
+# Any GPU from sm_80 on runs this PTX. For machine code name the GPUs, for example
+# -DCMAKE_CUDA_ARCHITECTURES="80-real;86-real;89-real;90-real;100-real;120".
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-virtual)
+endif()
+find_program(NVCC nvcc PATHS /usr/local/cuda/bin REQUIRED)
+set(CMAKE_CUDA_COMPILER ${NVCC})
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+enable_language(CUDA)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc 13 has it
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_FLAGS_RELWITHDEBINFO "-O2 -lineinfo -DNDEBUG")
+find_package(CUDAToolkit REQUIRED)
+
+# A program that executes CUDA programs on the CPU, put before the CUDA tests' command lines. Unset
+# where there is a GPU.
+if(NOT EXISTS /dev/nvidiactl)
+  find_program(RETNET_CUDA_EMULATOR run PATHS ${PROJECT_SOURCE_DIR}/../shared/cudasim
+    NO_DEFAULT_PATH DOC "Executes CUDA programs where there is no GPU")
+endif()
+
+# Makes a test of CUDA code run under the emulator where one is set.
+function(retnet_uses_cuda target)
+  set_property(TEST ${target} APPEND PROPERTY LABELS cuda)
+  if(RETNET_CUDA_EMULATOR)
+    set_target_properties(${target} PROPERTIES CROSSCOMPILING_EMULATOR "${RETNET_CUDA_EMULATOR};--check")
+    # Fresh device memory is NaN there; a small device shows what is sized by what is free.
+    set_property(TEST ${target} APPEND PROPERTY ENVIRONMENT CUDASIM_MEMORY=2G)
+  endif()
+endfunction()

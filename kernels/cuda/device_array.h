@@ -1,0 +1,59 @@
+// Numbers in device memory, owned.
+#ifndef RETNET_KERNELS_CUDA_DEVICE_ARRAY_H_
+#define RETNET_KERNELS_CUDA_DEVICE_ARRAY_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/cuda_status.h"
+
+namespace retnet {
+
+// Moves, never copies. data() is a device pointer, aligned to 256 bytes. Making and freeing it
+// synchronises with the device, so neither belongs into a step.
+template <typename T>
+class DeviceArray {
+ public:
+  DeviceArray() = default;
+
+  // Uninitialised. RESOURCE_EXHAUSTED when there is no such memory.
+  static absl::StatusOr<DeviceArray> Make(int64_t size) {
+    if (size < 0 || size > std::numeric_limits<int64_t>::max() / int64_t{sizeof(T)}) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("cannot allocate ", size, " numbers of ", sizeof(T), " bytes"));
+    }
+    DeviceArray array;
+    array.size_ = size;
+    if (size == 0) return array;
+    void* memory = nullptr;
+    const cudaError_t error = cudaMalloc(&memory, size * sizeof(T));
+    if (error != cudaSuccess) {
+      cudaGetLastError();  // an error of the call, not of the device
+      return CudaStatus(
+          error, absl::StrCat("allocating ", size * int64_t{sizeof(T)}, " bytes on the device"));
+    }
+    array.data_.reset(static_cast<T*>(memory));
+    return array;
+  }
+
+  T* data() const { return data_.get(); }
+  int64_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(T* memory) const { cudaFree(memory); }
+  };
+
+  std::unique_ptr<T, Free> data_;
+  int64_t size_ = 0;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_DEVICE_ARRAY_H_
