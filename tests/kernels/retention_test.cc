@@ -211,8 +211,8 @@ TYPED_TEST(Retention, BatchedInAnySlotsIsAlone) {
       for (uint32_t text = 0; text < kTexts; ++text) {
         const int32_t left = kTokens - world.position(slots[text]);
         const int32_t tokens = static_cast<int32_t>(random() % 2 == 0 ? 1 : random() % 90);
-        if (std::min(tokens, left) > 0)
-          parts.push_back({slots[text], text, std::min(tokens, left)});
+        if (std::min(tokens, left) == 0) continue;
+        parts.push_back({slots[text], text, std::min(tokens, left)});
       }
       std::shuffle(parts.begin(), parts.end(), random);
       const std::vector<float> outputs = world.Step(parts);
