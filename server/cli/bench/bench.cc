@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/cli/bench/bench_json.h"
+#include "server/cli/bench/bench_report.h"
 #include "server/cli/bench/bench_run.h"
 #include "server/cli/bench/bench_table.h"
 #include "server/cli/bench/connection.h"
@@ -185,6 +186,7 @@ ExitCode RunBench(const BenchOptions& options, const std::string& command, Clien
   if (!status.ok()) return client->Report(status);
   const bool json_on_output = client->json() || options.json_path == "" || options.json_path == "-";
   std::ofstream json_file = OutputFile("--json", options.json_path.value_or(""));
+  std::ofstream report_file = OutputFile("--report", options.report_path);
   Interruption interruption;
   client->OnInterrupt([&interruption] { interruption.Interrupt(); });
   Bench bench(setting, Dataset(options.dataset_path), client->timeout_seconds(), &interruption);
@@ -210,6 +212,7 @@ ExitCode RunBench(const BenchOptions& options, const std::string& command, Clien
                               nlohmann::json::error_handler_t::replace);
   if (json_on_output) std::cout << json << std::endl;
   if (json_file.is_open()) json_file << json << "\n";
+  if (report_file.is_open()) report_file << BenchReport(setting, runs);
   return exit_code;
 }
 

@@ -8,7 +8,7 @@
 
 namespace retnet {
 
-// 12345.6 as "12,346", 0.01234 as "0.0123": three digits that mean something.
+// 12345.6 as "12,346", 0.3 as "0.300": whole numbers, or else three digits.
 std::string Figure(double value);
 
 // All figures of one run.

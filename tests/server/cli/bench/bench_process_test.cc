@@ -171,6 +171,37 @@ TEST_F(Bench, CountsWhatItProvokesApart) {
             60);
 }
 
+// As XML, and without anything that a browser would fetch.
+constexpr char kCheckPage[] = R"(
+import re, sys, xml.etree.ElementTree as tree
+text = open(sys.argv[1], encoding="utf-8").read()
+page = tree.fromstring(text)
+assert not re.search("https?:|//|url\\(|@import|<script|<link", text.split("<style>", 1)[1])
+assert not any("src" in element.attrib or "href" in element.attrib for element in page.iter())
+ids = [element.attrib["id"] for element in page.iter() if "id" in element.attrib]
+assert len(ids) == len(set(ids)), "an id is there twice"
+plots = list(page.iter("svg"))
+for plot in plots:
+    assert plot.attrib["role"] == "img"
+    assert set(plot.attrib["aria-labelledby"].split()) <= set(ids)
+print(len(plots))
+)";
+
+TEST_F(Bench, WritesAPageThatIsWellFormedAndWhole) {
+  const std::string path = testing::TempDir() + "bench_report.html";
+  const auto plots = [&path] {
+    Process python({"/usr/bin/env", "python3", "-c", kCheckPage, path});
+    EXPECT_EQ(python.Wait(), 0) << python.error();
+    return python.output();
+  };
+  ASSERT_EQ(Run(std::string(kShort) + "--num-prompts 20 --report " + path).exit_code, 0);
+  EXPECT_EQ(plots(), "6\n");  // four distributions, two over time
+  ASSERT_EQ(
+      Run(std::string(kShort) + "--num-prompts 9 --max-concurrency 1,3 --report " + path).exit_code,
+      0);
+  EXPECT_EQ(plots(), "17\n");  // five of the sweep, six of each run
+}
+
 TEST_F(Bench, ExitsWith1WhenRequestsFailAndSaysHow) {
   const Result result =
       Run("--random-output-len 20000 --ignore-eos --num-prompts 5 --num-warmups 0 --timeout 0.05");
@@ -196,6 +227,7 @@ TEST_F(Bench, ExitsWith2AndNamesFlagValueAndBound) {
       {"--percentile-metrics ttft,speed", {"--percentile-metrics", "speed"}},
       {"--metric-percentiles 101", {"--metric-percentiles", "101", "at most 100"}},
       {"--dataset-path /no/such/file", {"--dataset-path", "/no/such/file"}},
+      {"--report /no/such/folder/file", {"--report", "/no/such/folder/file"}},
       {"--json /no/such/folder/file", {"--json", "/no/such/folder/file"}},
   };
   for (const auto& [arguments, parts] : cases) {
