@@ -16,6 +16,8 @@ endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_EXTENSIONS OFF)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+# Device code calls constexpr functions of the headers it shares with the host.
+string(APPEND CMAKE_CUDA_FLAGS " --expt-relaxed-constexpr")
 set(CMAKE_CUDA_FLAGS_RELWITHDEBINFO "-O2 -lineinfo -DNDEBUG")
 find_package(CUDAToolkit REQUIRED)
 

@@ -23,7 +23,8 @@ struct HostTensor {
   int64_t columns = 0;
 };
 
-// A row-major matrix [rows, columns] on the device; `stride` elements from row to row.
+// A row-major matrix [rows, columns] on the device; `stride` elements from row to row. constexpr,
+// so that device code may call it.
 template <typename T>
 struct MatrixView {
   T* data = nullptr;
@@ -32,19 +33,20 @@ struct MatrixView {
   int64_t stride = 0;
 
   MatrixView() = default;
-  MatrixView(T* data, int64_t rows, int64_t columns, int64_t stride)
+  constexpr MatrixView(T* data, int64_t rows, int64_t columns, int64_t stride)
       : data(data), rows(rows), columns(columns), stride(stride) {}
-  MatrixView(T* data, int64_t rows, int64_t columns) : MatrixView(data, rows, columns, columns) {}
+  constexpr MatrixView(T* data, int64_t rows, int64_t columns)
+      : MatrixView(data, rows, columns, columns) {}
   // A view of mutable elements serves where one of constant elements is asked for.
   template <typename U>
-  MatrixView(const MatrixView<U>& other)  // NOLINT: implicit on purpose
+  constexpr MatrixView(const MatrixView<U>& other)  // NOLINT: implicit on purpose
       : MatrixView(other.data, other.rows, other.columns, other.stride) {}
 
-  T* row(int64_t i) const { return data + i * stride; }
-  MatrixView Rows(int64_t first, int64_t count) const {
+  constexpr T* row(int64_t i) const { return data + i * stride; }
+  constexpr MatrixView Rows(int64_t first, int64_t count) const {
     return MatrixView(row(first), count, columns, stride);
   }
-  MatrixView Columns(int64_t first, int64_t count) const {
+  constexpr MatrixView Columns(int64_t first, int64_t count) const {
     return MatrixView(data + first, rows, count, stride);
   }
 };

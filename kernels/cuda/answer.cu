@@ -1,0 +1,275 @@
+// ptxas, sm_80 and sm_90: 92 registers, 792 bytes of shared memory, no spills; one block of at most
+// 512 threads a row, which is what there are of rows in a decode step.
+#include <algorithm>
+
+#include "kernels/cuda/answer.h"
+#include "kernels/cuda/answer_search.cuh"
+#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/philox.h"
+
+namespace retnet {
+namespace {
+
+constexpr float kGreatestFloat = 3.402823466e38f;
+// More than the fp32 error of z + g wherever that sum may be the greatest: |z| < 30 there.
+constexpr float kSlack = 1e-3f;
+constexpr int kMostThreads = 512;
+constexpr int kTokensOfThread = 16;  // at least, so that small vocabularies take few warps
+
+struct Shared {
+  SearchSums sums;
+  uint64_t greatest[kWarp];
+  double total[kWarp];
+  uint64_t top[kMaxTopLogprobs];
+  int top_count;
+};
+
+// What a logit that is not finite counts as: kernels/sampling.h. Adding 0 turns −0 to 0.
+__device__ float Finite(float logit) {
+  return isnan(logit) ? -INFINITY : fminf(logit, kGreatestFloat) + 0.0f;
+}
+
+__device__ double ScaledLogit(float logit, float greatest, float temperature) {
+  return (double{logit} - greatest) / temperature;
+}
+
+// An order of doubles as integers, above 0 but for NaN.
+__device__ uint64_t OrderedBits(double value) {
+  const auto bits = static_cast<uint64_t>(__double_as_longlong(value));
+  return bits >> 63 != 0 ? ~bits : bits | uint64_t{1} << 63;
+}
+__device__ double FromOrderedBits(uint64_t ordered) {
+  return __longlong_as_double(
+      static_cast<int64_t>(ordered >> 63 != 0 ? ordered & ~(uint64_t{1} << 63) : ~ordered));
+}
+
+// Makes the row of `logits`; the key of its first token.
+__device__ uint64_t CopyFinite(const float* logits, const EditedRow& row, Shared* shared) {
+  uint64_t greatest = 0;
+  for (int32_t i = threadIdx.x; i < AnswerStride(row.columns); i += blockDim.x) {
+    row.logits[i] = i < row.columns ? Finite(logits[i]) : -INFINITY;
+    if (i < row.columns) greatest = max(greatest, KeyOf(row.logits[i], i));
+  }
+  return BlockMax(greatest, shared->greatest);
+}
+
+// log Σ exp(logit), greatest being finite.
+__device__ double LogTotal(const EditedRow& row, float greatest, Shared* shared) {
+  float sum = 0;
+  row.ForEach([&](TokenId, float logit) { sum += expf(logit - greatest); });
+  return greatest + log(BlockSum(double{sum}, shared->total));
+}
+
+// Edits each token once; the key of the row's first token after.
+__device__ uint64_t Edit(const EditedRow& row, const LogitEdit* edits, int32_t count,
+                         Shared* shared) {
+  for (int32_t i = threadIdx.x; i < count; i += blockDim.x) {
+    const LogitEdit edit = edits[i];
+    const float logit = row.logits[edit.token];
+    const float scaled = logit > 0 ? logit / edit.repetition : logit * edit.repetition;
+    row.logits[edit.token] = Finite(scaled + edit.add);
+  }
+  __syncthreads();
+  uint64_t greatest = 0;
+  row.ForEach([&](TokenId token, float logit) { greatest = max(greatest, KeyOf(logit, token)); });
+  return BlockMax(greatest, shared->greatest);
+}
+
+struct NoWeight {
+  __device__ uint64_t operator()(float) const { return 0; }
+};
+
+// The last key among the `count` first tokens. 0 < count <= row.columns.
+__device__ uint64_t LastOf(const EditedRow& row, int32_t count, uint64_t first, Shared* shared) {
+  if (count == row.columns) return 0;
+  return Search(
+      row, /*low=*/0, first + 1, NoWeight(),
+      [count](const Reach& reach) { return reach.tokens >= static_cast<uint32_t>(count); },
+      &shared->sums);
+}
+
+// The last key that top_k and top_p leave.
+__device__ uint64_t Cut(const EditedRow& row, const DeviceQuery& query, uint64_t first,
+                        Shared* shared) {
+  const bool cuts_top_k = query.top_k > 0 && query.top_k < row.columns;
+  const uint64_t least = cuts_top_k ? LastOf(row, query.top_k, first, shared) : 0;
+  if (!(query.top_p < 1)) return least;
+  const Weigher weigh{LogitOf(first), query.temperature, /*in_double=*/cuts_top_k};
+  uint64_t sum = 0;
+  row.ForEach([&](TokenId token, float logit) {
+    if (KeyOf(logit, token) >= least) sum += weigh(logit);
+  });
+  const auto total = BlockSum(sum, shared->greatest);
+  const double share = ceil(double{query.top_p} * static_cast<double>(total));
+  const uint64_t needed = min(max(static_cast<uint64_t>(share), uint64_t{1}), total);
+  return Search(
+      row, least, first + 1, weigh, [needed](const Reach& reach) { return reach.weight >= needed; },
+      &shared->sums);
+}
+
+// (x + ½) · 2⁻³² with one rounding.
+__device__ float Uniform(uint32_t word) {
+  return fmaf(static_cast<float>(word >> 16), 0x1p-16f,
+              (static_cast<float>(word & 0xFFFFu) + 0.5f) * 0x1p-32f);
+}
+
+// −ln(−ln u) to within fp32's precision: −ln u = ln(1 + (1 − u) / u) keeps it at both ends.
+__device__ float Noise(uint32_t word) { return -logf(log1pf(Uniform(~word) / Uniform(word))); }
+
+// One row's Gumbel-max over the tokens whose key is at least `least`.
+class Gumbel {
+ public:
+  __device__ Gumbel(const EditedRow& row, const DeviceQuery& query, uint64_t first, uint64_t least)
+      : row_(row),
+        query_(query),
+        greatest_(LogitOf(first)),
+        first_(TokenOf(first)),
+        least_(least) {}
+
+  // fp32 only decides which tokens cannot be it; the others are compared in double.
+  __device__ TokenId Sample(Shared* shared) const {
+    const double first_score = Score(greatest_, first_);
+    const float bound = FindBound(static_cast<float>(first_score), shared);
+    uint64_t best = OrderedBits(first_score);
+    TokenId best_token = first_;
+    const float least_z = logf(query_.min_p) - kSlack;
+    ForEachScore(bound - 2 * kSlack, least_z, [&](TokenId token, float logit, float) {
+      if (exp(ScaledLogit(logit, greatest_, query_.temperature)) < double{query_.min_p}) return;
+      const uint64_t score = OrderedBits(Score(logit, token));
+      if (score < best || (score == best && token > best_token)) return;
+      best = score;
+      best_token = token;
+    });
+    const uint64_t winner = BlockMax(best, shared->greatest);
+    const uint32_t inverse = best == winner ? ~static_cast<uint32_t>(best_token) : 0u;
+    return TokenOf(BlockMax(inverse, shared->greatest));
+  }
+
+ private:
+  // z + g in double.
+  __device__ double Score(float logit, TokenId token) const {
+    const uint32_t word = RandomWord(query_.seed, query_.draw, token);
+    const double uniform = (word + 0.5) * 0x1p-32;
+    return ScaledLogit(logit, greatest_, query_.temperature) - log(-log(uniform));
+  }
+
+  // The greatest fp32 score of the tokens that are certain to be kept, of which the first is one.
+  __device__ float FindBound(float bound, Shared* shared) const {
+    const float certain_z = logf(query_.min_p) + kSlack;
+    ForEachScore(bound, certain_z,
+                 [&](TokenId, float, float score) { bound = fmaxf(bound, score); });
+    const uint64_t greatest = BlockMax(OrderedBits(bound), shared->greatest);
+    return static_cast<float>(FromOrderedBits(greatest));
+  }
+
+  // Calls function(token, logit, fp32 score) of kept tokens whose score reaches `bound` (read anew
+  // for every four tokens) and whose z reaches `least_z`.
+  template <typename F>
+  __device__ void ForEachScore(const float& bound, float least_z, const F& function) const {
+    for (int32_t first = 4 * threadIdx.x; first < row_.columns; first += 4 * blockDim.x) {
+      const float4 four = *reinterpret_cast<const float4*>(row_.logits + first);
+      const float logits[4] = {four.x, four.y, four.z, four.w};
+      const float needed_z =
+          fmaxf(least_z, bound - static_cast<float>(kGreatestGumbelNoise) - kSlack);
+      float z[4];
+      bool reaches = false;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        z[i] = (logits[i] - greatest_) / query_.temperature;
+        reaches |= z[i] >= needed_z && KeyOf(logits[i], first + i) >= least_;
+      }
+      if (!reaches) continue;
+      const auto words =
+          Philox4x32({static_cast<uint32_t>(first) / 4, Low(query_.draw), High(query_.draw), 0},
+                     {Low(query_.seed), High(query_.seed)});
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (!(z[i] >= needed_z) || KeyOf(logits[i], first + i) < least_) continue;
+        const float score = z[i] + Noise(words[i]);
+        if (score >= bound) function(first + i, logits[i], score);
+      }
+    }
+  }
+
+  __device__ static uint32_t Low(uint64_t word) { return static_cast<uint32_t>(word); }
+  __device__ static uint32_t High(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
+
+  const EditedRow row_;
+  const DeviceQuery& query_;
+  const float greatest_;
+  const TokenId first_;
+  const uint64_t least_;
+};
+
+__device__ TokenId Sample(const EditedRow& row, const DeviceQuery& query, uint64_t first,
+                          Shared* shared) {
+  if (query.temperature == 0 || LogitOf(first) == -INFINITY) return TokenOf(first);
+  return Gumbel(row, query, first, Cut(row, query, first, shared)).Sample(shared);
+}
+
+__device__ float LogProbability(float logit, double log_total) {
+  return logit == -INFINITY ? logit : static_cast<float>(logit - log_total);
+}
+
+// The `count` first tokens, best first, into `top`.
+__device__ void WriteTop(const EditedRow& row, int32_t count, uint64_t first, double log_total,
+                         TokenLogprob* top, Shared* shared) {
+  const uint64_t least = LastOf(row, count, first, shared);
+  if (threadIdx.x == 0) shared->top_count = 0;
+  __syncthreads();
+  row.ForEach([&](TokenId token, float logit) {
+    const uint64_t key = KeyOf(logit, token);
+    if (token < row.columns && key >= least) shared->top[atomicAdd(&shared->top_count, 1)] = key;
+  });
+  __syncthreads();
+  if (threadIdx.x < count) {
+    const uint64_t key = shared->top[threadIdx.x];
+    int rank = 0;
+    for (int i = 0; i < count; ++i) rank += shared->top[i] > key;
+    top[rank] = {TokenOf(key), LogProbability(LogitOf(key), log_total)};
+  }
+}
+
+__global__ void __launch_bounds__(kMostThreads, 1) AnswerRow(AnswerRows rows) {
+  __shared__ Shared shared;
+  const DeviceQuery query = rows.queries[blockIdx.x];
+  const int32_t columns = static_cast<int32_t>(rows.logits.columns);
+  const float* logits = rows.logits.row(blockIdx.x);
+  const EditedRow row{rows.edited + blockIdx.x * AnswerStride(columns), columns};
+  uint64_t first = CopyFinite(logits, row, &shared);
+
+  const bool wants_logprob = query.given != kNoToken || query.logprob;
+  double log_total = 0;
+  if ((wants_logprob || query.top_logprobs > 0) && LogitOf(first) != -INFINITY) {
+    log_total = LogTotal(row, LogitOf(first), &shared);
+  }
+  if (query.top_logprobs > 0) {
+    WriteTop(row, min(query.top_logprobs, columns), first, log_total,
+             rows.top + int64_t{blockIdx.x} * rows.top_stride, &shared);
+  }
+  TokenId token = query.given;
+  if (token == kNoToken) {
+    if (query.edits > 0) {
+      __syncthreads();  // the top has been read
+      first = Edit(row, rows.edits + query.first_edit, query.edits, &shared);
+    }
+    token = Sample(row, query, first, &shared);
+  }
+  if (threadIdx.x == 0) {
+    rows.chosen[blockIdx.x] = {
+        token, wants_logprob ? LogProbability(Finite(logits[token]), log_total) : NAN};
+  }
+}
+
+}  // namespace
+
+cudaError_t Answer(const AnswerRows& rows, cudaStream_t stream) {
+  const int64_t warps =
+      (rows.logits.columns + kWarp * kTokensOfThread - 1) / (kWarp * kTokensOfThread);
+  const auto threads =
+      static_cast<unsigned>(kWarp * std::min<int64_t>(warps, kMostThreads / kWarp));
+  AnswerRow<<<static_cast<unsigned>(rows.logits.rows), threads, 0, stream>>>(rows);
+  return cudaGetLastError();
+}
+
+}  // namespace retnet

@@ -1,0 +1,55 @@
+// Sampling, scoring and the most probable tokens of rows of logits, as kernels/sampling.h says. One
+// block a row; no logit leaves the device.
+//
+// Traffic of a row: V logits (4·V bytes) read once from memory, every further pass from L2 (the
+// edited copy). Greedy makes one pass, sampling three, log-probabilities one more; top_k, top_p and
+// top_logprobs each a search of about 12 passes (two bits of a logit's order a pass) until one
+// token is left between its bounds.
+#ifndef RETNET_KERNELS_CUDA_ANSWER_H_
+#define RETNET_KERNELS_CUDA_ANSWER_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/sampling.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// A LogitsQuery as the device reads it.
+struct DeviceQuery {
+  uint64_t seed = 0;
+  uint64_t draw = 0;
+  TokenId given = kNoToken;
+  float temperature = 1.0f;
+  int32_t top_k = 0;
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  int32_t first_edit = 0;  // in AnswerRows::edits
+  int32_t edits = 0;
+  int32_t top_logprobs = 0;
+  bool logprob = false;
+};
+
+// Pointers are to device memory.
+struct AnswerRows {
+  MatrixView<const float> logits;
+  const DeviceQuery* queries = nullptr;  // [logits.rows]
+  const LogitEdit* edits = nullptr;
+  float* edited = nullptr;         // scratch [logits.rows, AnswerStride(logits.columns)]
+  TokenLogprob* chosen = nullptr;  // [logits.rows]; NaN where no log-probability is asked for
+  TokenLogprob* top = nullptr;  // [logits.rows, top_stride], the first of each row that are asked
+  int32_t top_stride = 0;
+};
+
+// Columns of the scratch that a row of logits takes.
+constexpr int64_t AnswerStride(int64_t columns) { return (columns + 3) / 4 * 4; }
+
+// Queues one launch over all rows; a row's answer depends on its logits and query alone. Returns
+// the launch's error.
+cudaError_t Answer(const AnswerRows& rows, cudaStream_t stream);
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_ANSWER_H_

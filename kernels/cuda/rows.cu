@@ -1,0 +1,101 @@
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/rows.h"
+
+namespace retnet {
+namespace {
+
+constexpr int kThreads = 256;
+
+unsigned Blocks(int64_t elements) {
+  return static_cast<unsigned>((elements + kThreads - 1) / kThreads);
+}
+
+__device__ float ToFloat(float x) { return x; }
+__device__ float ToFloat(__half x) { return __half2float(x); }
+__device__ float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
+
+template <typename T>
+__global__ void Embed(const TokenId* tokens, const T* table, int64_t stride, float multiplier,
+                      MatrixView<float> x) {
+  const T* from = table + tokens[blockIdx.x] * stride;
+  float* to = x.row(blockIdx.x);
+  for (int64_t i = threadIdx.x; i < x.columns; i += kThreads) to[i] = ToFloat(from[i]) * multiplier;
+}
+
+__global__ void Normalize(const float* norm_weight, float epsilon, MatrixView<float> x) {
+  __shared__ float partial[kWarp];
+  float* row = x.row(blockIdx.x);
+  float squares = 0;
+  for (int64_t i = threadIdx.x; i < x.columns; i += kThreads) squares += row[i] * row[i];
+  const float mean = BlockSum(squares, partial) / static_cast<float>(x.columns);
+  const float scale = 1.0f / sqrtf(mean + epsilon);
+  for (int64_t i = threadIdx.x; i < x.columns; i += kThreads) {
+    row[i] *= norm_weight == nullptr ? scale : scale * norm_weight[i];
+  }
+}
+
+__global__ void Rotate(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
+                       float* cosines, float* sines) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= rows * pairs) return;
+  double sine, cosine;
+  sincos(positions[i / pairs] * thetas[i % pairs], &sine, &cosine);
+  cosines[i] = static_cast<float>(cosine);
+  sines[i] = static_cast<float>(sine);
+}
+
+__global__ void Gather(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y) {
+  const float* from = x.row(indices[blockIdx.x]);
+  float* to = y.row(blockIdx.x);
+  for (int64_t i = threadIdx.x; i < y.columns; i += kThreads) to[i] = from[i];
+}
+
+template <typename T>
+void LaunchEmbed(const TokenId* tokens, const EmbeddingTable& table, float multiplier,
+                 MatrixView<float> x, cudaStream_t stream) {
+  Embed<<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(
+      tokens, static_cast<const T*>(table.data), table.stride, multiplier, x);
+}
+
+}  // namespace
+
+cudaError_t EmbedRows(const TokenId* tokens, const EmbeddingTable& table, float multiplier,
+                      MatrixView<float> x, cudaStream_t stream) {
+  switch (table.type) {
+    case ElementType::kFloat32:
+      LaunchEmbed<float>(tokens, table, multiplier, x, stream);
+      break;
+    case ElementType::kFloat16:
+      LaunchEmbed<__half>(tokens, table, multiplier, x, stream);
+      break;
+    case ElementType::kBFloat16:
+      LaunchEmbed<__nv_bfloat16>(tokens, table, multiplier, x, stream);
+      break;
+  }
+  return cudaGetLastError();
+}
+
+cudaError_t NormalizeRows(const float* norm_weight, float epsilon, MatrixView<float> x,
+                          cudaStream_t stream) {
+  Normalize<<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(norm_weight, epsilon, x);
+  return cudaGetLastError();
+}
+
+cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
+                       float* cosines, float* sines, cudaStream_t stream) {
+  if (rows * pairs == 0) return cudaSuccess;  // heads of one key have no pairs
+  Rotate<<<Blocks(rows * pairs), kThreads, 0, stream>>>(positions, thetas, rows, pairs, cosines,
+                                                        sines);
+  return cudaGetLastError();
+}
+
+cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y,
+                       cudaStream_t stream) {
+  Gather<<<static_cast<unsigned>(y.rows), kThreads, 0, stream>>>(x, indices, y);
+  return cudaGetLastError();
+}
+
+}  // namespace retnet
