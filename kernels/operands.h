@@ -1,5 +1,5 @@
-// What operators are told about their work: shapes, pieces of sequences, norms. Plain structs,
-// apart from the concept Kernels so that device code can read them.
+// What operators are told about their work: shapes, pieces of sequences, norms. Plain structs with
+// constexpr functions, apart from the concept Kernels so that device code can use them.
 #ifndef RETNET_KERNELS_OPERANDS_H_
 #define RETNET_KERNELS_OPERANDS_H_
 
@@ -24,11 +24,11 @@ struct RetentionShape {
   bool gated = true;
   int32_t slots = 0;  // tails; there are as many bases
 
-  int64_t ProjectionColumns() const {
+  constexpr int64_t ProjectionColumns() const {
     return int64_t{heads + kv_heads} * key_dim +
            int64_t{kv_heads + (gated ? heads : 0)} * value_dim;
   }
-  int64_t OutputColumns() const { return int64_t{heads} * value_dim; }
+  constexpr int64_t OutputColumns() const { return int64_t{heads} * value_dim; }
 };
 
 inline constexpr int32_t kZeroBase = -1;  // the base at position 0: all zero, never read

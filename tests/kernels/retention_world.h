@@ -37,12 +37,27 @@ inline std::vector<float> Decays(const RetentionShape& shape) {
   return decays;
 }
 
+inline constexpr float kNormEpsilon = 1e-3f;
+
+inline std::vector<float> NormWeight(const RetentionShape& shape) {
+  std::vector<float> weight(shape.value_dim);
+  std::iota(weight.begin(), weight.end(), 1.0f);
+  return weight;
+}
+
 inline std::vector<double> Thetas(const RetentionShape& shape) {
   std::vector<double> thetas(shape.key_dim / 2);
   for (size_t i = 0; i < thetas.size(); ++i) {
     thetas[i] = std::pow(10000.0, -2.0 * static_cast<double>(i) / shape.key_dim);
   }
   return thetas;
+}
+
+// The first numbers of a buffer. A backend whose memory the host cannot read overloads it for its
+// type.
+template <typename K>
+std::vector<float> NumbersOnHost(const K&, const float* data, int64_t size) {
+  return {data, data + size};
 }
 
 struct WorldOptions {
@@ -72,16 +87,13 @@ class RetentionWorld {
       : kernels_(std::move(kernels)), shape_(shape), options_(options), slots_(shape.slots) {
     states_ = *kernels_->AllocateStates(shape, Decays(shape));
     rotation_ = *kernels_->AllocateRotation(kMaxTokens, Thetas(shape));
-    std::vector<float> weight(shape.value_dim);
-    std::iota(weight.begin(), weight.end(), 1.0f);
-    norm_weight_ = *kernels_->Upload(weight);
+    norm_weight_ = *kernels_->Upload(NormWeight(shape));
     out_ = *kernels_->Allocate(kMaxTokens * shape.OutputColumns());
     for (Slot& slot : slots_) slot.position = slot.base_position = options.first_position;
     for (int32_t base = shape.slots - 1; base >= 0; --base) free_bases_.push_back(base);
     if (options.starts_from_nan) FillWithNaN();
   }
 
-  Norm norm() const { return {norm_weight_.data(), 1e-3f}; }
   int32_t position(int32_t slot) const { return slots_[slot].position; }
 
   // The next tokens of some slots in one step. Returns the rows' outputs of all layers, in the
@@ -209,10 +221,12 @@ class RetentionWorld {
     for (int32_t layer = 0; layer < shape_.layers; ++layer) {
       kernels_->Retention(layer, segments,
                           MatrixView<const float>(on_device.data(), rows, columns()), rotation_,
-                          norm(), states_, MatrixView<float>(out_.data(), rows, out_columns));
+                          {norm_weight_.data(), kNormEpsilon}, states_,
+                          MatrixView<float>(out_.data(), rows, out_columns));
       EXPECT_TRUE(kernels_->Finish().ok());
+      const std::vector<float> on_host = NumbersOnHost(*kernels_, out_.data(), rows * out_columns);
       for (int64_t row = 0; row < rows; ++row) {
-        std::copy_n(out_.data() + row * out_columns, out_columns,
+        std::copy_n(&on_host[row * out_columns], out_columns,
                     &outputs[(row * shape_.layers + layer) * out_columns]);
       }
     }

@@ -1,0 +1,53 @@
+#include "kernels/cuda/retention.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/retention_few.h"
+
+namespace retnet {
+
+void LayOut(std::span<const RetentionSegment> segments, int32_t sampled_rows,
+            RetentionLayout* layout) {
+  layout->pieces.clear();
+  layout->starts.assign(1, 0);
+  layout->sampled = layout->given = {};
+  for (RetentionSegment segment : segments) {
+    const bool is_sampled = !segment.empty() && segment.front().first_row < sampled_rows;
+    RetentionExtent& extent = is_sampled ? layout->sampled : layout->given;
+    const int32_t pieces = static_cast<int32_t>(segment.size());
+    ++extent.segments;
+    extent.pieces = std::max(extent.pieces, pieces);
+    extent.all_pieces += pieces;
+    for (const RetentionPiece& piece : segment) extent.rows = std::max(extent.rows, piece.rows);
+    layout->pieces.insert(layout->pieces.end(), segment.begin(), segment.end());
+    layout->starts.push_back(static_cast<int32_t>(layout->pieces.size()));
+  }
+}
+
+namespace {
+
+// One launch for the first pieces of all segments, one for the second, and so on. Decode rows and
+// drafts have one piece.
+cudaError_t RetainPieceByPiece(const RetentionPlan& plan, int32_t first_segment,
+                               const RetentionExtent& extent, const RetentionInputs& inputs,
+                               const StatesView& states, MatrixView<float> out,
+                               cudaStream_t stream) {
+  for (int32_t piece = 0; extent.segments > 0 && piece < extent.pieces; ++piece) {
+    const cudaError_t error = RetainFew(plan.pieces, plan.starts + first_segment, extent, piece,
+                                        inputs, states, out, stream);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t Retain(const RetentionPlan& plan, const RetentionInputs& inputs,
+                   const StatesView& states, MatrixView<float> out, cudaStream_t stream) {
+  const cudaError_t error =
+      RetainPieceByPiece(plan, /*first_segment=*/0, plan.sampled, inputs, states, out, stream);
+  if (error != cudaSuccess) return error;
+  return RetainPieceByPiece(plan, plan.sampled.segments, plan.given, inputs, states, out, stream);
+}
+
+}  // namespace retnet

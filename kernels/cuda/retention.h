@@ -1,0 +1,65 @@
+// The operator Retention of the concept Kernels on a GPU.
+#ifndef RETNET_KERNELS_CUDA_RETENTION_H_
+#define RETNET_KERNELS_CUDA_RETENTION_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/states_view.h"
+#include "kernels/operands.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// How many segments of a class a launch provides for. All are upper bounds: a segment may have no
+// pieces and a piece fewer rows, so that one launch serves every step of a bucket.
+struct RetentionExtent {
+  int32_t segments = 0;
+  int32_t pieces = 0;      // of one segment
+  int32_t rows = 0;        // of one piece
+  int32_t all_pieces = 0;  // of all segments
+};
+
+// The segments of a call, those of sampled rows first. Pointers are to device memory.
+struct RetentionPlan {
+  const RetentionPiece* pieces = nullptr;
+  const int32_t* starts = nullptr;  // [segments + 1]: where each segment's pieces start and end
+  RetentionExtent sampled;
+  RetentionExtent given;
+};
+
+// A plan on the host, to be copied to the device.
+struct RetentionLayout {
+  std::vector<RetentionPiece> pieces;
+  std::vector<int32_t> starts;
+  RetentionExtent sampled;
+  RetentionExtent given;
+};
+
+// Lays out segments of which those of rows [0, sampled_rows) come first. Allocates nothing once
+// `layout` has been as large.
+void LayOut(std::span<const RetentionSegment> segments, int32_t sampled_rows,
+            RetentionLayout* layout);
+
+// Views of device memory.
+struct RetentionInputs {
+  int32_t layer = 0;
+  MatrixView<const float> projections;  // [rows, shape.ProjectionColumns()]
+  MatrixView<const float> cosines;      // [rows, key_dim / 2]
+  MatrixView<const float> sines;        // [rows, key_dim / 2]
+  Norm norm;
+};
+
+// Queues the operator; out [rows, shape.OutputColumns()]. k (rotated) and v are rounded to bf16
+// before their first use. Sampled and given rows of a position differ within rounding; each depends
+// on nothing but its own sequence, and a base is folded by one arithmetic whatever class the rows
+// are of. The launches depend on `plan`'s extents alone. Returns the first error of a launch.
+cudaError_t Retain(const RetentionPlan& plan, const RetentionInputs& inputs,
+                   const StatesView& states, MatrixView<float> out, cudaStream_t stream);
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_RETENTION_H_

@@ -1,0 +1,338 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/retention_few.h"
+#include "kernels/cuda/retention_fold.cuh"
+#include "kernels/cuda/retention_rows.cuh"
+
+namespace retnet {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kStripColumns = 32;  // 128 bytes of a base's row
+constexpr int kThreadColumns = 4;  // one 16-byte load
+constexpr int kStripThreads = kStripColumns / kThreadColumns;
+constexpr int kGroups = kThreads / kStripThreads;  // of threads; each reads whole rows
+constexpr int kLoads = 8;                          // that a thread has in flight
+
+struct FewArguments {
+  const RetentionPiece* pieces;
+  const int32_t* starts;
+  int32_t piece;
+  float query_scale;
+  RetentionInputs inputs;
+  StatesView states;
+  MatrixView<float> out;
+};
+
+// Shared memory: queries [kRows, key_dim], weights [kRows, kChunk], sums [kWarps, kRows, columns].
+template <int kRows, int kStrips>
+class FewBlock {
+ public:
+  static constexpr int kColumns = kStrips * kStripColumns;
+
+  static size_t SharedBytes(int32_t key_dim) {
+    return sizeof(float) * kRows * (key_dim + kChunk + kWarps * kColumns);
+  }
+
+  __device__ FewBlock(const FewArguments& arguments, const RetentionPiece& piece, float* shared)
+      : inputs_(arguments.inputs),
+        states_(arguments.states),
+        shape_(states_.shape),
+        out_(arguments.out),
+        piece_(piece),
+        query_scale_(arguments.query_scale),
+        head_(blockIdx.y),
+        kv_head_(head_ / (shape_.heads / shape_.kv_heads)),
+        first_column_(blockIdx.z * kColumns),
+        queries_(shared),
+        weights_(queries_ + kRows * shape_.key_dim),
+        sums_(weights_ + kRows * kChunk) {}
+
+  __device__ void Run() {
+    if (piece_.folds) {
+      FoldColumns(states_, inputs_.layer, head_, piece_, first_column_, kColumns);
+      __syncthreads();
+    }
+    for (int32_t first = 0; first < piece_.rows; first += kRows) {
+      RetainRows(first, min(kRows, piece_.rows - first));
+    }
+    if (!IsLastOfKvHead()) return;
+    const int32_t group = shape_.heads / shape_.kv_heads;
+    for (int32_t i = threadIdx.x / kWarp; i < piece_.rows * group; i += kWarps) {
+      NormAndGate(inputs_, shape_, piece_.first_row + i / group, kv_head_ * group + i % group,
+                  out_);
+    }
+    AppendToTail(inputs_, states_, piece_, kv_head_);
+  }
+
+ private:
+  static constexpr int kBatch = kLoads / kStrips;  // rows of the base that a thread loads at a time
+
+  struct Batch {
+    float4 x[kBatch][kStrips];
+  };
+
+  __device__ int32_t group() const { return threadIdx.x / kStripThreads; }
+  // The thread's first column of a strip; its others follow.
+  __device__ int32_t column(int strip) const {
+    return first_column_ + strip * kStripColumns + threadIdx.x % kStripThreads * kThreadColumns;
+  }
+
+  // Rows first … first + rows − 1 of the piece, from base and tail to `out`, not yet normed.
+  __device__ void RetainRows(int32_t first, int32_t rows) {
+    const bool has_base = piece_.base != kZeroBase;
+    Batch batch;
+    if (has_base) LoadBase(0, &batch);  // in flight while q is rotated
+    RotateQueries(first, rows);
+    __syncthreads();
+    Weigh(first, rows);
+    float sums[kRows][kStrips][kThreadColumns] = {};
+    if (has_base) {
+      AddBase(&batch, sums);
+      const float* decays = states_.Decays(head_);
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        const float decay = decays[min(piece_.tail + first + i + 1, kChunk)];
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip) {
+#pragma unroll
+          for (float& sum : sums[i][strip]) sum *= decay;
+        }
+      }
+    }
+    __syncthreads();
+    AddTokens(first, rows, sums);
+    Reduce(first, rows, sums);
+  }
+
+  __device__ void RotateQueries(int32_t first, int32_t rows) {
+    const int32_t pairs = shape_.key_dim / 2;
+    for (int32_t i = threadIdx.x; i < kRows * pairs; i += kThreads) {
+      const int32_t row = i / pairs;
+      const int32_t pair = i % pairs;
+      float2 q{0, 0};
+      if (row < rows) {
+        q = RotatedQuery(inputs_, shape_, piece_.first_row + first + row, head_, pair,
+                         query_scale_);
+      }
+      queries_[row * shape_.key_dim + pair] = q.x;
+      queries_[row * shape_.key_dim + pair + pairs] = q.y;
+    }
+  }
+
+  // weights[i][j] = γ^(t−j) (q_i·k_j) for j ≤ t = tokens before row i; a warp per token. A lane
+  // takes the same pairs whether k is in the tail or among the piece's rows.
+  __device__ void Weigh(int32_t first, int32_t rows) {
+    const int32_t pairs = shape_.key_dim / 2;
+    const float* decays = states_.Decays(head_);
+    const __nv_bfloat16* keys = states_.TailKeys(piece_.slot, inputs_.layer, kv_head_);
+    const int32_t tokens = piece_.tail + first + rows;
+    for (int32_t j = threadIdx.x / kWarp; j < tokens; j += kWarps) {
+      const __nv_bfloat16* key = keys + int64_t{j} * states_.padded_key_dim;
+      float products[kRows] = {};
+      for (int32_t pair = Lane(); pair < pairs; pair += kWarp) {
+        float2 k;
+        if (j < piece_.tail) {
+          k = {__bfloat162float(key[pair]), __bfloat162float(key[pair + pairs])};
+        } else {
+          k = RotatedKey(inputs_, shape_, piece_.first_row + j - piece_.tail, kv_head_, pair);
+          k = {Rounded(k.x), Rounded(k.y)};
+        }
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+          const float* q = queries_ + i * shape_.key_dim;
+          products[i] = fmaf(q[pair + pairs], k.y, fmaf(q[pair], k.x, products[i]));
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        const float product = WarpSum(products[i]);
+        const int32_t age = piece_.tail + first + i - j;
+        if (Lane() == 0 && age >= 0) {
+          weights_[i * kChunk + j] = product * decays[min(age, kChunk)];
+        }
+      }
+    }
+  }
+
+  __device__ void LoadBase(int32_t first, Batch* batch) const {
+    const float* base = states_.Base(piece_.base, inputs_.layer, head_);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int32_t k = first + i * kGroups + group();
+#pragma unroll
+      for (int strip = 0; strip < kStrips; ++strip) {
+        if (k < shape_.key_dim && column(strip) < states_.padded_value_dim) {
+          batch->x[i][strip] = *reinterpret_cast<const float4*>(
+              base + int64_t{k} * states_.padded_value_dim + column(strip));
+        }
+      }
+    }
+  }
+
+  // Adds the products of q and the group's rows of the base, in ascending order.
+  __device__ void AddBase(Batch* batch, float (&sums)[kRows][kStrips][kThreadColumns]) const {
+    for (int32_t first = 0; first < shape_.key_dim; first += kBatch * kGroups) {
+      if (first > 0) LoadBase(first, batch);
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const int32_t k = first + i * kGroups + group();
+        if (k >= shape_.key_dim) break;
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+          const float q = queries_[row * shape_.key_dim + k];
+#pragma unroll
+          for (int strip = 0; strip < kStrips; ++strip) {
+            float(&sum)[kThreadColumns] = sums[row][strip];
+            const float4& x = batch->x[i][strip];
+            sum[0] = fmaf(q, x.x, sum[0]);
+            sum[1] = fmaf(q, x.y, sum[1]);
+            sum[2] = fmaf(q, x.z, sum[2]);
+            sum[3] = fmaf(q, x.w, sum[3]);
+          }
+        }
+      }
+    }
+  }
+
+  // Adds the weighted v of the group's tokens, in ascending order.
+  __device__ void AddTokens(int32_t first, int32_t rows,
+                            float (&sums)[kRows][kStrips][kThreadColumns]) const {
+    const __nv_bfloat16* values = states_.TailValues(piece_.slot, inputs_.layer, kv_head_);
+    const int32_t tokens = piece_.tail + first + rows;
+    for (int32_t j = group(); j < tokens; j += kGroups) {
+#pragma unroll
+      for (int strip = 0; strip < kStrips; ++strip) {
+        float v[kThreadColumns];
+        LoadValues(values, j, column(strip), v);
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) {
+          if (j > piece_.tail + first + i) continue;
+#pragma unroll
+          for (int c = 0; c < kThreadColumns; ++c) {
+            sums[i][strip][c] = fmaf(weights_[i * kChunk + j], v[c], sums[i][strip][c]);
+          }
+        }
+      }
+    }
+  }
+
+  // The v of token j of the chunk, from the tail or from the piece's rows.
+  __device__ void LoadValues(const __nv_bfloat16* values, int32_t j, int32_t column,
+                             float (&v)[kThreadColumns]) const {
+#pragma unroll
+    for (float& x : v) x = 0;
+    if (j < piece_.tail) {
+      if (column >= states_.padded_value_dim) return;
+      const uint2 packed =
+          *reinterpret_cast<const uint2*>(values + int64_t{j} * states_.padded_value_dim + column);
+      v[0] = __uint_as_float(packed.x << 16);
+      v[1] = __uint_as_float(packed.x & 0xFFFF0000u);
+      v[2] = __uint_as_float(packed.y << 16);
+      v[3] = __uint_as_float(packed.y & 0xFFFF0000u);
+    } else {
+      const float* row = ValueRow(inputs_, shape_, piece_.first_row + j - piece_.tail, kv_head_);
+#pragma unroll
+      for (int c = 0; c < kThreadColumns; ++c) {
+        if (column + c < shape_.value_dim) v[c] = Rounded(row[column + c]);
+      }
+    }
+  }
+
+  // Adds up the groups' sums, those of a warp first, and writes the rows.
+  __device__ void Reduce(int32_t first, int32_t rows,
+                         float (&sums)[kRows][kStrips][kThreadColumns]) {
+    const int warp = threadIdx.x / kWarp;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+      for (int strip = 0; strip < kStrips; ++strip) {
+#pragma unroll
+        for (int c = 0; c < kThreadColumns; ++c) {
+          float sum = sums[i][strip][c];
+          sum += __shfl_xor_sync(kAllLanes, sum, kStripThreads);
+          sum += __shfl_xor_sync(kAllLanes, sum, 2 * kStripThreads);
+          if (Lane() < kStripThreads) {
+            sums_[(warp * kRows + i) * kColumns + column(strip) - first_column_ + c] = sum;
+          }
+        }
+      }
+    }
+    __syncthreads();
+    for (int32_t i = threadIdx.x; i < rows * kColumns; i += kThreads) {
+      const int32_t column = first_column_ + i % kColumns;
+      if (column >= shape_.value_dim) continue;
+      float sum = sums_[i];
+#pragma unroll
+      for (int w = 1; w < kWarps; ++w) sum += sums_[w * kRows * kColumns + i];
+      out_.row(piece_.first_row + first +
+               i / kColumns)[int64_t{head_} * shape_.value_dim + column] = sum;
+    }
+  }
+
+  // Whether all other blocks of the segment and kv head have written their part of `out` and read
+  // the tail for the last time. Leaves the counter zero.
+  __device__ bool IsLastOfKvHead() {
+    __shared__ bool is_last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      int32_t* arrivals = states_.arrivals + int64_t{piece_.slot} * shape_.kv_heads + kv_head_;
+      const int32_t blocks = shape_.heads / shape_.kv_heads * gridDim.z;
+      is_last = atomicAdd(arrivals, 1) == blocks - 1;
+      if (is_last) *arrivals = 0;
+      __threadfence();
+    }
+    __syncthreads();
+    return is_last;
+  }
+
+  const RetentionInputs& inputs_;
+  const StatesView& states_;
+  const RetentionShape& shape_;
+  const MatrixView<float>& out_;
+  const RetentionPiece piece_;
+  const float query_scale_;
+  const int32_t head_;
+  const int32_t kv_head_;
+  const int32_t first_column_;
+  float* const queries_;
+  float* const weights_;
+  float* const sums_;
+};
+
+template <int kRows, int kStrips>
+__global__ void __launch_bounds__(kThreads) RetainFewKernel(FewArguments arguments) {
+  extern __shared__ float shared[];
+  const int32_t piece = arguments.starts[blockIdx.x] + arguments.piece;
+  if (piece >= arguments.starts[blockIdx.x + 1]) return;
+  FewBlock<kRows, kStrips>(arguments, arguments.pieces[piece], shared).Run();
+}
+
+template <int kRows, int kStrips>
+cudaError_t Launch(const FewArguments& arguments, int32_t segments, cudaStream_t stream) {
+  using Block = FewBlock<kRows, kStrips>;
+  const RetentionShape& shape = arguments.states.shape;
+  const dim3 grid(segments, shape.heads, (shape.value_dim + Block::kColumns - 1) / Block::kColumns);
+  RetainFewKernel<kRows, kStrips>
+      <<<grid, kThreads, Block::SharedBytes(shape.key_dim), stream>>>(arguments);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,
+                      const RetentionExtent& extent, int32_t piece, const RetentionInputs& inputs,
+                      const StatesView& states, MatrixView<float> out, cudaStream_t stream) {
+  const FewArguments arguments{
+      pieces, starts, piece, static_cast<float>(1 / std::sqrt(states.shape.key_dim)),
+      inputs, states, out};
+  return extent.rows == 1 ? Launch<1, 1>(arguments, extent.segments, stream)
+                          : Launch<8, 1>(arguments, extent.segments, stream);
+}
+
+}  // namespace retnet

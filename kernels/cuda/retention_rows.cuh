@@ -1,0 +1,96 @@
+// What the kernels of Retention do to single rows: rotation, rounding to the tail's type, head norm
+// and gate, and appending to a tail.
+#ifndef RETNET_KERNELS_CUDA_RETENTION_ROWS_CUH_
+#define RETNET_KERNELS_CUDA_RETENTION_ROWS_CUH_
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/retention.h"
+#include "kernels/cuda/states_view.h"
+
+namespace retnet {
+
+__device__ inline float Rounded(float value) {
+  return __bfloat162float(__float2bfloat16_rn(value));
+}
+
+// (a, b) turned by the angle of a cosine and a sine.
+__device__ inline float2 Turned(float a, float b, float cosine, float sine) {
+  return {fmaf(-b, sine, a * cosine), fmaf(a, sine, b * cosine)};
+}
+
+// Pair i of a row's k: elements i and i + key_dim / 2, rotated, not yet rounded.
+__device__ inline float2 RotatedKey(const RetentionInputs& inputs, const RetentionShape& shape,
+                                    int64_t row, int32_t kv_head, int32_t i) {
+  const int32_t pairs = shape.key_dim / 2;
+  const float* k = inputs.projections.row(row) + int64_t{shape.heads + kv_head} * shape.key_dim;
+  return Turned(k[i], k[i + pairs], inputs.cosines.row(row)[i], inputs.sines.row(row)[i]);
+}
+
+// Pair i of a row's q, rotated and scaled by key_dim^-1/2.
+__device__ inline float2 RotatedQuery(const RetentionInputs& inputs, const RetentionShape& shape,
+                                      int64_t row, int32_t head, int32_t i, float scale) {
+  const int32_t pairs = shape.key_dim / 2;
+  const float* q = inputs.projections.row(row) + int64_t{head} * shape.key_dim;
+  const float2 turned =
+      Turned(q[i], q[i + pairs], inputs.cosines.row(row)[i], inputs.sines.row(row)[i]);
+  return {turned.x * scale, turned.y * scale};
+}
+
+__device__ inline const float* ValueRow(const RetentionInputs& inputs, const RetentionShape& shape,
+                                        int64_t row, int32_t kv_head) {
+  return inputs.projections.row(row) + int64_t{shape.heads + shape.kv_heads} * shape.key_dim +
+         int64_t{kv_head} * shape.value_dim;
+}
+
+// The block appends the k and v of a piece's rows to its tail.
+__device__ inline void AppendToTail(const RetentionInputs& inputs, const StatesView& states,
+                                    const RetentionPiece& piece, int32_t kv_head) {
+  const RetentionShape& shape = states.shape;
+  const int32_t pairs = shape.key_dim / 2;
+  __nv_bfloat16* keys = states.TailKeys(piece.slot, inputs.layer, kv_head) +
+                        int64_t{piece.tail} * states.padded_key_dim;
+  for (int32_t i = threadIdx.x; i < piece.rows * pairs; i += blockDim.x) {
+    const int32_t row = i / pairs;
+    const int32_t pair = i % pairs;
+    const float2 k = RotatedKey(inputs, shape, piece.first_row + row, kv_head, pair);
+    keys[row * states.padded_key_dim + pair] = __float2bfloat16_rn(k.x);
+    keys[row * states.padded_key_dim + pair + pairs] = __float2bfloat16_rn(k.y);
+  }
+  __nv_bfloat16* values = states.TailValues(piece.slot, inputs.layer, kv_head) +
+                          int64_t{piece.tail} * states.padded_value_dim;
+  for (int32_t i = threadIdx.x; i < piece.rows * shape.value_dim; i += blockDim.x) {
+    const int32_t row = i / shape.value_dim;
+    const int32_t column = i % shape.value_dim;
+    values[row * states.padded_value_dim + column] =
+        __float2bfloat16_rn(ValueRow(inputs, shape, piece.first_row + row, kv_head)[column]);
+  }
+}
+
+// RMSNorm over a head's retained row in place, times silu(gate) where there is a gate. By one warp;
+// other blocks may have written the row.
+__device__ inline void NormAndGate(const RetentionInputs& inputs, const RetentionShape& shape,
+                                   int64_t row, int32_t head, const MatrixView<float>& out) {
+  float* y = out.row(row) + int64_t{head} * shape.value_dim;
+  const float* gate = inputs.projections.row(row) + shape.ProjectionColumns() -
+                      shape.OutputColumns() + int64_t{head} * shape.value_dim;
+  float squares = 0;
+  for (int32_t i = Lane(); i < shape.value_dim; i += kWarp) {
+    const float x = __ldcg(y + i);
+    squares = fmaf(x, x, squares);
+  }
+  const float scale = 1 / sqrtf(WarpSum(squares) / shape.value_dim + inputs.norm.epsilon);
+  for (int32_t i = Lane(); i < shape.value_dim; i += kWarp) {
+    float x = __ldcg(y + i) * scale;
+    if (inputs.norm.weight != nullptr) x *= inputs.norm.weight[i];
+    if (shape.gated) x *= gate[i] / (1 + expf(-gate[i]));
+    y[i] = x;
+  }
+}
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_RETENTION_ROWS_CUH_

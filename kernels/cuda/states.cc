@@ -1,0 +1,181 @@
+#include "kernels/cuda/states.h"
+
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "kernels/cuda/cuda_status.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+constexpr int64_t kElementBytes = sizeof(__nv_bfloat16);
+
+int32_t RoundedUp(int32_t value, int32_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+StatesView EmptyView(const RetentionShape& shape) {
+  StatesView view;
+  view.shape = shape;
+  view.padded_key_dim = RoundedUp(shape.key_dim, 16);
+  view.padded_value_dim = RoundedUp(shape.value_dim, 8);
+  return view;
+}
+
+// Numbers of one slot.
+int64_t BaseSize(const StatesView& view) {
+  return int64_t{view.shape.layers} * view.shape.heads * view.shape.key_dim * view.padded_value_dim;
+}
+int64_t TailSize(const StatesView& view, int32_t padded_columns) {
+  return view.TailIndex(1, 0, 0) * kChunk * padded_columns;
+}
+
+// The parts of a tail: k of all tokens, then v. A token's heads lie apart on the device and side by
+// side in its bytes.
+struct TailPart {
+  __nv_bfloat16* elements;  // [layers, kv_heads, kChunk, padded_columns]
+  int64_t padded_columns;
+  int64_t columns;
+  int64_t first_byte;  // in a token's bytes
+};
+
+struct TailParts {
+  TailPart keys;
+  TailPart values;
+};
+
+TailParts PartsOf(const StatesView& view, int32_t slot) {
+  const int64_t key_bytes = view.TailIndex(1, 0, 0) * view.shape.key_dim * kElementBytes;
+  return {{view.TailKeys(slot, 0, 0), view.padded_key_dim, view.shape.key_dim, 0},
+          {view.TailValues(slot, 0, 0), view.padded_value_dim, view.shape.value_dim, key_bytes}};
+}
+
+}  // namespace
+
+absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
+                                            std::span<const float> decay) {
+  CudaStates states;
+  StatesView& view = states.view_;
+  view = EmptyView(shape);
+  std::vector<float> decays;
+  for (float gamma : decay) {
+    for (int32_t n = 0; n <= kChunk; ++n) {
+      decays.push_back(static_cast<float>(std::pow(double{gamma}, n)));
+    }
+  }
+  const int64_t keys = TailSize(view, view.padded_key_dim);
+  const int64_t values = TailSize(view, view.padded_value_dim);
+  ASSIGN_OR_RETURN(states.decays_, DeviceArray<float>::Make(decays.size()));
+  ASSIGN_OR_RETURN(states.bases_, DeviceArray<float>::Make(shape.slots * BaseSize(view)));
+  ASSIGN_OR_RETURN(states.tail_keys_, DeviceArray<__nv_bfloat16>::Make(shape.slots * keys));
+  ASSIGN_OR_RETURN(states.tail_values_, DeviceArray<__nv_bfloat16>::Make(shape.slots * values));
+  ASSIGN_OR_RETURN(states.arrivals_,
+                   DeviceArray<int32_t>::Make(int64_t{shape.slots} * shape.kv_heads));
+  view.decays = states.decays_.data();
+  view.bases = states.bases_.data();
+  view.tail_keys = states.tail_keys_.data();
+  view.tail_values = states.tail_values_.data();
+  view.arrivals = states.arrivals_.data();
+  RETURN_IF_ERROR(CudaStatus(cudaMemcpy(states.decays_.data(), decays.data(),
+                                        decays.size() * sizeof(float), cudaMemcpyHostToDevice),
+                             "copying the decays to the device"));
+  RETURN_IF_ERROR(
+      CudaStatus(cudaMemset(view.tail_keys, 0, shape.slots * keys * kElementBytes), "clearing k"));
+  RETURN_IF_ERROR(CudaStatus(cudaMemset(view.tail_values, 0, shape.slots * values * kElementBytes),
+                             "clearing v"));
+  RETURN_IF_ERROR(
+      CudaStatus(cudaMemset(view.arrivals, 0, states.arrivals_.size() * sizeof(int32_t)),
+                 "clearing the arrivals"));
+  RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "making the states"));
+  return states;
+}
+
+int64_t CudaStates::SlotBytes(const RetentionShape& shape) {
+  const StatesView view = EmptyView(shape);
+  return BaseSize(view) * int64_t{sizeof(float)} +
+         TailSize(view, view.padded_key_dim + view.padded_value_dim) * kElementBytes;
+}
+
+int64_t CudaStates::BaseBytes(const RetentionShape& shape) {
+  return int64_t{shape.layers} * shape.heads * shape.key_dim * shape.value_dim *
+         int64_t{sizeof(float)};
+}
+
+int64_t CudaStates::TailTokenBytes(const RetentionShape& shape) {
+  return int64_t{shape.layers} * shape.kv_heads * (shape.key_dim + shape.value_dim) * kElementBytes;
+}
+
+absl::Status CudaStates::ReadBase(int32_t base, std::span<std::byte> bytes,
+                                  cudaStream_t stream) const {
+  const int64_t row_bytes = view_.shape.value_dim * sizeof(float);
+  return CudaStatus(
+      cudaMemcpy2DAsync(bytes.data(), row_bytes, view_.Base(base, 0, 0),
+                        view_.padded_value_dim * sizeof(float), row_bytes,
+                        BaseSize(view_) / view_.padded_value_dim, cudaMemcpyDeviceToHost, stream),
+      "reading a base");
+}
+
+absl::Status CudaStates::WriteBase(std::span<const std::byte> bytes, int32_t base,
+                                   cudaStream_t stream) {
+  const int64_t row_bytes = view_.shape.value_dim * sizeof(float);
+  return CudaStatus(
+      cudaMemcpy2DAsync(view_.Base(base, 0, 0), view_.padded_value_dim * sizeof(float),
+                        bytes.data(), row_bytes, row_bytes,
+                        BaseSize(view_) / view_.padded_value_dim, cudaMemcpyHostToDevice, stream),
+      "writing a base");
+}
+
+absl::Status CudaStates::ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes,
+                                  cudaStream_t stream) const {
+  const int64_t token_bytes = TailTokenBytes(view_.shape);
+  const auto [keys, values] = PartsOf(view_, slot);
+  for (int32_t token = 0; token < tokens; ++token) {
+    for (const TailPart& part : {keys, values}) {
+      RETURN_IF_ERROR(
+          CudaStatus(cudaMemcpy2DAsync(
+                         bytes.data() + token * token_bytes + part.first_byte,
+                         part.columns * kElementBytes, part.elements + token * part.padded_columns,
+                         kChunk * part.padded_columns * kElementBytes, part.columns * kElementBytes,
+                         view_.TailIndex(1, 0, 0), cudaMemcpyDeviceToHost, stream),
+                     "reading a tail"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaStates::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
+                                   cudaStream_t stream) {
+  const int64_t token_bytes = TailTokenBytes(view_.shape);
+  const auto [keys, values] = PartsOf(view_, slot);
+  for (int32_t token = 0; token < tokens; ++token) {
+    for (const TailPart& part : {keys, values}) {
+      RETURN_IF_ERROR(
+          CudaStatus(cudaMemcpy2DAsync(part.elements + token * part.padded_columns,
+                                       kChunk * part.padded_columns * kElementBytes,
+                                       bytes.data() + token * token_bytes + part.first_byte,
+                                       part.columns * kElementBytes, part.columns * kElementBytes,
+                                       view_.TailIndex(1, 0, 0), cudaMemcpyHostToDevice, stream),
+                     "writing a tail"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaStates::CopyTail(int32_t from, int32_t to, int32_t tokens, cudaStream_t stream) {
+  const TailParts sources = PartsOf(view_, from);
+  const TailParts targets = PartsOf(view_, to);
+  for (const auto& [source, target] :
+       {std::pair(sources.keys, targets.keys), std::pair(sources.values, targets.values)}) {
+    const int64_t pitch = kChunk * source.padded_columns * kElementBytes;
+    RETURN_IF_ERROR(
+        CudaStatus(cudaMemcpy2DAsync(target.elements, pitch, source.elements, pitch,
+                                     tokens * source.padded_columns * kElementBytes,
+                                     view_.TailIndex(1, 0, 0), cudaMemcpyDeviceToDevice, stream),
+                   "copying a tail"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace retnet

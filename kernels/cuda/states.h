@@ -1,0 +1,58 @@
+// The memory of bases (fp32) and tails (bf16) on a GPU, and the bytes that they are read and
+// written as.
+#ifndef RETNET_KERNELS_CUDA_STATES_H_
+#define RETNET_KERNELS_CUDA_STATES_H_
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/cuda/device_array.h"
+#include "kernels/cuda/states_view.h"
+#include "kernels/kernels.h"
+
+namespace retnet {
+
+// Thread-compatible. The copies are queued on `stream` and take effect in its order; their bytes,
+// laid out as the concept Kernels says, must live until the stream has passed them.
+class CudaStates {
+ public:
+  CudaStates() = default;
+
+  // Memory of shape.slots bases and tails. decay: γ of each head, [heads]. Synchronises with the
+  // device. RESOURCE_EXHAUSTED when it does not fit.
+  static absl::StatusOr<CudaStates> Make(const RetentionShape& shape, std::span<const float> decay);
+
+  // Device memory that each slot of Make takes: its base and its tail.
+  static int64_t SlotBytes(const RetentionShape& shape);
+
+  const RetentionShape& shape() const { return view_.shape; }
+  const StatesView& view() const { return view_; }
+
+  static int64_t BaseBytes(const RetentionShape& shape);
+  static int64_t TailTokenBytes(const RetentionShape& shape);
+  absl::Status ReadBase(int32_t base, std::span<std::byte> bytes, cudaStream_t stream) const;
+  absl::Status WriteBase(std::span<const std::byte> bytes, int32_t base, cudaStream_t stream);
+  absl::Status ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes,
+                        cudaStream_t stream) const;
+  absl::Status WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
+                         cudaStream_t stream);
+  absl::Status CopyTail(int32_t from, int32_t to, int32_t tokens, cudaStream_t stream);
+
+ private:
+  StatesView view_;
+  DeviceArray<float> decays_;
+  DeviceArray<float> bases_;
+  DeviceArray<__nv_bfloat16> tail_keys_;
+  DeviceArray<__nv_bfloat16> tail_values_;
+  DeviceArray<int32_t> arrivals_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_STATES_H_

@@ -1,0 +1,49 @@
+// The memory of bases and tails as kernels address it.
+#ifndef RETNET_KERNELS_CUDA_STATES_VIEW_H_
+#define RETNET_KERNELS_CUDA_STATES_VIEW_H_
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/operands.h"
+
+namespace retnet {
+
+// Pointers are to device memory that CudaStates owns. Rows are padded so that they start at 16
+// bytes: a base's and a tail's v to a multiple of 8 columns, a tail's k to a multiple of 16. A
+// tail's padding is always zero; a base's is anything.
+struct StatesView {
+  RetentionShape shape;
+  int32_t padded_key_dim = 0;
+  int32_t padded_value_dim = 0;
+  const float* decays = nullptr;         // [heads, kChunk + 1] γ^n, made in double
+  float* bases = nullptr;                // [slots, layers, heads, key_dim, padded_value_dim]
+  __nv_bfloat16* tail_keys = nullptr;    // [slots, layers, kv_heads, kChunk, padded_key_dim]
+  __nv_bfloat16* tail_values = nullptr;  // [slots, layers, kv_heads, kChunk, padded_value_dim]
+  int32_t* arrivals = nullptr;           // [slots, kv_heads], all zero between launches
+
+  __host__ __device__ int64_t TailIndex(int32_t slot, int32_t layer, int32_t kv_head) const {
+    return (int64_t{slot} * shape.layers + layer) * shape.kv_heads + kv_head;
+  }
+  // Of one head, row-major.
+  __host__ __device__ float* Base(int32_t base, int32_t layer, int32_t head) const {
+    const int64_t matrix = (int64_t{base} * shape.layers + layer) * shape.heads + head;
+    return bases + matrix * shape.key_dim * padded_value_dim;
+  }
+  __host__ __device__ __nv_bfloat16* TailKeys(int32_t slot, int32_t layer, int32_t kv_head) const {
+    return tail_keys + TailIndex(slot, layer, kv_head) * kChunk * padded_key_dim;
+  }
+  __host__ __device__ __nv_bfloat16* TailValues(int32_t slot, int32_t layer,
+                                                int32_t kv_head) const {
+    return tail_values + TailIndex(slot, layer, kv_head) * kChunk * padded_value_dim;
+  }
+  __host__ __device__ const float* Decays(int32_t head) const {
+    return decays + head * (kChunk + 1);
+  }
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_STATES_VIEW_H_
