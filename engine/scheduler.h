@@ -41,7 +41,7 @@ class Scheduler {
   // It is no longer to be scheduled, wherever it was.
   void Remove(Sequence* sequence);
 
-  // How many prompt rows, at least 1, may be beside so many decoding ones, at least 1.
+  // How many prompt rows may be beside so many decoding ones, at least 1; 0 only now and then.
   using PromptBudget = absl::FunctionRef<int32_t(int32_t decoding_rows)>;
 
   // The pieces of the next step; empty when nobody has a slot. Expects that those of the last one

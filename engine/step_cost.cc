@@ -10,6 +10,7 @@ namespace {
 constexpr double kDecay = 0.98;
 // How strongly what the latest steps do not tell stays as it was, relative to a step's weight.
 constexpr double kMemory = 1e-3;
+constexpr int32_t kMixedSteps = 15;
 // What prompts may always add to a step, relative to its decoding rows.
 constexpr double kAlwaysAllowed = 0.5;
 
@@ -22,6 +23,7 @@ double Dot(const std::array<double, 3>& a, const std::array<double, 3>& b) {
 void StepCost::Observe(int32_t decoding_rows, int32_t prompt_rows, absl::Duration took) {
   const double seconds = absl::ToDoubleSeconds(took);
   if (!(seconds > 0)) return;
+  if (decoding_rows > 0) mixed_steps_ = prompt_rows > 0 ? mixed_steps_ + 1 : 0;
   const Vector x = {1 / seconds, decoding_rows / seconds, prompt_rows / seconds};
   for (int i = 0; i < 3; ++i) {
     for (int j = 0; j < 3; ++j) moments_[i][j] = kDecay * moments_[i][j] + x[i] * x[j];
@@ -50,6 +52,7 @@ absl::Duration StepCost::Expected(int32_t decoding_rows, int32_t prompt_rows) co
 }
 
 int32_t StepCost::PromptRows(int32_t decoding_rows, absl::Duration limit) const {
+  if (mixed_steps_ >= kMixedSteps) return 0;
   const absl::Duration alone = Expected(decoding_rows, 0);
   const double rows = absl::FDivDuration(std::max(limit - alone, kAlwaysAllowed * alone),
                                          absl::Seconds(seconds_[2]));

@@ -22,7 +22,8 @@ class StepCost {
 
   // The most prompt rows beside so many decoding ones for which the step is expected to end within
   // `limit`; at least 1. Where that is less than half again of what the decoding rows take alone,
-  // that much is allowed, so that prompts always get on.
+  // that much is allowed, so that prompts always get on. But 0 when the last 15 steps had both: of
+  // such steps alone nobody could tell what decoding rows take and what prompt rows.
   int32_t PromptRows(int32_t decoding_rows, absl::Duration limit) const;
 
  private:
@@ -30,6 +31,7 @@ class StepCost {
 
   void Solve();
 
+  int32_t mixed_steps_ = 0;             // since the last one of decoding rows alone
   Vector seconds_ = {};                 // what each costs; never negative
   std::array<Vector, 3> moments_ = {};  // Σ x xᵀ / took², decaying
   Vector products_ = {};                // Σ x / took

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 namespace retnet {
@@ -90,6 +91,23 @@ TEST(StepCost, AlwaysAllowsPromptsHalfOfTheDecodingRowsTime) {
               cost.PromptRows(8, 1.5 * cost.Expected(8, 0)));
     EXPECT_GE(cost.PromptRows(8, absl::ZeroDuration()), 1);
   }
+}
+
+TEST(StepCost, LearnsFromPromptsThatNeverPause) {
+  const Line& line = kLines[0];
+  StepCost cost;
+  const absl::Duration limit = absl::Milliseconds(2);
+  int steps_without_prompts = 0;
+  for (int step = 0; step < 300; ++step) {
+    const int32_t decoding = 6 + step / 7 % 3;
+    const int32_t prompt = std::min(cost.PromptRows(decoding, limit), 512);
+    steps_without_prompts += prompt == 0;
+    cost.Observe(decoding, prompt, line(decoding, prompt));
+  }
+  ExpectNear(cost.Expected(8, 0), line(8, 0));
+  ExpectNear(cost.Expected(7, 30), line(7, 30));
+  EXPECT_GT(steps_without_prompts, 0);
+  EXPECT_LE(steps_without_prompts, 300 / 16);
 }
 
 TEST(StepCost, AllowsAnyNumberUntilRowsHaveACost) {
