@@ -27,7 +27,8 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
                            std::span<const HostTensor> tensors, std::span<const float> floats,
                            const RetentionShape& shape, std::span<const TokenId> tokens,
                            std::span<const int32_t> indices,
-                           std::span<const RetentionSegment> segments, MatrixView<float> out,
+                           std::span<const RetentionSegment> segments,
+                           const typename K::Segments& laid_out, MatrixView<float> out,
                            MatrixView<const float> in, Norm norm, Activation activation,
                            std::span<const LogitsQuery> queries, std::span<LogitsAnswer> answers,
                            std::span<std::byte> bytes, std::span<const std::byte> const_bytes) {
@@ -50,6 +51,13 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
     } -> std::same_as<absl::StatusOr<typename K::Rotation>>;
 
   // --- Operators ---
+  // Of the rows that the operators below are given from now on, the first so many hold sampled
+  // tokens and the others given ones. A backend may compute the two classes differently, each exact
+  // in itself; before the first call all rows are sampled.
+  {k.SetSampledRows(int32_t{})};
+  // Segments as Retention takes them, in every layer of a step; valid until Finish. Those of
+  // sampled rows come first.
+  { k.LayOut(segments) } -> std::same_as<typename K::Segments>;
   // x[i] = weight[tokens[i]] · multiplier; weight is [vocabulary, hidden].
   {k.Embed(tokens, weight, float{}, out)};
   // x = RMSNorm(x), in place: the optional norm of embeddings.
@@ -70,7 +78,7 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   //   fold: base' = γ^C base + Σ_j γ^(C−1−j) k_jᵀ v_j,   C = kChunk.
   // projections [rows, shape.ProjectionColumns()], out [rows, shape.OutputColumns()]. No segment of
   // a call reads or writes a base that another one writes, and no two name one slot.
-  {k.Retention(int32_t{}, segments, in, rotation, norm, states, out)};
+  {k.Retention(int32_t{}, laid_out, in, rotation, norm, states, out)};
   // y[i] = x[indices[i]].
   {k.Gather(in, indices, out)};
   // answers[i] of logits row i, as kernels/sampling.h says. Rows are at most as wide as the longest

@@ -78,7 +78,8 @@ class Model {
 
   virtual const ModelInfo& info() const = 0;
 
-  // Starts one step over all segments: 1 to info().max_rows rows, no slot twice. The spans must
+  // Starts one step over all segments: 1 to info().max_rows rows, no slot twice, those of sampled
+  // tokens before those of given ones. The spans must
   // live until the step is waited for. At most two steps may be in flight. INVALID_ARGUMENT (and no
   // effect) for a segment that breaks a rule above or a token outside the vocabulary.
   virtual absl::Status Launch(std::span<const Segment> segments) = 0;

@@ -25,7 +25,6 @@
 
 namespace retnet {
 
-// Row classes are not looked at: every backend so far computes both with one product.
 template <Kernels K>
 class RetNet : public Model {
  public:
@@ -93,6 +92,7 @@ class RetNet : public Model {
 
   // Of the step being computed.
   StepPlan plan_;
+  std::vector<typename K::Segments> waves_;  // of the plan, laid out
   std::optional<typename K::Rotation> rotation_;
   Buffer stream_;       // [max_rows, hidden]
   Buffer projections_;  // [max_rows, shape.ProjectionColumns()]
@@ -118,6 +118,9 @@ void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
   const auto retained = View(retained_, rows, shape_.OutputColumns());
   const auto gated = View(gated_, rows, config_.intermediate_size);
 
+  kernels_->SetSampledRows(plan_.sampled_rows());
+  waves_.clear();
+  for (const auto& wave : plan_.waves()) waves_.push_back(kernels_->LayOut(wave));
   kernels_->Embed(plan_.tokens(), weights_.embeddings, config_.embedding_multiplier, x);
   if (weights_.embeddings_norm) kernels_->Normalize(NormOf(*weights_.embeddings_norm), x);
   kernels_->Rotate(plan_.positions(), *rotation_);
@@ -126,7 +129,7 @@ void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
     const Norm head_norm =
         layer.head_norm ? NormOf(*layer.head_norm) : Norm{nullptr, config_.norm_epsilon};
     kernels_->NormMatMul(x, NormOf(layer.retention_norm), layer.projections, projections);
-    for (const auto& wave : plan_.waves()) {
+    for (const auto& wave : waves_) {
       kernels_->Retention(i, wave, projections, *rotation_, head_norm, *states_, retained);
     }
     kernels_->MatMulAdd(retained, layer.output, x);
@@ -134,6 +137,7 @@ void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
                               gated);
     kernels_->MatMulAdd(gated, layer.down, x);
   }
+  kernels_->SetSampledRows(kLogitsRows);  // a row's logits have one arithmetic, whatever its class
   for (int32_t first = 0; first < plan_.outputs(); first += kLogitsRows) {
     const int32_t count = std::min(kLogitsRows, plan_.outputs() - first);
     const auto y = View(gathered_, count, config_.hidden_size);
@@ -174,6 +178,7 @@ absl::Status RetNet<K>::Allocate() {
   ASSIGN_OR_RETURN(gathered_, kernels_->Allocate(logits_rows * config_.hidden_size));
   ASSIGN_OR_RETURN(logits_, kernels_->Allocate(logits_rows * config_.vocab_size));
   for (auto& answers : answers_) answers.reserve(rows);
+  waves_.reserve(plan_.kMostWaves);
   return absl::OkStatus();
 }
 

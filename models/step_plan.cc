@@ -69,6 +69,7 @@ absl::Status StepPlan::Make(std::span<const Segment> segments, SlotStates& state
     if (states.Check(segment.slot).ok()) named_[segment.slot] = false;
   }
   RETURN_IF_ERROR(checked);
+  sampled_rows_ = 0;
   tokens_.clear();
   positions_.clear();
   pieces_.clear();
@@ -83,7 +84,12 @@ absl::Status StepPlan::Make(std::span<const Segment> segments, SlotStates& state
 
 absl::Status StepPlan::Check(std::span<const Segment> segments, const SlotStates& states) {
   int64_t rows = 0;
+  bool given = false;
   for (const Segment& segment : segments) {
+    if (given && segment.row_class == RowClass::kSampled) {
+      return Invalid("slot ", segment.slot, " has a segment of sampled tokens behind given ones");
+    }
+    given = segment.row_class == RowClass::kGiven;
     RETURN_IF_ERROR(CheckSegment(segment, states));
     RETURN_IF_ERROR(CheckOutputs(segment));
     rows += segment.tokens.size();
@@ -135,6 +141,7 @@ void StepPlan::Append(const Segment& segment, SlotStates& states) {
     tokens_.push_back(token == kLastSampled ? slot.last_sampled : token);
     positions_.push_back(slot.position + i);
   }
+  if (segment.row_class == RowClass::kSampled) sampled_rows_ = rows();
   for (const RowOutput& output : segment.outputs) {
     output_rows_.push_back(first_row + output.row);
     queries_.push_back(output.query);

@@ -25,9 +25,12 @@ class StepPlan {
   absl::Status Make(std::span<const Segment> segments, SlotStates& states);
 
   int32_t rows() const { return static_cast<int32_t>(tokens_.size()); }
+  int32_t sampled_rows() const { return sampled_rows_; }             // the first ones
   std::span<const TokenId> tokens() const { return tokens_; }        // [rows]
   std::span<const int32_t> positions() const { return positions_; }  // [rows]
-  // The segments of one call of Retention each: mostly one, two where SlotStates::Advance says so.
+  static constexpr int32_t kMostWaves = 2;
+  // The segments of one call of Retention each: mostly one wave, two where SlotStates::Advance says
+  // so.
   std::span<const std::vector<RetentionSegment>> waves() const {
     return std::span(waves_).first(waves_[1].empty() ? 1 : 2);
   }
@@ -47,10 +50,11 @@ class StepPlan {
   const int32_t max_rows_;
   const int32_t vocab_size_;
 
+  int32_t sampled_rows_ = 0;
   std::vector<TokenId> tokens_;
   std::vector<int32_t> positions_;
   std::vector<RetentionPiece> pieces_;  // never reallocated: the waves point into it
-  std::array<std::vector<RetentionSegment>, 2> waves_;
+  std::array<std::vector<RetentionSegment>, kMostWaves> waves_;
   std::vector<int32_t> output_rows_;
   std::vector<LogitsQuery> queries_;
   std::vector<SlotId> output_slots_;

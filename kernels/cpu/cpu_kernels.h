@@ -35,6 +35,7 @@ class CpuKernels {
   using Weight = PackedWeight;
   using Buffer = AlignedArray<float>;
   using States = CpuStates;
+  using Segments = std::span<const RetentionSegment>;
   struct Rotation {
     std::vector<double> thetas;  // [pairs], radians a token
     Buffer cosines;              // [max_rows, pairs]
@@ -55,6 +56,8 @@ class CpuKernels {
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
+  void SetSampledRows(int32_t) const {}  // both classes are one
+  Segments LayOut(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
              MatrixView<float> x);
   void Normalize(Norm norm, MatrixView<float> x);

@@ -20,6 +20,7 @@ namespace retnet {
 
 class ReferenceKernels {
  public:
+  using Segments = std::span<const RetentionSegment>;
   struct Weight {
     int64_t rows = 0;
     int64_t columns = 0;
@@ -66,6 +67,8 @@ class ReferenceKernels {
                                         std::span<const float> decay) const;
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> theta) const;
 
+  void SetSampledRows(int32_t) const {}  // both classes are one
+  Segments LayOut(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
              MatrixView<float> x) const;
   void Normalize(Norm norm, MatrixView<float> x) const;

@@ -246,7 +246,12 @@ absl::Status FakeModel::Launch(std::span<const Segment> segments) {
   if (!in_flight_.empty()) return control_->Violation("a second step in flight");
   std::set<SlotId> slots;
   size_t rows = 0;
+  bool given = false;
   for (const Segment& segment : segments) {
+    if (given && segment.row_class == RowClass::kSampled) {
+      return control_->Violation("sampled tokens behind given ones");
+    }
+    given = segment.row_class == RowClass::kGiven;
     if (absl::Status status = CheckSegment(segment); !status.ok()) {
       return control_->Violation(status.ToString());
     }

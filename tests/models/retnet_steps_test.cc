@@ -87,6 +87,14 @@ TEST_F(LaunchRefuses, SlotsThatDoNotExistOrComeTwice) {
   EXPECT_EQ(Answers(model_, {twice, 1}).size(), 0);  // named by a refused step only
 }
 
+TEST_F(LaunchRefuses, SampledTokensBehindGivenOnes) {
+  std::vector segments = {MakeSegment(0, 0, tokens_), MakeSegment(1, 0, tokens_)};
+  segments[1].row_class = RowClass::kSampled;
+  Expect(segments, "slot 1 has a segment of sampled tokens behind given ones");
+  std::swap(segments[0], segments[1]);
+  EXPECT_EQ(Answers(model_, segments).size(), 0);
+}
+
 TEST_F(LaunchRefuses, PositionsThatAreNotTheSlots) {
   ExpectOne(MakeSegment(0, 1, tokens_), "position is 1");
 }
