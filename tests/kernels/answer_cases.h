@@ -1,4 +1,8 @@
-// Sampling, scoring and the most probable tokens, on every backend.
+// Sampling, scoring and the most probable tokens, on every backend. Instantiate the suite Answers
+// with backends like those of backends.h.
+#ifndef RETNET_TESTS_KERNELS_ANSWER_CASES_H_
+#define RETNET_TESTS_KERNELS_ANSWER_CASES_H_
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -17,15 +21,14 @@
 #include "tests/kernels/backends.h"
 
 namespace retnet {
-namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-constexpr int64_t kMostLogits = 32003;
+inline constexpr int64_t kMostLogits = 32003;
 
 // Log-probabilities may differ by this much from double's.
-constexpr double kLogprobBound = 2e-5;
+inline constexpr double kLogprobBound = 2e-5;
 
 template <typename Backend>
 class Answers : public BackendTest<Backend> {
@@ -45,7 +48,8 @@ class Answers : public BackendTest<Backend> {
                                const std::vector<LogitsQuery>& queries) {
     const int64_t rows = static_cast<int64_t>(queries.size());
     std::vector<LogitsAnswer> answers(queries.size());
-    kernels_->Answer(MatrixView<const float>(logits.data(), rows, logits.size() / rows), queries,
+    const auto on_device = *kernels_->Upload(logits);
+    kernels_->Answer(MatrixView<const float>(on_device.data(), rows, logits.size() / rows), queries,
                      std::span<LogitsAnswer>(answers));
     EXPECT_TRUE(kernels_->Finish().ok());
     return answers;
@@ -56,13 +60,22 @@ class Answers : public BackendTest<Backend> {
   TokenId Sample(const std::vector<float>& logits, const Sampling& sampling) {
     return Of(logits, LogitsQuery{.sampling = sampling}).token;
   }
-  // How often each token is sampled in draws 0 … draws − 1.
+  // How often each token is sampled in draws 0 … draws − 1, a multiple of 250 of them.
   std::map<TokenId, int> Frequencies(const std::vector<float>& logits, Sampling sampling,
                                      int draws) {
+    constexpr int kTogether = 250;
     std::map<TokenId, int> frequencies;
-    for (int draw = 0; draw < draws; ++draw) {
-      sampling.draw = draw;
-      ++frequencies[Sample(logits, sampling)];
+    std::vector<float> rows;
+    for (int row = 0; row < kTogether; ++row) {
+      rows.insert(rows.end(), logits.begin(), logits.end());
+    }
+    std::vector<LogitsQuery> queries(kTogether);
+    for (int draw = 0; draw < draws;) {
+      for (LogitsQuery& query : queries) {
+        query.sampling = sampling;
+        query.sampling.draw = draw++;
+      }
+      for (const LogitsAnswer& answer : Of(rows, queries)) ++frequencies[answer.token];
     }
     return frequencies;
   }
@@ -74,16 +87,16 @@ class Answers : public BackendTest<Backend> {
 
   std::unique_ptr<typename Backend::Type> kernels_ = Backend::Make(/*threads=*/2);
 };
-TYPED_TEST_SUITE(Answers, Backends, BackendNames);
+TYPED_TEST_SUITE_P(Answers);
 
-std::vector<float> NormalLogits(int64_t size, float deviation, std::mt19937& random) {
+inline std::vector<float> NormalLogits(int64_t size, float deviation, std::mt19937& random) {
   std::normal_distribution<float> normal(0, deviation);
   std::vector<float> logits(size);
   for (float& logit : logits) logit = normal(random);
   return logits;
 }
 
-TYPED_TEST(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId) {
+TYPED_TEST_P(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId) {
   EXPECT_EQ(this->Sample({1, 3, 2, 3}, {.temperature = 0}), 1);
   EXPECT_EQ(this->Sample({-5}, {.temperature = 0}), 0);
   std::vector<float> logits(1000, -1.0f);
@@ -93,7 +106,7 @@ TYPED_TEST(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId) {
 
 // Pearson's test: under the hypothesis the statistic is near its degrees of freedom; 100 for 49
 // would come about once in 50,000 seeds, and the seed is fixed.
-TYPED_TEST(Answers, FollowTheSoftmax) {
+TYPED_TEST_P(Answers, FollowTheSoftmax) {
   constexpr int kDraws = 20000;
   std::mt19937 random(5);
   const std::vector<float> logits = NormalLogits(50, 1, random);
@@ -115,11 +128,11 @@ TYPED_TEST(Answers, FollowTheSoftmax) {
 }
 
 // Probabilities 0.4, 0.3, 0.2, 0.1 in the order of ids 2, 0, 3, 1.
-std::vector<float> FourLogits() {
+inline std::vector<float> FourLogits() {
   return {std::log(0.3f), std::log(0.1f), std::log(0.4f), std::log(0.2f)};
 }
 
-TYPED_TEST(Answers, KeepWhatEachCutKeeps) {
+TYPED_TEST_P(Answers, KeepWhatEachCutKeeps) {
   using Tokens = std::set<TokenId>;
   const std::vector<float> logits = FourLogits();
   EXPECT_EQ(this->Sampled(logits, {}), (Tokens{0, 1, 2, 3}));
@@ -139,13 +152,13 @@ TYPED_TEST(Answers, KeepWhatEachCutKeeps) {
   EXPECT_EQ(this->Sampled(logits, {.top_k = 3, .min_p = 0.6f}), (Tokens{0, 2}));
 }
 
-TYPED_TEST(Answers, CutsTakeTheLowestIdsAmongEquals) {
+TYPED_TEST_P(Answers, CutsTakeTheLowestIdsAmongEquals) {
   const std::vector<float> logits(300, 2.0f);
   EXPECT_EQ(this->Sampled(logits, {.top_k = 3}), (std::set<TokenId>{0, 1, 2}));
   EXPECT_EQ(this->Sampled(logits, {.top_p = 3.5f / 300}), (std::set<TokenId>{0, 1, 2, 3}));
 }
 
-TYPED_TEST(Answers, EditsScaleThenAdd) {
+TYPED_TEST_P(Answers, EditsScaleThenAdd) {
   // Penalised: 2 / 1.6 = 1.25 and −1 · 1.6 = −1.6.
   const std::vector<LogitEdit> positive = {{0, 1.6f, 0}};
   EXPECT_EQ(this->Sample({2, 1.2f}, {.temperature = 0, .edits = positive}), 0);
@@ -158,7 +171,7 @@ TYPED_TEST(Answers, EditsScaleThenAdd) {
   EXPECT_EQ(this->Sample({2, 0.3f}, {.temperature = 0, .edits = both}), 1);
 }
 
-TYPED_TEST(Answers, NeverSampleABannedToken) {
+TYPED_TEST_P(Answers, NeverSampleABannedToken) {
   const std::vector<LogitEdit> ban = {{2, 1, -kInfinity}, {0, 1, -kInfinity}};
   EXPECT_EQ(this->Sampled(FourLogits(), {.edits = ban}), (std::set<TokenId>{1, 3}));
   EXPECT_EQ(this->Sampled(FourLogits(), {.top_k = 3, .edits = ban}), (std::set<TokenId>{1, 3}));
@@ -166,7 +179,7 @@ TYPED_TEST(Answers, NeverSampleABannedToken) {
   EXPECT_EQ(this->Sample(FourLogits(), {.temperature = 0, .edits = ban}), 3);
 }
 
-TYPED_TEST(Answers, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
+TYPED_TEST_P(Answers, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
   const std::vector<LogitEdit> ban = {{2, 1, -kInfinity}};
   const LogitsAnswer answer =
       this->Of(FourLogits(), LogitsQuery{.sampling = {.temperature = 0, .edits = ban},
@@ -182,26 +195,26 @@ TYPED_TEST(Answers, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
   EXPECT_NEAR(answer.top[2].logprob, std::log(0.2), 1e-6);
 }
 
-TYPED_TEST(Answers, LogprobsThatNobodyAskedForAreAbsent) {
+TYPED_TEST_P(Answers, LogprobsThatNobodyAskedForAreAbsent) {
   const LogitsAnswer answer = this->Of(FourLogits(), LogitsQuery{});
   EXPECT_TRUE(std::isnan(answer.logprob));
   EXPECT_TRUE(answer.top.empty());
 }
 
-TYPED_TEST(Answers, ScoreAGivenToken) {
+TYPED_TEST_P(Answers, ScoreAGivenToken) {
   const LogitsAnswer answer = this->Of(FourLogits(), LogitsQuery{.given = 1});
   EXPECT_EQ(answer.token, 1);
   EXPECT_NEAR(answer.logprob, std::log(0.1), 1e-6);
 }
 
-TYPED_TEST(Answers, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary) {
+TYPED_TEST_P(Answers, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary) {
   const LogitsAnswer answer = this->Of({1, 2, 2, 1, 2}, LogitsQuery{.given = 0, .top_logprobs = 9});
   std::vector<TokenId> order;
   for (const TokenLogprob& token : answer.top) order.push_back(token.token);
   EXPECT_EQ(order, (std::vector<TokenId>{1, 2, 4, 0, 3}));
 }
 
-TYPED_TEST(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
+TYPED_TEST_P(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
   EXPECT_EQ(this->Sample({kNaN, 1, kNaN}, {.temperature = 0}), 1);
   EXPECT_EQ(this->Sampled({kNaN, 1, -kInfinity, 1.5f}, {}), (std::set<TokenId>{1, 3}));
   EXPECT_EQ(this->Sampled({0, kInfinity, 5, kInfinity}, {}), (std::set<TokenId>{1, 3}));
@@ -222,7 +235,7 @@ TYPED_TEST(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
   EXPECT_EQ(this->Of({kNaN, 0}, LogitsQuery{.given = 1}).logprob, 0);
 }
 
-TYPED_TEST(Answers, TinyTemperaturesAreGreedy) {
+TYPED_TEST_P(Answers, TinyTemperaturesAreGreedy) {
   std::mt19937 random(6);
   const std::vector<float> logits = NormalLogits(130, 3, random);
   const TokenId greedy = this->Sample(logits, {.temperature = 0});
@@ -232,7 +245,8 @@ TYPED_TEST(Answers, TinyTemperaturesAreGreedy) {
 }
 
 // Queries of many kinds; the edits live in `edits`.
-LogitsQuery RandomQuery(int64_t vocabulary, std::mt19937& random, std::vector<LogitEdit>* edits) {
+inline LogitsQuery RandomQuery(int64_t vocabulary, std::mt19937& random,
+                               std::vector<LogitEdit>* edits) {
   const auto one_of = [&](std::vector<float> values) { return values[random() % values.size()]; };
   LogitsQuery query;
   query.sampling.temperature = one_of({0.3f, 0.8f, 1.0f, 1.0f, 1.5f});
@@ -254,7 +268,7 @@ LogitsQuery RandomQuery(int64_t vocabulary, std::mt19937& random, std::vector<Lo
   return query;
 }
 
-TYPED_TEST(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
+TYPED_TEST_P(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
   std::mt19937 random(7);
   for (int64_t vocabulary :
        std::initializer_list<int64_t>{1, 2, 5, 63, 64, 65, 1000, 4096, kMostLogits}) {
@@ -294,5 +308,15 @@ TYPED_TEST(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
   }
 }
 
-}  // namespace
+REGISTER_TYPED_TEST_SUITE_P(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId,
+                            FollowTheSoftmax, KeepWhatEachCutKeeps, CutsTakeTheLowestIdsAmongEquals,
+                            EditsScaleThenAdd, NeverSampleABannedToken,
+                            LogprobsAreOfTheModelBeforeEditsAndTemperature,
+                            LogprobsThatNobodyAskedForAreAbsent, ScoreAGivenToken,
+                            TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary,
+                            NumbersThatAreNotFiniteHaveAMeaning, TinyTemperaturesAreGreedy,
+                            AgreeWithTheReferenceWhateverIsBesideThem);
+
 }  // namespace retnet
+
+#endif  // RETNET_TESTS_KERNELS_ANSWER_CASES_H_

@@ -1,5 +1,9 @@
 // One table of awkward shapes and types drives every operator on every backend, held against the
-// reference; retention and sampling have tests of their own.
+// reference; retention and sampling have tests of their own. Instantiate the suite Operators with
+// backends like those of backends.h.
+#ifndef RETNET_TESTS_KERNELS_OPERATOR_CASES_H_
+#define RETNET_TESTS_KERNELS_OPERATOR_CASES_H_
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -16,9 +20,9 @@
 #include "kernels/reference/reference_kernels.h"
 #include "kernels/tensor.h"
 #include "tests/kernels/backends.h"
+#include "tests/kernels/numbers_on_host.h"
 
 namespace retnet {
-namespace {
 
 enum class Operator {
   kEmbed,
@@ -30,25 +34,25 @@ enum class Operator {
   kNormGeluMatMul,
   kGather,
 };
-constexpr Operator kOperators[] = {
+inline constexpr Operator kOperators[] = {
     Operator::kEmbed,          Operator::kNormalize, Operator::kNormalizeUnweighted,
     Operator::kNormMatMul,     Operator::kMatMulAdd, Operator::kNormSiluMatMul,
     Operator::kNormGeluMatMul, Operator::kGather,
 };
 
-struct Case {
+struct OperatorCase {
   int64_t rows;
   int64_t inputs;
   int64_t outputs;
 };
-constexpr Case kCases[] = {
+inline constexpr OperatorCase kOperatorCases[] = {
     {1, 1, 1},    {2, 5, 3},     {1, 16, 16},   {3, 17, 33},   {7, 33, 17},     {64, 48, 100},
     {65, 31, 47}, {1, 700, 260}, {13, 257, 79}, {5, 1025, 48}, {130, 192, 384},
 };
-constexpr ElementType kTypes[] = {ElementType::kFloat32, ElementType::kFloat16,
-                                  ElementType::kBFloat16};
+inline constexpr ElementType kTypes[] = {ElementType::kFloat32, ElementType::kFloat16,
+                                         ElementType::kBFloat16};
 
-std::vector<float> Normal(int64_t size, std::mt19937& random) {
+inline std::vector<float> Normal(int64_t size, std::mt19937& random) {
   std::normal_distribution<float> normal;
   std::vector<float> values(size);
   for (float& value : values) value = normal(random);
@@ -91,7 +95,7 @@ class Matrix {
 };
 
 struct Inputs {
-  Inputs(Case shape, ElementType type, uint32_t seed)
+  Inputs(OperatorCase shape, ElementType type, uint32_t seed)
       : shape(shape),
         random(seed),
         matrix(type, 2 * shape.outputs, shape.inputs, random),
@@ -104,7 +108,7 @@ struct Inputs {
     }
   }
 
-  Case shape;
+  OperatorCase shape;
   std::mt19937 random;
   Matrix matrix;                   // [2 · outputs, inputs]
   std::vector<float> x;            // [rows, inputs]
@@ -133,7 +137,7 @@ std::vector<float> Run(K& kernels, Operator op, const Inputs& inputs, int64_t fi
                                                            inputs.matrix.Rows(outputs, outputs)});
   const auto done = [&](MatrixView<float> view) {
     EXPECT_TRUE(kernels.Finish().ok());
-    return std::vector<float>(view.data, view.data + view.rows * view.columns);
+    return NumbersOnHost(kernels, view.data, view.rows * view.columns);
   };
   const auto gathered = *kernels.Allocate(rows * columns);
   const MatrixView<float> z(gathered.data(), rows, columns);
@@ -171,7 +175,7 @@ class Operators : public BackendTest<Backend> {
   template <typename Body>
   void ForEach(const Body& body) {
     uint32_t seed = 0;
-    for (const Case& shape : kCases) {
+    for (const OperatorCase& shape : kOperatorCases) {
       for (ElementType type : kTypes) {
         const Inputs inputs(shape, type, ++seed);
         for (Operator op : kOperators) {
@@ -185,9 +189,9 @@ class Operators : public BackendTest<Backend> {
     }
   }
 };
-TYPED_TEST_SUITE(Operators, Backends, BackendNames);
+TYPED_TEST_SUITE_P(Operators);
 
-TYPED_TEST(Operators, AgreeWithTheReference) {
+TYPED_TEST_P(Operators, AgreeWithTheReference) {
   const auto kernels = TypeParam::Make(/*threads=*/2);
   ReferenceKernels reference;
   this->ForEach([&](Operator op, ElementType type, const Inputs& inputs) {
@@ -205,7 +209,7 @@ TYPED_TEST(Operators, AgreeWithTheReference) {
   });
 }
 
-TYPED_TEST(Operators, GiveARowTheSameBitsAloneAndAmongOthers) {
+TYPED_TEST_P(Operators, GiveARowTheSameBitsAloneAndAmongOthers) {
   const auto kernels = TypeParam::Make(/*threads=*/2);
   std::mt19937 random(9);
   this->ForEach([&](Operator op, ElementType, const Inputs& inputs) {
@@ -221,7 +225,7 @@ TYPED_TEST(Operators, GiveARowTheSameBitsAloneAndAmongOthers) {
   });
 }
 
-TYPED_TEST(Operators, RefuseToStackUnequalColumns) {
+TYPED_TEST_P(Operators, RefuseToStackUnequalColumns) {
   const auto kernels = TypeParam::Make(/*threads=*/1);
   std::mt19937 random(10);
   const Matrix wide(ElementType::kFloat32, 2, 5, random);
@@ -231,5 +235,9 @@ TYPED_TEST(Operators, RefuseToStackUnequalColumns) {
   EXPECT_EQ(kernels->Pack({}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-}  // namespace
+REGISTER_TYPED_TEST_SUITE_P(Operators, AgreeWithTheReference,
+                            GiveARowTheSameBitsAloneAndAmongOthers, RefuseToStackUnequalColumns);
+
 }  // namespace retnet
+
+#endif  // RETNET_TESTS_KERNELS_OPERATOR_CASES_H_
