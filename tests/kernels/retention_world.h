@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
+#include "tests/kernels/numbers_on_host.h"
 
 namespace retnet {
 
@@ -51,13 +52,6 @@ inline std::vector<double> Thetas(const RetentionShape& shape) {
     thetas[i] = std::pow(10000.0, -2.0 * static_cast<double>(i) / shape.key_dim);
   }
   return thetas;
-}
-
-// The first numbers of a buffer. A backend whose memory the host cannot read overloads it for its
-// type.
-template <typename K>
-std::vector<float> NumbersOnHost(const K&, const float* data, int64_t size) {
-  return {data, data + size};
 }
 
 struct WorldOptions {

@@ -62,12 +62,15 @@ class RetentionKernels {
     rotation.sines = OnDevice<float>(sines);
   }
 
+  std::span<const RetentionSegment> LayOut(std::span<const RetentionSegment> segments) {
+    return segments;
+  }
   void Retention(int32_t layer, std::span<const RetentionSegment> segments,
                  MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                  States& states, MatrixView<float> out) {
     const int64_t pairs = static_cast<int64_t>(rotation.theta.size());
     RetentionLayout layout;
-    LayOut(segments, kRows == Rows::kSampled ? projections.rows : 0, &layout);
+    retnet::LayOut(segments, kRows == Rows::kSampled ? projections.rows : 0, &layout);
     const auto pieces = OnDevice<RetentionPiece>(layout.pieces);
     const auto starts = OnDevice<int32_t>(layout.starts);
     const RetentionInputs inputs{
