@@ -1,0 +1,28 @@
+// What given rows (prompts) need around cuBLASLt's products.
+#ifndef RETNET_KERNELS_CUDA_GIVEN_ROWS_H_
+#define RETNET_KERNELS_CUDA_GIVEN_ROWS_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/operands.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// y = RMSNorm(x), or x where there is no norm, rounded to `type`; y [rows, y_stride], of which
+// columns beyond x.columns become zero. One block of 256 threads a row. Moves x once from DRAM (the
+// second read is the cache's) and y once: rows · columns · (4 + size of type) bytes, the floor.
+// ptxas, sm_80 and sm_90: at most 32 registers, 128 bytes of shared memory, no spills.
+cudaError_t PrepareRows(MatrixView<const float> x, const Norm* norm, ElementType type,
+                        int64_t y_stride, void* y, cudaStream_t stream);
+
+// y = activation(gate) ⊙ up, where joined [rows, 2 · y.columns] is gate | up. Moves 12 bytes an
+// element of y, the floor. ptxas: at most 20 registers, no spills.
+cudaError_t JoinGate(MatrixView<const float> joined, Activation activation, MatrixView<float> y,
+                     cudaStream_t stream);
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_GIVEN_ROWS_H_

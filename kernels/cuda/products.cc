@@ -1,0 +1,222 @@
+#include "kernels/cuda/products.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/given_rows.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // what NVIDIA advises for sm_90
+constexpr int32_t kAlgorithms = 16;                     // asked for, to find one without split-k
+
+absl::Status BlasStatus(cublasStatus_t status, absl::string_view what) {
+  if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
+  const std::string message = absl::StrCat(what, ": ", cublasLtGetStatusName(status));
+  return status == CUBLAS_STATUS_ALLOC_FAILED ? absl::ResourceExhaustedError(message)
+                                              : absl::InternalError(message);
+}
+
+cudaDataType_t DataType(ElementType type) {
+  return type == ElementType::kFloat32   ? CUDA_R_32F
+         : type == ElementType::kFloat16 ? CUDA_R_16F
+                                         : CUDA_R_16BF;
+}
+
+// What cuBLASLt wants to know of yᵀ = W·xᵀ, which its column-major eyes see in row-major y = x·Wᵀ.
+// k goes over the zeros behind the inputs too, so that it is aligned for every shape.
+struct Description {
+  Description(const CudaWeight& weight, int64_t rows, int64_t y_stride) {
+    const cudaDataType_t type = DataType(weight.type());
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    cublasLtMatmulDescInit(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    cublasLtMatmulDescSetAttribute(&product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                   sizeof(transposed));
+    cublasLtMatrixLayoutInit(&w, type, weight.stride(), weight.outputs(), weight.stride());
+    cublasLtMatrixLayoutInit(&x, type, weight.stride(), rows, weight.stride());
+    cublasLtMatrixLayoutInit(&y, CUDA_R_32F, weight.outputs(), rows, y_stride);
+  }
+
+  cublasLtMatmulDescOpaque_t product;
+  cublasLtMatrixLayoutOpaque_t w, x, y;
+};
+
+class Preference {
+ public:
+  // Without split-k, and for y aligned as its columns leave it.
+  explicit Preference(uint32_t y_alignment) {
+    cublasLtMatmulPreferenceInit(&preference_);
+    Set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
+    Set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
+    Set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y_alignment);
+    Set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, y_alignment);
+  }
+  cublasLtMatmulPreference_t get() { return &preference_; }
+
+ private:
+  template <typename T>
+  void Set(cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+    cublasLtMatmulPreferenceSetAttribute(&preference_, attribute, &value, sizeof(value));
+  }
+
+  cublasLtMatmulPreferenceOpaque_t preference_;
+};
+
+bool SplitsInputs(const cublasLtMatmulAlgo_t& algorithm) {
+  int32_t splits = 1;
+  size_t written = 0;
+  cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &splits,
+                                       sizeof(splits), &written);
+  return splits > 1;
+}
+
+// Where an algorithm may expect rows of y to begin: at 16 bytes if the columns allow it.
+uint32_t RowAlignment(int64_t columns) { return columns % 4 == 0 ? 16 : 4; }
+
+template <typename T>
+absl::Status Grow(int64_t size, DeviceArray<T>& array) {
+  if (array.size() >= size) return absl::OkStatus();
+  array = DeviceArray<T>();  // the two need not fit side by side
+  ASSIGN_OR_RETURN(array, DeviceArray<T>::Make(size));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<CudaProducts> CudaProducts::Make(cudaStream_t stream, int32_t max_rows) {
+  CudaProducts products;
+  products.stream_ = stream;
+  products.max_rows_ = max_rows;
+  RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the products' kernels"));
+  cublasLtHandle_t handle = nullptr;
+  RETURN_IF_ERROR(BlasStatus(cublasLtCreate(&handle), "starting cuBLASLt"));
+  products.handle_.reset(handle);
+  ASSIGN_OR_RETURN(products.workspace_, DeviceArray<std::byte>::Make(kWorkspaceBytes));
+  return products;
+}
+
+absl::StatusOr<CudaWeight> CudaProducts::Pack(std::span<const HostTensor> tensors) {
+  ASSIGN_OR_RETURN(CudaWeight weight, CudaWeight::Upload(tensors, stream_));
+  RETURN_IF_ERROR(ChooseAlgorithm(weight));
+  RETURN_IF_ERROR(
+      Reserve(weight, /*gated=*/tensors.size() == 2 && tensors[0].rows == tensors[1].rows));
+  return weight;
+}
+
+absl::Status CudaProducts::ChooseAlgorithm(CudaWeight& weight) const {
+  // For as many rows as there may be: prompts come in pieces that fill a step.
+  Description description(weight, max_rows_, weight.outputs());
+  Preference preference(RowAlignment(weight.outputs()));
+  cublasLtMatmulHeuristicResult_t results[kAlgorithms];
+  int found = 0;
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+      handle_.get(), &description.product, &description.w, &description.x, &description.y,
+      &description.y, preference.get(), kAlgorithms, results, &found);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return absl::OkStatus();
+  RETURN_IF_ERROR(BlasStatus(status, "choosing an algorithm of cuBLASLt"));
+  for (int i = 0; i < found; ++i) {
+    if (results[i].state != CUBLAS_STATUS_SUCCESS || SplitsInputs(results[i].algo)) continue;
+    weight.set_algorithm(results[i].algo);
+    break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaProducts::Reserve(const CudaWeight& weight, bool gated) {
+  const int64_t stride_bytes = weight.stride() * static_cast<int64_t>(SizeOf(weight.type()));
+  RETURN_IF_ERROR(Grow(max_rows_ * stride_bytes, prepared_));
+  if (gated) RETURN_IF_ERROR(Grow(max_rows_ * weight.outputs(), joined_));
+  const int64_t rows = std::min(max_rows_, SkinnyMaxRows(weight.type()));
+  RETURN_IF_ERROR(Grow(SkinnyScratchFloats(weight.outputs(), stride_bytes, rows), sums_));
+  const int64_t tiles = SkinnyTiles(weight.outputs());
+  if (counters_.size() >= tiles) return absl::OkStatus();
+  RETURN_IF_ERROR(Grow(tiles, counters_));
+  return CudaStatus(
+      cudaMemsetAsync(counters_.data(), 0, tiles * int64_t{sizeof(uint32_t)}, stream_),
+      "clearing counters");
+}
+
+void CudaProducts::NormMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
+                              int32_t sampled_rows, MatrixView<float> y) {
+  const int64_t sampled = TakesGiven(weight, y) ? sampled_rows : x.rows;
+  Sampled(x.Rows(0, sampled), &norm, weight, SkinnyEpilogue::kStore, Activation::kSilu,
+          y.Rows(0, sampled));
+  Given(x.Rows(sampled, x.rows - sampled), &norm, weight, /*beta=*/0,
+        y.Rows(sampled, x.rows - sampled));
+}
+
+void CudaProducts::MatMulAdd(MatrixView<const float> y, const CudaWeight& weight,
+                             int32_t sampled_rows, MatrixView<float> x) {
+  const int64_t sampled = TakesGiven(weight, x) ? sampled_rows : y.rows;
+  Sampled(y.Rows(0, sampled), nullptr, weight, SkinnyEpilogue::kAdd, Activation::kSilu,
+          x.Rows(0, sampled));
+  Given(y.Rows(sampled, y.rows - sampled), nullptr, weight, /*beta=*/1,
+        x.Rows(sampled, y.rows - sampled));
+}
+
+void CudaProducts::NormGatedMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
+                                   Activation activation, int32_t sampled_rows,
+                                   MatrixView<float> y) {
+  const MatrixView<float> joined(joined_.data(), max_rows_, weight.outputs());
+  const bool takes_given =
+      joined_.size() >= max_rows_ * weight.outputs() && TakesGiven(weight, joined);
+  const int64_t sampled = takes_given ? sampled_rows : x.rows;
+  const int64_t given = x.rows - sampled;
+  Sampled(x.Rows(0, sampled), &norm, weight, SkinnyEpilogue::kGate, activation, y.Rows(0, sampled));
+  if (given == 0) return;
+  Given(x.Rows(sampled, given), &norm, weight, /*beta=*/0, joined.Rows(0, given));
+  Note(JoinGate(joined.Rows(0, given), activation, y.Rows(sampled, given), stream_));
+}
+
+void CudaProducts::Sampled(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
+                           SkinnyEpilogue epilogue, Activation activation, MatrixView<float> y) {
+  const int64_t max_rows = SkinnyMaxRows(weight.type());
+  for (int64_t first = 0; first < x.rows; first += max_rows) {
+    const int64_t rows = std::min(max_rows, x.rows - first);
+    Note(
+        LaunchSkinny({.type = weight.type(),
+                      .weight = weight.data(),
+                      .stride_bytes = weight.stride() * static_cast<int64_t>(SizeOf(weight.type())),
+                      .outputs = static_cast<int32_t>(weight.outputs()),
+                      .inputs = static_cast<int32_t>(weight.inputs()),
+                      .x = x.Rows(first, rows),
+                      .normed = norm != nullptr,
+                      .norm = norm != nullptr ? *norm : Norm(),
+                      .epilogue = epilogue,
+                      .activation = activation,
+                      .y = y.Rows(first, rows),
+                      .scratch = {sums_.data(), counters_.data()}},
+                     stream_));
+  }
+}
+
+bool CudaProducts::TakesGiven(const CudaWeight& weight, MatrixView<float> y) const {
+  if (!weight.algorithm().has_value()) return false;
+  const uint32_t alignment = RowAlignment(weight.outputs());
+  return reinterpret_cast<uintptr_t>(y.data) % alignment == 0 &&
+         y.stride * sizeof(float) % alignment == 0;
+}
+
+void CudaProducts::Given(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
+                         float beta, MatrixView<float> y) {
+  if (x.rows == 0) return;
+  Note(PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), stream_));
+  Description description(weight, x.rows, y.stride);
+  const float alpha = 1;
+  status_.Update(
+      BlasStatus(cublasLtMatmul(handle_.get(), &description.product, &alpha, weight.data(),
+                                &description.w, prepared_.data(), &description.x, &beta, y.data,
+                                &description.y, y.data, &description.y, &*weight.algorithm(),
+                                workspace_.data(), workspace_.size(), stream_),
+                 "multiplying by cuBLASLt"));
+}
+
+void CudaProducts::Note(cudaError_t error) {
+  if (error != cudaSuccess) status_.Update(CudaStatus(error, "launching a product"));
+}
+
+}  // namespace retnet

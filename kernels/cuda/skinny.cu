@@ -1,0 +1,159 @@
+#include <algorithm>
+
+#include "kernels/cuda/skinny.h"
+#include "kernels/cuda/skinny_operands.cuh"
+#include "kernels/cuda/skinny_sums.cuh"
+#include "kernels/cuda/skinny_warp.cuh"
+
+namespace retnet {
+namespace {
+
+// Blocks that keep every device busy, and the least steps of a block that are worth its start.
+constexpr int64_t kBlocks = 256;
+constexpr int64_t kLeastSteps = 4;
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t Splits(int64_t tiles, int64_t stride_bytes) {
+  const int64_t most = std::max<int64_t>(1, stride_bytes / kLine / kLeastSteps);
+  return std::min(most, CeilDivide(kBlocks, tiles));
+}
+
+// grid (tiles of outputs, parts of k).
+template <typename Warp, int kRows>
+__global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlocks)
+    Skinny(const __grid_constant__ SkinnyProduct p) {
+  using S = SkinnyShape<Warp, kRows>;
+  using Staged = typename Warp::Staged;
+  extern __shared__ uint4 ring[];
+  auto* chunks = reinterpret_cast<Staged*>(reinterpret_cast<std::byte*>(ring) + S::kRingBytes);
+  __shared__ float squares[kRows];
+  __shared__ float scales[kRows];
+
+  const int steps = static_cast<int>(p.stride_bytes / kLine);
+  const int first = steps * static_cast<int>(blockIdx.y) / static_cast<int>(gridDim.y);
+  const int end = steps * static_cast<int>(blockIdx.y + 1) / static_cast<int>(gridDim.y);
+  WeightStream weights(p, ring, first, end);
+  ActivationChunks<Warp, kRows> x(p, end * S::kStepInputs);
+  x.Load(first * S::kStepInputs);
+  x.Store(chunks);
+  __syncthreads();
+
+  const int lane = threadIdx.x % 32, t = lane % 4;
+  typename Warp::Tile tiles[kRows / 8];
+  for (int step = first, chunk = 0; step < end; ++chunk) {
+    const int next = step + S::kChunkSteps;
+    if (next < end) x.Load(next * S::kStepInputs);
+    const Staged* factors = chunks + chunk % 2 * (kRows * S::kStride) + t * Warp::kInputs;
+    for (const int chunk_end = min(next, end); step < chunk_end; ++step) {
+      uint4 pieces[kPieces];
+      weights.Take(pieces);
+      weights.Copy();
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int i = 0; i < kRows / 8; ++i) {
+          Warp::Multiply(pieces[half], pieces[2 + half],
+                         factors + i * 8 * S::kStride + half * (S::kStepInputs / 2), S::kStride,
+                         tiles[i]);
+        }
+      }
+      factors += S::kStepInputs;
+    }
+    if (next < end) x.Store(chunks + (chunk + 1) % 2 * (kRows * S::kStride));
+    __syncthreads();
+  }
+
+  // The ring is empty: its memory takes the sums.
+  auto* shared_sums = reinterpret_cast<float*>(ring);
+  float* own = shared_sums + threadIdx.x / 32 * kWarpOutputs + lane / 4;
+#pragma unroll
+  for (int i = 0; i < kRows / 8; ++i) {
+    const float4 total = Warp::Total(tiles[i]);
+    float* rows = own + (8 * i + 2 * t) * kSumStride;
+    rows[0] = total.x;
+    rows[kSumStride] = total.y;
+    rows[8] = total.z;
+    rows[kSumStride + 8] = total.w;
+  }
+  x.StoreSquares(squares);
+  __syncthreads();
+
+  SkinnySums sums(p, shared_sums, squares);
+  if (gridDim.y > 1 && !sums.Share(p.scratch.counters)) return;
+  if (threadIdx.x < p.x.rows) {
+    const float mean = sums.Squares(threadIdx.x) / static_cast<float>(p.inputs);
+    scales[threadIdx.x] = p.normed ? 1.0f / sqrtf(mean + p.norm.epsilon) : 1.0f;
+  }
+  __syncthreads();
+  WriteOutputs(p, sums, scales);
+}
+
+template <typename Warp, int kRows>
+struct Kernel {
+  static cudaError_t Allow() {
+    return cudaFuncSetAttribute(Skinny<Warp, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                SkinnyShape<Warp, kRows>::kSharedBytes);
+  }
+  static cudaError_t Launch(const SkinnyProduct& product, dim3 grid, cudaStream_t stream) {
+    Skinny<Warp, kRows>
+        <<<grid, kSkinnyThreads, SkinnyShape<Warp, kRows>::kSharedBytes, stream>>>(product);
+    return cudaGetLastError();
+  }
+};
+
+// The kernel with the fewest rows that takes the product's.
+template <typename Warp>
+cudaError_t LaunchFor(const SkinnyProduct& product, dim3 grid, cudaStream_t stream) {
+  if (product.x.rows <= 8) return Kernel<Warp, 8>::Launch(product, grid, stream);
+  if (product.x.rows <= 16) return Kernel<Warp, 16>::Launch(product, grid, stream);
+  if constexpr (Warp::kInputs == 8) {
+    if (product.x.rows <= 32) return Kernel<Warp, 32>::Launch(product, grid, stream);
+    if (product.x.rows <= 64) return Kernel<Warp, 64>::Launch(product, grid, stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace
+
+int32_t SkinnyMaxRows(ElementType type) { return type == ElementType::kFloat32 ? 16 : 64; }
+
+int64_t SkinnyTiles(int64_t outputs) {
+  // Gated, half as many columns lie in tiles of half as many.
+  return CeilDivide(CeilDivide(outputs, 2), kSkinnyOutputs / 2);
+}
+
+int64_t SkinnyScratchFloats(int64_t outputs, int64_t stride_bytes, int64_t rows) {
+  const int64_t tiles = SkinnyTiles(outputs);
+  return tiles * Splits(tiles, stride_bytes) * rows * (kSkinnyOutputs + 1);
+}
+
+cudaError_t AllowSkinnySharedMemory() {
+  cudaError_t (*const allow[])() = {
+      Kernel<BFloat16Warp, 8>::Allow,  Kernel<BFloat16Warp, 16>::Allow,
+      Kernel<BFloat16Warp, 32>::Allow, Kernel<BFloat16Warp, 64>::Allow,
+      Kernel<Float16Warp, 8>::Allow,   Kernel<Float16Warp, 16>::Allow,
+      Kernel<Float16Warp, 32>::Allow,  Kernel<Float16Warp, 64>::Allow,
+      Kernel<Float32Warp, 8>::Allow,   Kernel<Float32Warp, 16>::Allow};
+  for (auto* one : allow) {
+    if (const cudaError_t error = one(); error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream) {
+  const int64_t tiles = CeilDivide(product.y.columns, TileColumns(product.epilogue));
+  const dim3 grid(static_cast<unsigned>(tiles),
+                  static_cast<unsigned>(Splits(tiles, product.stride_bytes)));
+  switch (product.type) {
+    case ElementType::kBFloat16:
+      return LaunchFor<BFloat16Warp>(product, grid, stream);
+    case ElementType::kFloat16:
+      return LaunchFor<Float16Warp>(product, grid, stream);
+    case ElementType::kFloat32:
+      return LaunchFor<Float32Warp>(product, grid, stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace retnet

@@ -1,0 +1,194 @@
+// How the operands of skinny.cu reach a block: the weight through each lane's ring, x in chunks.
+#ifndef RETNET_KERNELS_CUDA_SKINNY_OPERANDS_CUH_
+#define RETNET_KERNELS_CUDA_SKINNY_OPERANDS_CUH_
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/cuda/skinny.h"
+
+namespace retnet {
+
+constexpr int kSkinnyThreads = 128;
+constexpr int kWarpOutputs = 16;
+constexpr int kSkinnyOutputs = kSkinnyThreads / 32 * kWarpOutputs;
+constexpr int kLine = 128;  // bytes of each of its rows that a warp multiplies in a step
+constexpr int kPieces = 4;  // of 16 bytes that a lane brings in a step
+constexpr int kStages = 4;  // steps in the ring
+constexpr int kStagedElements = 4096;  // of x at a time, all rows together
+// Rows of finished sums in shared memory: 16-byte aligned, and lanes of four rows on four banks.
+constexpr int kSumStride = kSkinnyOutputs + 4;
+
+// Of the kernel that takes up to kRows rows of x: 8, 16, 32 or 64.
+template <typename Warp, int kRows>
+struct SkinnyShape {
+  using Staged = typename Warp::Staged;
+  static constexpr int kStepInputs = kPieces / 2 * 4 * Warp::kInputs;
+  static constexpr int kChunkInputs = kStagedElements / kRows;
+  static constexpr int kChunkSteps = kChunkInputs / kStepInputs;
+  static constexpr int kStride = kChunkInputs + Warp::kPad;
+  // Of the half-warp that stages a row: 16 lanes with 4 elements each.
+  static constexpr int kThreadRows = kRows / (kSkinnyThreads / 16);
+  static constexpr int kThreadFours = kChunkInputs / 64;
+  static constexpr int kRingBytes = kStages * kPieces * kSkinnyThreads * 16;
+  static constexpr int kSharedBytes =
+      kRingBytes + 2 * kRows * kStride * static_cast<int>(sizeof(Staged));
+  // Blocks of a multiprocessor that registers must leave room for.
+  static constexpr int kBlocks = kRows == 64 ? 2 : 3;
+  static_assert(kChunkSteps > 0 && kRows * kSumStride * sizeof(float) <= kRingBytes);
+};
+
+// Outputs of y in a tile, and where the weight's two halves are joined, in each of them.
+__host__ __device__ inline int TileColumns(SkinnyEpilogue epilogue) {
+  return epilogue == SkinnyEpilogue::kGate ? kSkinnyOutputs / 2 : kSkinnyOutputs;
+}
+
+// The 16 bytes of a warp's rows that one lane brings, through a ring in shared memory that no other
+// thread touches.
+class WeightStream {
+ public:
+  // `first` is the lane's first step and `end` one past its last.
+  __device__ WeightStream(const SkinnyProduct& p, uint4* ring, int first, int end)
+      : slots_(ring + threadIdx.x), step_(first), end_(end) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int columns = TileColumns(p.epilogue);
+    const int in_tile = warp * kWarpOutputs + lane / 4;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int column = (in_tile + 8 * i) % columns;
+      const int y_column = blockIdx.x * columns + column;
+      const int half = (in_tile + 8 * i) / columns;  // 1: of `up`
+      valid_[i] = y_column < p.y.columns;
+      const int64_t output = valid_[i] ? y_column + half * p.y.columns : 0;
+      rows_[i] = p.weight + output * p.stride_bytes + lane % 4 * 16;
+    }
+    for (int i = 0; i < kStages - 1; ++i) Copy();
+  }
+
+  // Starts to bring the step after the last one that was asked for.
+  __device__ void Copy() {
+    if (step_ < end_) {
+#pragma unroll
+      for (int i = 0; i < kPieces; ++i) {
+        const std::byte* from = rows_[i / 2] + int64_t{step_} * kLine + i % 2 * (kLine / 2);
+        const auto to = static_cast<uint32_t>(
+            __cvta_generic_to_shared(slots_ + (copied_ % kStages * kPieces + i) * kSkinnyThreads));
+        // Rows beyond the weight become zero.
+        asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(to),
+                     "l"(from), "r"(valid_[i / 2] ? 16 : 0)
+                     : "memory");
+      }
+    }
+    ++step_;
+    ++copied_;
+    asm volatile("cp.async.commit_group;\n" ::: "memory");
+  }
+
+  // Waits for the oldest step not taken yet: pieces of rows g, g, g + 8, g + 8.
+  __device__ void Take(uint4 (&pieces)[kPieces]) {
+    asm volatile("cp.async.wait_group %0;\n" ::"n"(kStages - 2) : "memory");
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+      pieces[i] = slots_[(taken_ % kStages * kPieces + i) * kSkinnyThreads];
+    }
+    ++taken_;
+  }
+
+ private:
+  const std::byte* rows_[2];
+  bool valid_[2];
+  uint4* slots_;
+  int step_;
+  int end_;
+  int copied_ = 0;
+  int taken_ = 0;
+};
+
+__device__ inline float4 LoadFour(const float* x, int count, bool aligned) {
+  if (count >= 4 && aligned) return *reinterpret_cast<const float4*>(x);
+  float4 four = make_float4(0, 0, 0, 0);
+  if (count > 0) four.x = x[0];
+  if (count > 1) four.y = x[1];
+  if (count > 2) four.z = x[2];
+  if (count > 3) four.w = x[3];
+  return four;
+}
+
+// Brings chunks of x from global memory to shared memory, normed but for the scale, and sums up the
+// squares that the scale is made of: each of a row's 16 lanes in order of k, then the lanes,
+// however many rows there are.
+template <typename Warp, int kRows>
+class ActivationChunks {
+  using S = SkinnyShape<Warp, kRows>;
+  using Staged = typename Warp::Staged;
+
+ public:
+  __device__ ActivationChunks(const SkinnyProduct& p, int end)
+      : p_(p),
+        end_(min(end, p.inputs)),
+        aligned_(p.x.stride % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0),
+        norm_aligned_(reinterpret_cast<uintptr_t>(p.norm.weight) % 16 == 0) {}
+
+  // Starts to read the chunk that begins at element `first` of k.
+  __device__ void Load(int first) {
+    first_ = first + threadIdx.x % 16 * 4;
+#pragma unroll
+    for (int i = 0; i < S::kThreadRows; ++i) {
+      const int row = threadIdx.x / 16 + kSkinnyThreads / 16 * i;
+      const float* x = p_.x.data + row * p_.x.stride;
+#pragma unroll
+      for (int j = 0; j < S::kThreadFours; ++j) {
+        const int k = first_ + 64 * j;
+        fours_[i][j] = LoadFour(x + k, row < p_.x.rows ? end_ - k : 0, aligned_);
+      }
+    }
+  }
+
+  __device__ void Store(Staged* chunk) {
+#pragma unroll
+    for (int j = 0; j < S::kThreadFours; ++j) {
+      const int k = first_ + 64 * j;
+      float4 weight = make_float4(1, 1, 1, 1);
+      if (p_.norm.weight != nullptr) weight = LoadFour(p_.norm.weight + k, end_ - k, norm_aligned_);
+#pragma unroll
+      for (int i = 0; i < S::kThreadRows; ++i) {
+        const int row = threadIdx.x / 16 + kSkinnyThreads / 16 * i;
+        const float4 x = fours_[i][j];
+        squares_[i] = fmaf(x.x, x.x, squares_[i]);
+        squares_[i] = fmaf(x.y, x.y, squares_[i]);
+        squares_[i] = fmaf(x.z, x.z, squares_[i]);
+        squares_[i] = fmaf(x.w, x.w, squares_[i]);
+        alignas(16) Staged staged[4] = {Warp::Round(x.x * weight.x), Warp::Round(x.y * weight.y),
+                                        Warp::Round(x.z * weight.z), Warp::Round(x.w * weight.w)};
+        using Four = std::conditional_t<sizeof(Staged) == 4, float4, uint2>;
+        Staged* to = chunk + row * S::kStride + threadIdx.x % 16 * 4 + 64 * j;
+        *reinterpret_cast<Four*>(to) = *reinterpret_cast<const Four*>(staged);
+      }
+    }
+  }
+
+  // Σ x² of each row, over the block's part of k.
+  __device__ void StoreSquares(float* squares) {
+#pragma unroll
+    for (int i = 0; i < S::kThreadRows; ++i) {
+      float sum = squares_[i];
+#pragma unroll
+      for (int offset = 8; offset > 0; offset /= 2) sum += __shfl_xor_sync(~0u, sum, offset);
+      if (threadIdx.x % 16 == 0) squares[threadIdx.x / 16 + kSkinnyThreads / 16 * i] = sum;
+    }
+  }
+
+ private:
+  const SkinnyProduct& p_;
+  const int end_;
+  const bool aligned_;
+  const bool norm_aligned_;
+  int first_ = 0;
+  float4 fours_[S::kThreadRows][S::kThreadFours];
+  float squares_[S::kThreadRows] = {};
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_SKINNY_OPERANDS_CUH_
