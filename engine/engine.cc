@@ -116,6 +116,10 @@ absl::Status Engine::Impl::Admissible() const {
 absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<TokenSink> sink) {
   absl::Status status = ValidateRequest(request, info_.vocab_size, options_.max_context_length);
   if (sink == nullptr) status.Update(absl::InvalidArgumentError("sink is null; it must be given"));
+  if (status.ok()) {  // a flood of requests is refused before anything is made of them
+    std::lock_guard lock(mutex_);
+    status = Admissible();
+  }
   std::unique_ptr<Sequence> sequence;
   if (status.ok()) {  // made before the lock is taken: penalties read the whole prompt
     sequence = std::make_unique<Sequence>(std::move(request), std::move(sink),
