@@ -33,8 +33,7 @@ std::string PointTitle(const BenchPoint& point) {
   std::string title;
   if (!std::isinf(point.request_rate)) title = absl::StrCat(point.request_rate, " req/s");
   if (point.max_concurrency > 0) {
-    absl::StrAppend(&title, title.empty() ? "" : ", ", "at most ", point.max_concurrency,
-                    " at once");
+    absl::StrAppend(&title, title.empty() ? "" : ", at most ", point.max_concurrency, " at once");
   }
   return title.empty() ? "all at once" : title;
 }

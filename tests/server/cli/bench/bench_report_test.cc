@@ -68,8 +68,8 @@ TEST(BenchReport, OfASweepDrawsLatencyOverThroughputAndFoldsTheRuns) {
   const std::string html = BenchReport(setting, {FinishedRun(1), FinishedRun(8)});
   EXPECT_THAT(html, HasSubstr("Time to first token over throughput"));
   EXPECT_THAT(html, HasSubstr("Output throughput over load"));
-  EXPECT_THAT(html, HasSubstr("<details><summary>at most 1 at once</summary>"));
-  EXPECT_THAT(html, HasSubstr("<details><summary>at most 8 at once</summary>"));
+  EXPECT_THAT(html, HasSubstr("<details><summary>1 at once</summary>"));
+  EXPECT_THAT(html, HasSubstr("<details><summary>8 at once</summary>"));
 }
 
 TEST(BenchReport, IsThereWhenNothingCompleted) {
