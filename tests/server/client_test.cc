@@ -22,20 +22,14 @@ class Client : public ::testing::Test {
   static void SetUpTestSuite() { server_ = std::make_unique<Retnetd>(); }
   static void TearDownTestSuite() { server_.reset(); }
 
-  struct Result {
-    int exit_code;
-    std::string output;
-    std::string error;
-  };
-  static Result Run(const std::vector<std::string>& arguments, const std::string& input = "") {
-    Process process(server_->Client(arguments), input);
-    const int exit_code = process.Wait();
-    return {exit_code, process.output(), process.error()};
+  static ClientResult Run(const std::vector<std::string>& arguments,
+                          const std::string& input = "") {
+    return server_->RunClient(arguments, input);
   }
   // What it prints with --json, which must be one object on one line.
   static json RunJson(std::vector<std::string> arguments, const std::string& input = "") {
     arguments.push_back("--json");
-    const Result result = Run(arguments, input);
+    const ClientResult result = Run(arguments, input);
     EXPECT_EQ(result.exit_code, 0) << result.error;
     EXPECT_EQ(result.output.find('\n'), result.output.size() - 1);
     return json::parse(result.output, nullptr, /*allow_exceptions=*/false);
@@ -164,7 +158,7 @@ TEST_F(Client, DescribesModelAndHealth) {
 }
 
 TEST_F(Client, ExitsWith1AndTheServersMessageWhenRefused) {
-  const Result result = Run({"generate", "Alice", "--max-tokens", "0"});
+  const ClientResult result = Run({"generate", "Alice", "--max-tokens", "0"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_EQ(result.output, "");
   EXPECT_THAT(result.error, HasSubstr("INVALID_ARGUMENT: max_tokens is 0"));
@@ -183,7 +177,7 @@ TEST_F(Client, ExitsWith2ForUsage) {
       {"detokenize", "five"},
   };
   for (const std::vector<std::string>& arguments : cases) {
-    const Result result = Run(arguments);
+    const ClientResult result = Run(arguments);
     EXPECT_EQ(result.exit_code, 2) << result.output;
     EXPECT_THAT(result.error, testing::Not(""));
   }

@@ -60,6 +60,13 @@ std::vector<std::string> Retnetd::Client(std::vector<std::string> arguments) con
   return arguments;
 }
 
+ClientResult Retnetd::RunClient(const std::vector<std::string>& arguments,
+                                const std::string& input) const {
+  Process process(Client(arguments), input);
+  const int exit_code = process.Wait();
+  return {exit_code, process.output(), process.error()};
+}
+
 std::string Retnetd::Health() const {
   using grpc::health::v1::HealthCheckResponse;
   grpc::ClientContext context;

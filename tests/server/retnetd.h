@@ -14,6 +14,13 @@ namespace retnet {
 // A folder with a random model of a few layers and a tokenizer of 420 pieces, made once.
 const std::string& ModelFolder();
 
+// What a client that has ended leaves.
+struct ClientResult {
+  int exit_code;
+  std::string output;
+  std::string error;
+};
+
 class Retnetd {
  public:
   // On a free port, with these flags beside.
@@ -26,6 +33,9 @@ class Retnetd {
   std::unique_ptr<v1::Generation::Stub> NewStub() const;
   // The client as a process: retnet --target address() ARGUMENTS.
   std::vector<std::string> Client(std::vector<std::string> arguments) const;
+  // Runs it to its end.
+  ClientResult RunClient(const std::vector<std::string>& arguments,
+                         const std::string& input = "") const;
   // "SERVING", "NOT_SERVING" or the error.
   std::string Health() const;
 

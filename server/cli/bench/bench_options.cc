@@ -39,7 +39,8 @@ void AddLengths(CLI::App* command, const std::string& name, Lengths* lengths,
       name,
       [name, lengths](const std::string& text) {
         const auto parsed = Lengths::Parse(text);
-        if (!parsed.ok()) throw CLI::ValidationError(name, std::string(parsed.status().message()));
+        const std::string complaint(parsed.status().message());
+        if (!parsed.ok()) throw CLI::ValidationError(name, complaint);
         *lengths = *parsed;
       },
       description + ", in tokens: N, uniform:LEAST:GREATEST or lognormal:MEAN:SIGMA");

@@ -41,22 +41,12 @@ class Bench : public ::testing::Test {
   static void SetUpTestSuite() { server_ = std::make_unique<Retnetd>(); }
   static void TearDownTestSuite() { server_.reset(); }
 
-  struct Result {
-    int exit_code;
-    std::string output;
-    std::string error;
-  };
-  // `bench` and these arguments, separated by blanks.
-  static std::vector<std::string> Command(const std::string& arguments) {
-    return server_->Client(Split("bench " + arguments, ' '));
-  }
-  static Result Run(const std::string& arguments) {
-    Process process(Command(arguments));
-    const int exit_code = process.Wait();
-    return {exit_code, process.output(), process.error()};
+  // `bench` with these arguments, which blanks separate.
+  static ClientResult Run(const std::string& arguments) {
+    return server_->RunClient(Split("bench " + arguments, ' '));
   }
   static json RunJson(const std::string& arguments) {
-    const Result result = Run(arguments + " --json");
+    const ClientResult result = Run(arguments + " --json");
     EXPECT_EQ(result.exit_code, 0) << result.error;
     return json::parse(result.output, nullptr, /*allow_exceptions=*/false);
   }
@@ -109,8 +99,8 @@ TEST_F(Bench, ReportsOnlyTheMetricsAndPercentilesThatAreAskedFor) {
 
 TEST_F(Bench, WritesDetailsOfEveryRequest) {
   const std::string path = testing::TempDir() + "bench_details.json";
-  const Result result = Run(std::string(kShort) +
-                            "--num-prompts 6 --request-rate 200 --save-detailed --json " + path);
+  const ClientResult result = Run(
+      std::string(kShort) + "--num-prompts 6 --request-rate 200 --save-detailed --json " + path);
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.output, HasSubstr("6 completed, 0 failed"));
   EXPECT_THAT(result.error, IsEmpty());  // no progress where there is no terminal
@@ -125,7 +115,7 @@ TEST_F(Bench, WritesDetailsOfEveryRequest) {
 
 TEST_F(Bench, SweepsALineForEachPoint) {
   const std::string path = testing::TempDir() + "bench_sweep.json";
-  const Result result =
+  const ClientResult result =
       Run(std::string(kShort) + "--num-prompts 12 --max-concurrency 1,2,4 --json " + path);
   EXPECT_EQ(result.exit_code, 0) << result.error;
   const std::vector<std::string> lines = Split(result.output, '\n');
@@ -203,7 +193,7 @@ TEST_F(Bench, WritesAPageThatIsWellFormedAndWhole) {
 }
 
 TEST_F(Bench, ExitsWith1WhenRequestsFailAndSaysHow) {
-  const Result result =
+  const ClientResult result =
       Run("--random-output-len 20000 --ignore-eos --num-prompts 5 --num-warmups 0 --timeout 0.05");
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.output, HasSubstr("0 completed, 5 failed"));
@@ -231,7 +221,7 @@ TEST_F(Bench, ExitsWith2AndNamesFlagValueAndBound) {
       {"--json /no/such/folder/file", {"--json", "/no/such/folder/file"}},
   };
   for (const auto& [arguments, parts] : cases) {
-    const Result result = Run(arguments);
+    const ClientResult result = Run(arguments);
     EXPECT_EQ(result.exit_code, 2) << arguments;
     EXPECT_THAT(result.output, IsEmpty()) << arguments;
     for (const char* part : parts) EXPECT_THAT(result.error, HasSubstr(part)) << arguments;
@@ -245,7 +235,9 @@ TEST_F(Bench, ExitsWith4WhereNobodyListens) {
 }
 
 TEST_F(Bench, PrintsTheFiguresThereAreAfterCtrlC) {
-  Process process(Command(std::string(kShort) + "--max-concurrency 1,2 --duration 100000"));
+  const std::string arguments =
+      "bench " + std::string(kShort) + "--max-concurrency 1,2 --duration 100000";
+  Process process(server_->Client(Split(arguments, ' ')));
   EXPECT_THAT(process.ReadLine(), HasSubstr("TTFT p50"));  // its runs begin
   process.Signal(SIGINT);
   EXPECT_EQ(process.Wait(), 0) << process.error();
