@@ -26,14 +26,23 @@ find_package(CUDAToolkit REQUIRED)
 if(NOT EXISTS /dev/nvidiactl)
   find_program(RETNET_CUDA_EMULATOR run PATHS ${PROJECT_SOURCE_DIR}/../shared/cudasim
     NO_DEFAULT_PATH DOC "Executes CUDA programs where there is no GPU")
+  if(NOT RETNET_CUDA_EMULATOR)
+    message(WARNING "CUDA tests are built but not run: there is neither a GPU nor RETNET_CUDA_EMULATOR")
+  endif()
 endif()
+
+# All tests that use CUDA, and what they start.
+add_custom_target(cuda_tests)
 
 # Makes a test of CUDA code run under the emulator where one is set.
 function(retnet_uses_cuda target)
+  add_dependencies(cuda_tests ${target})
   set_property(TEST ${target} APPEND PROPERTY LABELS cuda)
   if(RETNET_CUDA_EMULATOR)
     set_target_properties(${target} PROPERTIES CROSSCOMPILING_EMULATOR "${RETNET_CUDA_EMULATOR};--check")
     # Fresh device memory is NaN there; a small device shows what is sized by what is free.
     set_property(TEST ${target} APPEND PROPERTY ENVIRONMENT CUDASIM_MEMORY=2G)
+  elseif(NOT EXISTS /dev/nvidiactl)
+    set_property(TEST ${target} PROPERTY DISABLED TRUE)
   endif()
 endfunction()

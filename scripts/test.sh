@@ -4,6 +4,7 @@
 #   test.sh                                 all tests
 #   test.sh --sanitize address,undefined    all tests under these sanitizers, in a build folder of their own
 #   test.sh --sanitize thread               engine and server tests; a planted race must be caught
+#   test.sh --cuda                          the CUDA backend's tests, on a GPU or else under an emulator; needs nvcc
 #   test.sh -- OPTION...                    options for ctest, for example -R Retention
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,16 +15,22 @@ left_out() {
   grep -qw avx512f /proc/cpuinfo || echo "left out: AVX-512 kernels (not on this processor)"
   grep -qw avx512_bf16 /proc/cpuinfo ||
     echo "left out: AVX-512-bf16 kernels natively (not on this processor; executed through SIMDe)"
+  $cuda || echo "left out: the CUDA backend (test.sh --cuda)"
   [[ $1 != thread ]] || echo "left out: all but the engine's and the server's tests"
 }
 
-usage() { sed -n '2,7s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
 sanitize=
+cuda=false
 while [[ $# -gt 0 ]]; do
   case $1 in
     --sanitize)
       sanitize=${2:?$(usage)}
       shift 2
+      ;;
+    --cuda)
+      cuda=true
+      shift
       ;;
     --)
       shift
@@ -47,6 +54,12 @@ if [[ -n $sanitize ]]; then
   folder=build-${sanitize//,/-}
   options+=("-DRETNET_SANITIZE=$sanitize")
 fi
+if $cuda; then
+  folder+=-cuda
+  options+=(-DRETNET_CUDA=ON)
+  selection=(-L cuda)
+  scripts/install_dependencies.sh cuda-test
+fi
 [[ $sanitize != thread ]] || selection=(-L 'engine|server')
 [[ ${CI:-} != true ]] || options+=(-DRETNET_WERROR=ON)
 
@@ -58,6 +71,8 @@ cmake --preset release -B "$folder" "${options[@]}" >"$folder.configure.log" 2>&
 rm -f "$folder.configure.log"
 if [[ $sanitize == thread ]]; then
   cmake --build "$folder" --target thread_tests
+elif $cuda; then
+  cmake --build "$folder" --target cuda_tests
 else
   cmake --build "$folder"
 fi
