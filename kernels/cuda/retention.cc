@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/retention_few.h"
+#include "kernels/cuda/retention_many.h"
 
 namespace retnet {
 
@@ -46,7 +47,11 @@ cudaError_t Retain(const RetentionPlan& plan, const RetentionInputs& inputs,
                    const StatesView& states, MatrixView<float> out, cudaStream_t stream) {
   const cudaError_t error =
       RetainPieceByPiece(plan, /*first_segment=*/0, plan.sampled, inputs, states, out, stream);
-  if (error != cudaSuccess) return error;
+  if (error != cudaSuccess || plan.given.segments == 0) return error;
+  if (states.shape.key_dim <= kMaxManyKeyDim) {
+    return RetainMany({plan.pieces, plan.starts + plan.sampled.segments, inputs, states, out},
+                      plan.given, stream);
+  }
   return RetainPieceByPiece(plan, plan.sampled.segments, plan.given, inputs, states, out, stream);
 }
 

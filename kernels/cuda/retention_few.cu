@@ -18,6 +18,10 @@ constexpr int kStripThreads = kStripColumns / kThreadColumns;
 constexpr int kGroups = kThreads / kStripThreads;  // of threads; each reads whole rows
 constexpr int kLoads = 8;                          // that a thread has in flight
 
+constexpr int64_t kEnoughBlocks = 512;  // keep any device busy; wider ones share the products q·k
+constexpr int kLanePairs = 4;           // of a k: one 8-byte load for each half of the pairs
+constexpr int kLaneTokens = 4;          // of the tail, whose k a warp loads at a time
+
 struct FewArguments {
   const RetentionPiece* pieces;
   const int32_t* starts;
@@ -76,6 +80,7 @@ class FewBlock {
     float4 x[kBatch][kStrips];
   };
 
+  __device__ int32_t pairs() const { return shape_.key_dim / 2; }
   __device__ int32_t group() const { return threadIdx.x / kStripThreads; }
   // The thread's first column of a strip; its others follow.
   __device__ int32_t column(int strip) const {
@@ -110,52 +115,107 @@ class FewBlock {
   }
 
   __device__ void RotateQueries(int32_t first, int32_t rows) {
-    const int32_t pairs = shape_.key_dim / 2;
-    for (int32_t i = threadIdx.x; i < kRows * pairs; i += kThreads) {
-      const int32_t row = i / pairs;
-      const int32_t pair = i % pairs;
+#pragma unroll 1
+    for (int32_t i = threadIdx.x; i < kRows * pairs(); i += kThreads) {
+      const int32_t row = i / pairs();
+      const int32_t pair = i % pairs();
       float2 q{0, 0};
       if (row < rows) {
         q = RotatedQuery(inputs_, shape_, piece_.first_row + first + row, head_, pair,
                          query_scale_);
       }
       queries_[row * shape_.key_dim + pair] = q.x;
-      queries_[row * shape_.key_dim + pair + pairs] = q.y;
+      queries_[row * shape_.key_dim + pair + pairs()] = q.y;
     }
   }
 
-  // weights[i][j] = γ^(t−j) (q_i·k_j) for j ≤ t = tokens before row i; a warp per token. A lane
-  // takes the same pairs whether k is in the tail or among the piece's rows.
+  // weights[i][j] = γ^(t−j) (q_i·k_j) for j ≤ t = tokens before row i. A warp takes a token, a lane
+  // kLanePairs pairs of every kLanePairs · kWarp; whether k is in the tail or among the piece's
+  // rows, a lane takes the same ones in the same order.
   __device__ void Weigh(int32_t first, int32_t rows) {
-    const int32_t pairs = shape_.key_dim / 2;
-    const float* decays = states_.Decays(head_);
-    const __nv_bfloat16* keys = states_.TailKeys(piece_.slot, inputs_.layer, kv_head_);
     const int32_t tokens = piece_.tail + first + rows;
-    for (int32_t j = threadIdx.x / kWarp; j < tokens; j += kWarps) {
-      const __nv_bfloat16* key = keys + int64_t{j} * states_.padded_key_dim;
+    const int32_t tail = min(piece_.tail, tokens);
+    int32_t j = threadIdx.x / kWarp;
+    if (pairs() % kLanePairs == 0) {
+#pragma unroll 1
+      for (; j + (kLaneTokens - 1) * kWarps < tail; j += kLaneTokens * kWarps) {
+        WeighTokens<kLaneTokens>(first, j);
+      }
+#pragma unroll 1
+      for (; j < tail; j += kWarps) WeighTokens<1>(first, j);
+    }
+#pragma unroll 1
+    for (; j < tokens; j += kWarps) {
       float products[kRows] = {};
-      for (int32_t pair = Lane(); pair < pairs; pair += kWarp) {
-        float2 k;
-        if (j < piece_.tail) {
-          k = {__bfloat162float(key[pair]), __bfloat162float(key[pair + pairs])};
-        } else {
-          k = RotatedKey(inputs_, shape_, piece_.first_row + j - piece_.tail, kv_head_, pair);
-          k = {Rounded(k.x), Rounded(k.y)};
-        }
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-          const float* q = queries_ + i * shape_.key_dim;
-          products[i] = fmaf(q[pair + pairs], k.y, fmaf(q[pair], k.x, products[i]));
+#pragma unroll 1
+      for (int32_t i = Lane() * kLanePairs; i < pairs(); i += kLanePairs * kWarp) {
+#pragma unroll 1
+        for (int32_t pair = i; pair < min(i + kLanePairs, pairs()); ++pair) {
+          AddProducts(Key(j, pair), pair, products);
         }
       }
+      WriteWeights(first, j, products);
+    }
+  }
+
+  // Of the tail's tokens j, j + kWarps, …: their loads are in flight together.
+  template <int kTokens>
+  __device__ void WeighTokens(int32_t first, int32_t j) {
+    const __nv_bfloat16* keys = states_.TailKeys(piece_.slot, inputs_.layer, kv_head_) +
+                                int64_t{j} * states_.padded_key_dim;
+    const int32_t stride = kWarps * states_.padded_key_dim;
+    float products[kTokens][kRows] = {};
+#pragma unroll 1
+    for (int32_t i = Lane() * kLanePairs; i < pairs(); i += kLanePairs * kWarp) {
+      uint2 k[kTokens][2];
 #pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        const float product = WarpSum(products[i]);
-        const int32_t age = piece_.tail + first + i - j;
-        if (Lane() == 0 && age >= 0) {
-          weights_[i * kChunk + j] = product * decays[min(age, kChunk)];
-        }
+      for (int token = 0; token < kTokens; ++token) {
+        k[token][0] = *reinterpret_cast<const uint2*>(keys + token * stride + i);
+        k[token][1] = *reinterpret_cast<const uint2*>(keys + token * stride + i + pairs());
       }
+#pragma unroll
+      for (int token = 0; token < kTokens; ++token) {
+        const float4 x = Widened(k[token][0]);
+        const float4 y = Widened(k[token][1]);
+        AddProducts({x.x, y.x}, i, products[token]);
+        AddProducts({x.y, y.y}, i + 1, products[token]);
+        AddProducts({x.z, y.z}, i + 2, products[token]);
+        AddProducts({x.w, y.w}, i + 3, products[token]);
+      }
+    }
+#pragma unroll
+    for (int token = 0; token < kTokens; ++token) {
+      WriteWeights(first, j + token * kWarps, products[token]);
+    }
+  }
+
+  // Pair `pair` of the k of token j of the chunk, from the tail or from the piece's rows.
+  __device__ float2 Key(int32_t j, int32_t pair) const {
+    if (j >= piece_.tail) {
+      const float2 k =
+          RotatedKey(inputs_, shape_, piece_.first_row + j - piece_.tail, kv_head_, pair);
+      return {Rounded(k.x), Rounded(k.y)};
+    }
+    const __nv_bfloat16* k = states_.TailKeys(piece_.slot, inputs_.layer, kv_head_) +
+                             int64_t{j} * states_.padded_key_dim + pair;
+    return {__bfloat162float(k[0]), __bfloat162float(k[pairs()])};
+  }
+
+  __device__ void AddProducts(float2 k, int32_t pair, float (&products)[kRows]) const {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const float* q = queries_ + i * shape_.key_dim + pair;
+      products[i] = fmaf(q[pairs()], k.y, fmaf(q[0], k.x, products[i]));
+    }
+  }
+
+  __device__ void WriteWeights(int32_t first, int32_t j, const float (&products)[kRows]) {
+    const float* decays = states_.Decays(head_);
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const float product = WarpSum(products[i]);
+      const int32_t age = piece_.tail + first + i - j;
+      if (Lane() == 0 && age >= 0) weights_[i * kChunk + j] = product * decays[min(age, kChunk)];
     }
   }
 
@@ -263,6 +323,7 @@ class FewBlock {
       }
     }
     __syncthreads();
+#pragma unroll 1
     for (int32_t i = threadIdx.x; i < rows * kColumns; i += kThreads) {
       const int32_t column = first_column_ + i % kColumns;
       if (column >= shape_.value_dim) continue;
@@ -295,7 +356,7 @@ class FewBlock {
   const StatesView& states_;
   const RetentionShape& shape_;
   const MatrixView<float>& out_;
-  const RetentionPiece piece_;
+  const RetentionPiece& piece_;  // in shared memory, so as not to take registers
   const float query_scale_;
   const int32_t head_;
   const int32_t kv_head_;
@@ -306,11 +367,15 @@ class FewBlock {
 };
 
 template <int kRows, int kStrips>
-__global__ void __launch_bounds__(kThreads) RetainFewKernel(FewArguments arguments) {
+__global__ void __launch_bounds__(kThreads, kRows* kStrips == 1 ? 3 : 2)
+    RetainFewKernel(FewArguments arguments) {
   extern __shared__ float shared[];
   const int32_t piece = arguments.starts[blockIdx.x] + arguments.piece;
   if (piece >= arguments.starts[blockIdx.x + 1]) return;
-  FewBlock<kRows, kStrips>(arguments, arguments.pieces[piece], shared).Run();
+  __shared__ RetentionPiece shared_piece;
+  if (threadIdx.x == 0) shared_piece = arguments.pieces[piece];
+  __syncthreads();
+  FewBlock<kRows, kStrips>(arguments, shared_piece, shared).Run();
 }
 
 template <int kRows, int kStrips>
@@ -331,8 +396,12 @@ cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,
   const FewArguments arguments{
       pieces, starts, piece, static_cast<float>(1 / std::sqrt(states.shape.key_dim)),
       inputs, states, out};
-  return extent.rows == 1 ? Launch<1, 1>(arguments, extent.segments, stream)
-                          : Launch<8, 1>(arguments, extent.segments, stream);
+  if (extent.rows > 1) return Launch<8, 1>(arguments, extent.segments, stream);
+  const int64_t strips = int64_t{extent.segments} * states.shape.heads *
+                         ((states.shape.value_dim + kStripColumns - 1) / kStripColumns);
+  if (strips >= 4 * kEnoughBlocks) return Launch<1, 4>(arguments, extent.segments, stream);
+  if (strips >= 2 * kEnoughBlocks) return Launch<1, 2>(arguments, extent.segments, stream);
+  return Launch<1, 1>(arguments, extent.segments, stream);
 }
 
 }  // namespace retnet

@@ -68,7 +68,7 @@ __device__ inline void FoldStep(const DecayedValues& values, unsigned k0, unsign
 __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int32_t head,
                                    const RetentionPiece& piece, int32_t first_column,
                                    int32_t columns) {
-  constexpr int kTiles = 4;  // of keys, that share a warp's decayed values
+  constexpr int kTiles = 2;  // of keys, that share a warp's decayed values
   const RetentionShape& shape = states.shape;
   const int32_t kv_head = head / (shape.heads / shape.kv_heads);
   const float* decays = states.Decays(head);
@@ -81,6 +81,7 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
   const int lane_column = Lane() % 4 * 2;
   const int32_t key_blocks = (shape.key_dim + kTiles * kTileKeys - 1) / (kTiles * kTileKeys);
   const int32_t items = columns / kTileColumns * key_blocks;
+#pragma unroll 1
   for (int32_t item = threadIdx.x / kWarp; item < items; item += blockDim.x / kWarp) {
     const int32_t column = first_column + item / key_blocks * kTileColumns;
     const int32_t key = item % key_blocks * kTiles * kTileKeys;
@@ -88,8 +89,7 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
     const auto base_index = [&](int32_t n, int i) {  // of element i of tile n, or −1
       const int32_t k = key + n * kTileKeys + lane_column + i % 2;
       const int32_t v = column + lane_row + i / 2 * 8;
-      return k < shape.key_dim && v < shape.value_dim ? int64_t{k} * states.padded_value_dim + v
-                                                      : int64_t{-1};
+      return k < shape.key_dim && v < shape.value_dim ? k * states.padded_value_dim + v : -1;
     };
     float tiles[kTiles][4] = {};
 #pragma unroll
@@ -101,6 +101,7 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
         }
       }
     }
+#pragma unroll 1
     for (int step = 0; step < kFoldSteps; ++step) {
       const int32_t first_token = step * kFoldTokens + lane_column;
       DecayedValues decayed;
@@ -110,7 +111,7 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
         const int32_t v = column + lane_row + i % 2 * 8;
         const bool inside = v < states.padded_value_dim;
         const auto at = [&](int32_t j) {
-          return inside ? values[int64_t{j} * states.padded_value_dim + v] : __nv_bfloat16();
+          return inside ? values[j * states.padded_value_dim + v] : __nv_bfloat16();
         };
         decayed.Set(i, at(token), at(token + 1), decays[kChunk - 1 - token],
                     decays[kChunk - 2 - token]);
@@ -120,7 +121,7 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
         const int32_t k = key + n * kTileKeys + lane_row;
         const bool inside = k < states.padded_key_dim;
         const auto at = [&](int32_t j) {
-          return inside ? keys[int64_t{j} * states.padded_key_dim + k] : __nv_bfloat16();
+          return inside ? keys[j * states.padded_key_dim + k] : __nv_bfloat16();
         };
         FoldStep(decayed, Packed(at(first_token), at(first_token + 1)),
                  Packed(at(first_token + 8), at(first_token + 9)), tiles[n]);

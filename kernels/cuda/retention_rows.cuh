@@ -17,6 +17,12 @@ __device__ inline float Rounded(float value) {
   return __bfloat162float(__float2bfloat16_rn(value));
 }
 
+// Four bf16 numbers.
+__device__ inline float4 Widened(uint2 packed) {
+  return {__uint_as_float(packed.x << 16), __uint_as_float(packed.x & 0xFFFF0000u),
+          __uint_as_float(packed.y << 16), __uint_as_float(packed.y & 0xFFFF0000u)};
+}
+
 // (a, b) turned by the angle of a cosine and a sine.
 __device__ inline float2 Turned(float a, float b, float cosine, float sine) {
   return {fmaf(-b, sine, a * cosine), fmaf(a, sine, b * cosine)};
@@ -53,6 +59,7 @@ __device__ inline void AppendToTail(const RetentionInputs& inputs, const StatesV
   const int32_t pairs = shape.key_dim / 2;
   __nv_bfloat16* keys = states.TailKeys(piece.slot, inputs.layer, kv_head) +
                         int64_t{piece.tail} * states.padded_key_dim;
+#pragma unroll 1
   for (int32_t i = threadIdx.x; i < piece.rows * pairs; i += blockDim.x) {
     const int32_t row = i / pairs;
     const int32_t pair = i % pairs;
@@ -62,6 +69,7 @@ __device__ inline void AppendToTail(const RetentionInputs& inputs, const StatesV
   }
   __nv_bfloat16* values = states.TailValues(piece.slot, inputs.layer, kv_head) +
                           int64_t{piece.tail} * states.padded_value_dim;
+#pragma unroll 1
   for (int32_t i = threadIdx.x; i < piece.rows * shape.value_dim; i += blockDim.x) {
     const int32_t row = i / shape.value_dim;
     const int32_t column = i % shape.value_dim;
@@ -78,11 +86,13 @@ __device__ inline void NormAndGate(const RetentionInputs& inputs, const Retentio
   const float* gate = inputs.projections.row(row) + shape.ProjectionColumns() -
                       shape.OutputColumns() + int64_t{head} * shape.value_dim;
   float squares = 0;
+#pragma unroll 4
   for (int32_t i = Lane(); i < shape.value_dim; i += kWarp) {
     const float x = __ldcg(y + i);
     squares = fmaf(x, x, squares);
   }
   const float scale = 1 / sqrtf(WarpSum(squares) / shape.value_dim + inputs.norm.epsilon);
+#pragma unroll 4
   for (int32_t i = Lane(); i < shape.value_dim; i += kWarp) {
     float x = __ldcg(y + i) * scale;
     if (inputs.norm.weight != nullptr) x *= inputs.norm.weight[i];

@@ -55,7 +55,7 @@ TailParts PartsOf(const StatesView& view, int32_t slot) {
 }  // namespace
 
 absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
-                                            std::span<const float> decay) {
+                                            std::span<const float> decay, int64_t max_rows) {
   CudaStates states;
   StatesView& view = states.view_;
   view = EmptyView(shape);
@@ -73,11 +73,17 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
   ASSIGN_OR_RETURN(states.tail_values_, DeviceArray<__nv_bfloat16>::Make(shape.slots * values));
   ASSIGN_OR_RETURN(states.arrivals_,
                    DeviceArray<int32_t>::Make(int64_t{shape.slots} * shape.kv_heads));
+  const int64_t prepared = max_rows * RowBytes(shape) / kElementBytes;
+  ASSIGN_OR_RETURN(states.prepared_, DeviceArray<__nv_bfloat16>::Make(prepared));
   view.decays = states.decays_.data();
   view.bases = states.bases_.data();
   view.tail_keys = states.tail_keys_.data();
   view.tail_values = states.tail_values_.data();
   view.arrivals = states.arrivals_.data();
+  view.prepared_queries = states.prepared_.data();
+  view.prepared_keys = view.prepared_queries + max_rows * shape.heads * view.padded_key_dim;
+  view.prepared_values = view.prepared_keys + max_rows * shape.kv_heads * view.padded_key_dim;
+  view.prepared_weights = view.prepared_values + max_rows * shape.kv_heads * view.padded_value_dim;
   RETURN_IF_ERROR(CudaStatus(cudaMemcpy(states.decays_.data(), decays.data(),
                                         decays.size() * sizeof(float), cudaMemcpyHostToDevice),
                              "copying the decays to the device"));
@@ -96,6 +102,13 @@ int64_t CudaStates::SlotBytes(const RetentionShape& shape) {
   const StatesView view = EmptyView(shape);
   return BaseSize(view) * int64_t{sizeof(float)} +
          TailSize(view, view.padded_key_dim + view.padded_value_dim) * kElementBytes;
+}
+
+int64_t CudaStates::RowBytes(const RetentionShape& shape) {
+  const StatesView view = EmptyView(shape);
+  return (int64_t{shape.heads} * (view.padded_key_dim + kChunk) +
+          int64_t{shape.kv_heads} * (view.padded_key_dim + view.padded_value_dim)) *
+         kElementBytes;
 }
 
 int64_t CudaStates::BaseBytes(const RetentionShape& shape) {

@@ -24,12 +24,16 @@ class CudaStates {
  public:
   CudaStates() = default;
 
-  // Memory of shape.slots bases and tails. decay: γ of each head, [heads]. Synchronises with the
-  // device. RESOURCE_EXHAUSTED when it does not fit.
-  static absl::StatusOr<CudaStates> Make(const RetentionShape& shape, std::span<const float> decay);
+  // Memory of shape.slots bases and tails, and scratch for calls of Retention on up to max_rows
+  // rows. decay: γ of each head, [heads]. Synchronises with the device. RESOURCE_EXHAUSTED when it
+  // does not fit.
+  static absl::StatusOr<CudaStates> Make(const RetentionShape& shape, std::span<const float> decay,
+                                         int64_t max_rows);
 
   // Device memory that each slot of Make takes: its base and its tail.
   static int64_t SlotBytes(const RetentionShape& shape);
+  // And each row of the scratch.
+  static int64_t RowBytes(const RetentionShape& shape);
 
   const RetentionShape& shape() const { return view_.shape; }
   const StatesView& view() const { return view_; }
@@ -51,6 +55,7 @@ class CudaStates {
   DeviceArray<__nv_bfloat16> tail_keys_;
   DeviceArray<__nv_bfloat16> tail_values_;
   DeviceArray<int32_t> arrivals_;
+  DeviceArray<__nv_bfloat16> prepared_;
 };
 
 }  // namespace retnet

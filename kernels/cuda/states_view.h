@@ -24,6 +24,13 @@ struct StatesView {
   __nv_bfloat16* tail_values = nullptr;  // [slots, layers, kv_heads, kChunk, padded_value_dim]
   int32_t* arrivals = nullptr;           // [slots, kv_heads], all zero between launches
 
+  // Given rows of a call, prepared for tensor cores; their padding is zero.
+  __nv_bfloat16* prepared_queries = nullptr;  // [max_rows, heads, padded_key_dim]
+  __nv_bfloat16* prepared_keys = nullptr;     // [max_rows, kv_heads, padded_key_dim]
+  __nv_bfloat16* prepared_values = nullptr;   // [max_rows, kv_heads, padded_value_dim]
+  __nv_bfloat16* prepared_weights =
+      nullptr;  // [max_rows, heads, kChunk] γ^(t−j) q·k_j, 0 for j > t
+
   __host__ __device__ int64_t TailIndex(int32_t slot, int32_t layer, int32_t kv_head) const {
     return (int64_t{slot} * shape.layers + layer) * shape.kv_heads + kv_head;
   }
@@ -38,6 +45,18 @@ struct StatesView {
   __host__ __device__ __nv_bfloat16* TailValues(int32_t slot, int32_t layer,
                                                 int32_t kv_head) const {
     return tail_values + TailIndex(slot, layer, kv_head) * kChunk * padded_value_dim;
+  }
+  __host__ __device__ __nv_bfloat16* PreparedQuery(int64_t row, int32_t head) const {
+    return prepared_queries + (row * shape.heads + head) * padded_key_dim;
+  }
+  __host__ __device__ __nv_bfloat16* PreparedKey(int64_t row, int32_t kv_head) const {
+    return prepared_keys + (row * shape.kv_heads + kv_head) * padded_key_dim;
+  }
+  __host__ __device__ __nv_bfloat16* PreparedValue(int64_t row, int32_t kv_head) const {
+    return prepared_values + (row * shape.kv_heads + kv_head) * padded_value_dim;
+  }
+  __host__ __device__ __nv_bfloat16* PreparedWeights(int64_t row, int32_t head) const {
+    return prepared_weights + (row * shape.heads + head) * kChunk;
   }
   __host__ __device__ const float* Decays(int32_t head) const {
     return decays + head * (kChunk + 1);

@@ -16,13 +16,20 @@
 
 namespace retnet {
 
+// Of Retention, as shares of the results' root mean square: its greatest error, and the root mean
+// square of its errors.
+struct RetentionError {
+  double worst;
+  double mean;
+};
+
 struct ReferenceBackend {
   using Type = ReferenceKernels;
   static bool IsSupported() { return true; }
   static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
   // The greatest error of an operator on such weights, as a share of the results' root mean square.
   static double ErrorBound(ElementType) { return 1e-6; }
-  static double RetentionErrorBound() { return 3e-5; }
+  static RetentionError RetentionErrorBound() { return {3e-5, 1e-5}; }
   static float RoundToTail(float x) { return x; }  // a tail's elements are fp32
   static std::string Name() { return "reference"; }
 };
@@ -38,7 +45,7 @@ struct CpuBackend {
   static double ErrorBound(ElementType type) {
     return kSet == InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16 ? 5e-2 : 2e-5;
   }
-  static double RetentionErrorBound() { return 3e-5; }
+  static RetentionError RetentionErrorBound() { return {3e-5, 1e-5}; }
   static float RoundToTail(float x) { return x; }
   static std::string Name() {
     std::string name = "cpu_" + std::string(retnet::Name(kSet));

@@ -1,0 +1,47 @@
+// Retention of prompt pieces by tensor cores.
+#ifndef RETNET_KERNELS_CUDA_RETENTION_MANY_H_
+#define RETNET_KERNELS_CUDA_RETENTION_MANY_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/retention.h"
+
+namespace retnet {
+
+// The greatest key_dim that RetainMany serves: a base's tile stays on the chip.
+constexpr int32_t kMaxManyKeyDim = 256;
+
+// The segments of a launch, and what all of its kernels read.
+struct ManyArguments {
+  const RetentionPiece* pieces;
+  const int32_t* starts;
+  RetentionInputs inputs;
+  StatesView states;
+  MatrixView<float> out;
+};
+
+// Queues the operator for segments of any numbers of rows and pieces, at most extent.pieces in one:
+// four launches, of which each row's bits are independent of its piece and its neighbours. q, the
+// decayed inner products and, for its product with q, the base are rounded to bf16.
+cudaError_t RetainMany(const ManyArguments& arguments, const RetentionExtent& extent,
+                       cudaStream_t stream);
+
+// The launches, in their order.
+// Rotated q and k, and v, as bf16 rows in scratch.
+cudaError_t PrepareRows(const ManyArguments& arguments, const RetentionExtent& extent,
+                        cudaStream_t stream);
+// γ^(t−j) q·k_j of each prepared row with its chunk's tokens, in scratch.
+cudaError_t WeighRows(const ManyArguments& arguments, const RetentionExtent& extent,
+                      cudaStream_t stream);
+// Walks the pieces of each segment, folding as it goes; `out` not yet normed.
+cudaError_t RetainRows(const ManyArguments& arguments, const RetentionExtent& extent,
+                       cudaStream_t stream);
+// Head norm and gate in place; the last piece's k and v to the tail.
+cudaError_t FinishRows(const ManyArguments& arguments, const RetentionExtent& extent,
+                       cudaStream_t stream);
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_RETENTION_MANY_H_
