@@ -4,9 +4,8 @@
 #include <array>
 #include <cstring>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "kernels/element.h"
+#include "kernels/stack.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -67,21 +66,11 @@ int64_t StripBytes(ElementType type, int64_t inputs) {
 
 absl::StatusOr<PackedWeight> PackedWeight::Pack(std::span<const HostTensor> tensors,
                                                 ThreadPool& pool) {
-  if (tensors.empty()) return absl::InvalidArgumentError("a weight needs at least one tensor");
+  ASSIGN_OR_RETURN(const Stack stack, StackOf(tensors));
   PackedWeight weight;
-  weight.type_ = tensors[0].type;
-  weight.inputs_ = tensors[0].columns;
-  bool mixed = false;
-  for (const HostTensor& tensor : tensors) {
-    if (tensor.rows <= 0 || tensor.columns <= 0 || tensor.columns != weight.inputs_) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a weight of ", weight.inputs_, " columns cannot hold a tensor of ",
-                       tensor.rows, " rows and ", tensor.columns, " columns"));
-    }
-    mixed |= tensor.type != weight.type_;
-    weight.outputs_ += tensor.rows;
-  }
-  if (mixed) weight.type_ = ElementType::kFloat32;
+  weight.type_ = stack.type;
+  weight.outputs_ = stack.rows;
+  weight.inputs_ = stack.columns;
 
   const int64_t strip_bytes = StripBytes(weight.type_, weight.inputs_);
   const int64_t strips = StripsOf(weight.outputs_);
@@ -91,7 +80,7 @@ absl::StatusOr<PackedWeight> PackedWeight::Pack(std::span<const HostTensor> tens
   pool.Run(strips, [&](int64_t strip, int32_t) {
     const StripRows rows = RowsOfStrip(tensors, strip);
     std::byte* to = bytes + strip * strip_bytes;
-    if (mixed) {
+    if (stack.mixed) {
       PackWidened(rows, weight.inputs_, to);
     } else if (weight.type_ == ElementType::kFloat16) {
       PackElements<uint16_t>(rows, weight.inputs_, to);

@@ -3,10 +3,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/element.h"
+#include "kernels/stack.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -24,21 +23,11 @@ std::vector<float> Widened(const HostTensor& tensor) {
 
 absl::StatusOr<CudaWeight> CudaWeight::Upload(std::span<const HostTensor> tensors,
                                               cudaStream_t stream) {
-  if (tensors.empty()) return absl::InvalidArgumentError("a weight needs at least one tensor");
+  ASSIGN_OR_RETURN(const Stack stack, StackOf(tensors));
   CudaWeight weight;
-  weight.type_ = tensors[0].type;
-  weight.inputs_ = tensors[0].columns;
-  bool mixed = false;
-  for (const HostTensor& tensor : tensors) {
-    if (tensor.rows <= 0 || tensor.columns <= 0 || tensor.columns != weight.inputs_) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a weight of ", weight.inputs_, " columns cannot hold a tensor of ",
-                       tensor.rows, " rows and ", tensor.columns, " columns"));
-    }
-    mixed |= tensor.type != weight.type_;
-    weight.outputs_ += tensor.rows;
-  }
-  if (mixed) weight.type_ = ElementType::kFloat32;
+  weight.type_ = stack.type;
+  weight.outputs_ = stack.rows;
+  weight.inputs_ = stack.columns;
 
   const int64_t element = static_cast<int64_t>(SizeOf(weight.type_));
   const int64_t width = weight.inputs_ * element;
@@ -51,8 +40,8 @@ absl::StatusOr<CudaWeight> CudaWeight::Upload(std::span<const HostTensor> tensor
     RETURN_IF_ERROR(CudaStatus(cudaMemsetAsync(to, 0, weight.bytes(), stream), "filling a weight"));
   }
   for (const HostTensor& tensor : tensors) {
-    const std::vector<float> widened = mixed ? Widened(tensor) : std::vector<float>();
-    const void* from = mixed ? static_cast<const void*>(widened.data()) : tensor.data;
+    const std::vector<float> widened = stack.mixed ? Widened(tensor) : std::vector<float>();
+    const void* from = stack.mixed ? static_cast<const void*>(widened.data()) : tensor.data;
     RETURN_IF_ERROR(CudaStatus(cudaMemcpy2DAsync(to, pitch, from, width, width, tensor.rows,
                                                  cudaMemcpyHostToDevice, stream),
                                "copying a weight to the device"));

@@ -1,0 +1,42 @@
+// Several matrices of a checkpoint as one weight of a product.
+#ifndef RETNET_KERNELS_STACK_H_
+#define RETNET_KERNELS_STACK_H_
+
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// What rows of several matrices are together, one below the other.
+struct Stack {
+  ElementType type = ElementType::kFloat32;  // of a mixture fp32, which holds each exactly
+  bool mixed = false;
+  int64_t rows = 0;
+  int64_t columns = 0;
+};
+
+// INVALID_ARGUMENT for no tensor, an empty one or unequal columns.
+inline absl::StatusOr<Stack> StackOf(std::span<const HostTensor> tensors) {
+  if (tensors.empty()) return absl::InvalidArgumentError("a weight needs at least one tensor");
+  Stack stack{.type = tensors[0].type, .columns = tensors[0].columns};
+  for (const HostTensor& tensor : tensors) {
+    if (tensor.rows <= 0 || tensor.columns <= 0 || tensor.columns != stack.columns) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a weight of ", stack.columns, " columns cannot hold a tensor of ",
+                       tensor.rows, " rows and ", tensor.columns, " columns"));
+    }
+    stack.mixed |= tensor.type != tensors[0].type;
+    stack.rows += tensor.rows;
+  }
+  if (stack.mixed) stack.type = ElementType::kFloat32;
+  return stack;
+}
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_STACK_H_
