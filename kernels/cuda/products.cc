@@ -181,7 +181,6 @@ void CudaProducts::Sampled(MatrixView<const float> x, const Norm* norm, const Cu
         LaunchSkinny({.type = weight.type(),
                       .weight = weight.data(),
                       .stride_bytes = weight.stride() * static_cast<int64_t>(SizeOf(weight.type())),
-                      .outputs = static_cast<int32_t>(weight.outputs()),
                       .inputs = static_cast<int32_t>(weight.inputs()),
                       .x = x.Rows(first, rows),
                       .normed = norm != nullptr,

@@ -13,9 +13,9 @@ namespace retnet {
 constexpr int kSkinnyThreads = 128;
 constexpr int kWarpOutputs = 16;
 constexpr int kSkinnyOutputs = kSkinnyThreads / 32 * kWarpOutputs;
-constexpr int kLine = 128;  // bytes of each of its rows that a warp multiplies in a step
-constexpr int kPieces = 4;  // of 16 bytes that a lane brings in a step
-constexpr int kStages = 4;  // steps in the ring
+constexpr int kLine = 128;             // bytes of each of its rows that a warp multiplies in a step
+constexpr int kPieces = 4;             // of 16 bytes that a lane brings in a step
+constexpr int kStages = 4;             // steps in the ring
 constexpr int kStagedElements = 4096;  // of x at a time, all rows together
 // Rows of finished sums in shared memory: 16-byte aligned, and lanes of four rows on four banks.
 constexpr int kSumStride = kSkinnyOutputs + 4;
@@ -105,14 +105,23 @@ class WeightStream {
   int taken_ = 0;
 };
 
-__device__ inline float4 LoadFour(const float* x, int count, bool aligned) {
-  if (count >= 4 && aligned) return *reinterpret_cast<const float4*>(x);
+// The first `count` of four numbers, and zeros. Aligned, they are wanted all or none.
+template <bool kAligned>
+__device__ float4 LoadFour(const float* x, int count) {
   float4 four = make_float4(0, 0, 0, 0);
-  if (count > 0) four.x = x[0];
-  if (count > 1) four.y = x[1];
-  if (count > 2) four.z = x[2];
-  if (count > 3) four.w = x[3];
+  if constexpr (kAligned) {
+    if (count > 0) four = *reinterpret_cast<const float4*>(x);
+  } else {
+    if (count > 0) four.x = x[0];
+    if (count > 1) four.y = x[1];
+    if (count > 2) four.z = x[2];
+    if (count > 3) four.w = x[3];
+  }
   return four;
+}
+
+__device__ inline bool IsAligned(const float* x) {
+  return reinterpret_cast<uintptr_t>(x) % sizeof(float4) == 0;
 }
 
 // Brings chunks of x from global memory to shared memory, normed but for the scale, and sums up the
@@ -127,34 +136,28 @@ class ActivationChunks {
   __device__ ActivationChunks(const SkinnyProduct& p, int end)
       : p_(p),
         end_(min(end, p.inputs)),
-        aligned_(p.x.stride % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0),
-        norm_aligned_(reinterpret_cast<uintptr_t>(p.norm.weight) % 16 == 0) {}
+        aligned_(p.inputs % 4 == 0 && p.x.stride % 4 == 0 && IsAligned(p.x.data) &&
+                 IsAligned(p.norm.weight)) {
+#pragma unroll
+    for (float4& weight : weights_) weight = make_float4(1, 1, 1, 1);
+  }
 
   // Starts to read the chunk that begins at element `first` of k.
   __device__ void Load(int first) {
-    first_ = first + threadIdx.x % 16 * 4;
-#pragma unroll
-    for (int i = 0; i < S::kThreadRows; ++i) {
-      const int row = threadIdx.x / 16 + kSkinnyThreads / 16 * i;
-      const float* x = p_.x.data + row * p_.x.stride;
-#pragma unroll
-      for (int j = 0; j < S::kThreadFours; ++j) {
-        const int k = first_ + 64 * j;
-        fours_[i][j] = LoadFour(x + k, row < p_.x.rows ? end_ - k : 0, aligned_);
-      }
+    if (aligned_) {
+      LoadChunk<true>(first);
+    } else {
+      LoadChunk<false>(first);
     }
   }
 
   __device__ void Store(Staged* chunk) {
 #pragma unroll
-    for (int j = 0; j < S::kThreadFours; ++j) {
-      const int k = first_ + 64 * j;
-      float4 weight = make_float4(1, 1, 1, 1);
-      if (p_.norm.weight != nullptr) weight = LoadFour(p_.norm.weight + k, end_ - k, norm_aligned_);
+    for (int i = 0; i < S::kThreadRows; ++i) {
+      Staged* to = chunk + Row(i) * S::kStride + threadIdx.x % 16 * 4;
 #pragma unroll
-      for (int i = 0; i < S::kThreadRows; ++i) {
-        const int row = threadIdx.x / 16 + kSkinnyThreads / 16 * i;
-        const float4 x = fours_[i][j];
+      for (int j = 0; j < S::kThreadFours; ++j) {
+        const float4 x = fours_[i][j], weight = weights_[j];
         squares_[i] = fmaf(x.x, x.x, squares_[i]);
         squares_[i] = fmaf(x.y, x.y, squares_[i]);
         squares_[i] = fmaf(x.z, x.z, squares_[i]);
@@ -162,8 +165,7 @@ class ActivationChunks {
         alignas(16) Staged staged[4] = {Warp::Round(x.x * weight.x), Warp::Round(x.y * weight.y),
                                         Warp::Round(x.z * weight.z), Warp::Round(x.w * weight.w)};
         using Four = std::conditional_t<sizeof(Staged) == 4, float4, uint2>;
-        Staged* to = chunk + row * S::kStride + threadIdx.x % 16 * 4 + 64 * j;
-        *reinterpret_cast<Four*>(to) = *reinterpret_cast<const Four*>(staged);
+        *reinterpret_cast<Four*>(to + 64 * j) = *reinterpret_cast<const Four*>(staged);
       }
     }
   }
@@ -175,17 +177,41 @@ class ActivationChunks {
       float sum = squares_[i];
 #pragma unroll
       for (int offset = 8; offset > 0; offset /= 2) sum += __shfl_xor_sync(~0u, sum, offset);
-      if (threadIdx.x % 16 == 0) squares[threadIdx.x / 16 + kSkinnyThreads / 16 * i] = sum;
+      if (threadIdx.x % 16 == 0) squares[Row(i)] = sum;
     }
   }
 
  private:
+  // The thread's row i of those it stages.
+  static __device__ int Row(int i) { return threadIdx.x / 16 + kSkinnyThreads / 16 * i; }
+
+  // All at once, so that the latencies of a chunk are one.
+  template <bool kAligned>
+  __device__ void LoadChunk(int first) {
+    first += threadIdx.x % 16 * 4;
+#pragma unroll
+    for (int i = 0; i < S::kThreadRows; ++i) {
+      const float* x = p_.x.data + Row(i) * p_.x.stride + first;
+      const int count = Row(i) < p_.x.rows ? end_ - first : 0;
+#pragma unroll
+      for (int j = 0; j < S::kThreadFours; ++j) {
+        fours_[i][j] = LoadFour<kAligned>(x + 64 * j, count - 64 * j);
+      }
+    }
+    if (p_.norm.weight == nullptr) return;
+    const float* weight = p_.norm.weight + first;
+    const int count = Row(0) < p_.x.rows ? end_ - first : 0;
+#pragma unroll
+    for (int j = 0; j < S::kThreadFours; ++j) {
+      weights_[j] = LoadFour<kAligned>(weight + 64 * j, count - 64 * j);
+    }
+  }
+
   const SkinnyProduct& p_;
   const int end_;
   const bool aligned_;
-  const bool norm_aligned_;
-  int first_ = 0;
   float4 fours_[S::kThreadRows][S::kThreadFours];
+  float4 weights_[S::kThreadFours];  // the norm's
   float squares_[S::kThreadRows] = {};
 };
 
