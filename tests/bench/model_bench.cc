@@ -147,7 +147,8 @@ int Main(int argc, char** argv) {
   benchmark::AddCustomContext("memory bytes/s", absl::StrCat(subject.roofs.bytes_per_second));
   auto* decode = benchmark::RegisterBenchmark(
       "Decode", [&](benchmark::State& state) { Decode(state, subject); });
-  decode->ArgName("sequences")->Arg(1)->Arg(8)->Arg(kMostSequences);
+  decode->ArgName("sequences");
+  for (int sequences : {1, 4, 8, 16, kMostSequences}) decode->Arg(sequences);
   auto* prefill = benchmark::RegisterBenchmark(
       "Prefill", [&](benchmark::State& state) { Prefill(state, subject); });
   prefill->ArgName("tokens")->Arg(kChunk)->Arg(512);
