@@ -67,8 +67,8 @@ class FewBlock {
     if (!IsLastOfKvHead()) return;
     const int32_t group = shape_.heads / shape_.kv_heads;
     for (int32_t i = threadIdx.x / kWarp; i < piece_.rows * group; i += kWarps) {
-      NormAndGate(inputs_, shape_, piece_.first_row + i / group, kv_head_ * group + i % group,
-                  out_);
+      NormAndGate<0>(inputs_, shape_, piece_.first_row + i / group, kv_head_ * group + i % group,
+                     out_);
     }
     AppendToTail(inputs_, states_, piece_, kv_head_);
   }
@@ -390,6 +390,14 @@ cudaError_t Launch(const FewArguments& arguments, int32_t segments, cudaStream_t
 
 }  // namespace
 
+int32_t FewColumns(const RetentionShape& shape, int32_t segments) {
+  const int64_t strips =
+      int64_t{segments} * shape.heads * ((shape.value_dim + kStripColumns - 1) / kStripColumns);
+  return strips >= 4 * kEnoughBlocks   ? 4 * kStripColumns
+         : strips >= 2 * kEnoughBlocks ? 2 * kStripColumns
+                                       : kStripColumns;
+}
+
 cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,
                       const RetentionExtent& extent, int32_t piece, const RetentionInputs& inputs,
                       const StatesView& states, MatrixView<float> out, cudaStream_t stream) {
@@ -397,11 +405,14 @@ cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,
       pieces, starts, piece, static_cast<float>(1 / std::sqrt(states.shape.key_dim)),
       inputs, states, out};
   if (extent.rows > 1) return Launch<8, 1>(arguments, extent.segments, stream);
-  const int64_t strips = int64_t{extent.segments} * states.shape.heads *
-                         ((states.shape.value_dim + kStripColumns - 1) / kStripColumns);
-  if (strips >= 4 * kEnoughBlocks) return Launch<1, 4>(arguments, extent.segments, stream);
-  if (strips >= 2 * kEnoughBlocks) return Launch<1, 2>(arguments, extent.segments, stream);
-  return Launch<1, 1>(arguments, extent.segments, stream);
+  switch (FewColumns(states.shape, extent.segments) / kStripColumns) {
+    case 4:
+      return Launch<1, 4>(arguments, extent.segments, stream);
+    case 2:
+      return Launch<1, 2>(arguments, extent.segments, stream);
+    default:
+      return Launch<1, 1>(arguments, extent.segments, stream);
+  }
 }
 
 }  // namespace retnet

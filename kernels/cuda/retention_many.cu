@@ -14,7 +14,7 @@ namespace {
 // the keys; the halves' sums are added up at the end of a piece. While q meets the base, the
 // chunk's k, v and weights arrive; while the chunk is folded, the next piece's q.
 constexpr int kRowTiles = kChunk / 16;
-constexpr int kColumns = 64;
+constexpr int kColumns = kManyColumns;
 constexpr int kColumnGroups = kColumns / kTileColumns;
 constexpr int kHalves = 2;
 constexpr int kThreads = kColumnGroups * kHalves * kWarp;

@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(256) FinishRowsKernel(ManyArguments arguments)
     AppendToTail(arguments.inputs, arguments.states, piece, head / group);
   }
   for (int32_t i = threadIdx.x / kWarp; i < piece.rows; i += blockDim.x / kWarp) {
-    NormAndGate(arguments.inputs, shape, piece.first_row + i, head, arguments.out);
+    NormAndGate<16>(arguments.inputs, shape, piece.first_row + i, head, arguments.out);
   }
 }
 

@@ -79,25 +79,43 @@ __device__ inline void AppendToTail(const RetentionInputs& inputs, const StatesV
 }
 
 // RMSNorm over a head's retained row in place, times silu(gate) where there is a gate. By one warp;
-// other blocks may have written the row.
+// other blocks may have written the row. kHeld numbers of each lane stay in registers between the
+// sum and the result; the others are read twice.
+template <int kHeld>
 __device__ inline void NormAndGate(const RetentionInputs& inputs, const RetentionShape& shape,
                                    int64_t row, int32_t head, const MatrixView<float>& out) {
   float* y = out.row(row) + int64_t{head} * shape.value_dim;
   const float* gate = inputs.projections.row(row) + shape.ProjectionColumns() -
                       shape.OutputColumns() + int64_t{head} * shape.value_dim;
+  float held[kHeld > 0 ? kHeld : 1] = {};
   float squares = 0;
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    const int32_t column = Lane() + i * kWarp;
+    held[i] = column < shape.value_dim ? __ldcg(y + column) : 0.0f;
+  }
+#pragma unroll
+  for (float x : held) squares = fmaf(x, x, squares);
 #pragma unroll 4
-  for (int32_t i = Lane(); i < shape.value_dim; i += kWarp) {
-    const float x = __ldcg(y + i);
+  for (int32_t column = Lane() + kHeld * kWarp; column < shape.value_dim; column += kWarp) {
+    const float x = __ldcg(y + column);
     squares = fmaf(x, x, squares);
   }
   const float scale = 1 / sqrtf(WarpSum(squares) / shape.value_dim + inputs.norm.epsilon);
+  const auto write = [&](float x, int32_t column) {
+    x *= scale;
+    if (inputs.norm.weight != nullptr) x *= inputs.norm.weight[column];
+    if (shape.gated) x *= gate[column] / (1 + expf(-gate[column]));
+    y[column] = x;
+  };
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    const int32_t column = Lane() + i * kWarp;
+    if (column < shape.value_dim) write(held[i], column);
+  }
 #pragma unroll 4
-  for (int32_t i = Lane(); i < shape.value_dim; i += kWarp) {
-    float x = __ldcg(y + i) * scale;
-    if (inputs.norm.weight != nullptr) x *= inputs.norm.weight[i];
-    if (shape.gated) x *= gate[i] / (1 + expf(-gate[i]));
-    y[i] = x;
+  for (int32_t column = Lane() + kHeld * kWarp; column < shape.value_dim; column += kWarp) {
+    write(__ldcg(y + column), column);
   }
 }
 

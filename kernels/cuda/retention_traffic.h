@@ -1,0 +1,28 @@
+// The bytes that a layer's Retention moves, counted from its launches: for documents and tests.
+#ifndef RETNET_KERNELS_CUDA_RETENTION_TRAFFIC_H_
+#define RETNET_KERNELS_CUDA_RETENTION_TRAFFIC_H_
+
+#include <cstdint>
+
+#include "kernels/operands.h"
+
+namespace retnet {
+
+struct RetentionTraffic {
+  int64_t floor = 0;      // inputs, bases and tails once each, outputs once
+  int64_t requested = 0;  // by all blocks, as if none of it were found in a cache of a block
+};
+
+// A decode step of `sequences` rows whose tails hold `tail` tokens, no two sharing a base and none
+// folding. What is requested beyond the floor are a tail's k and a row's q and k once a block
+// instead of once a head: repeats of a few kilobytes that lie in the device's L2 cache.
+RetentionTraffic DecodeTraffic(const RetentionShape& shape, int32_t sequences, int32_t tail);
+
+// `rows` given rows of one sequence, whole chunks that begin with a base. The floor keeps nothing
+// in scratch; what is requested beyond it are bf16 rows and outputs not yet normed, most of which a
+// later launch finds in the L2 cache.
+RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows);
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_RETENTION_TRAFFIC_H_
