@@ -18,7 +18,6 @@ void LayOut(std::span<const RetentionSegment> segments, int32_t sampled_rows,
     const int32_t pieces = static_cast<int32_t>(segment.size());
     ++extent.segments;
     extent.pieces = std::max(extent.pieces, pieces);
-    extent.all_pieces += pieces;
     for (const RetentionPiece& piece : segment) extent.rows = std::max(extent.rows, piece.rows);
     layout->pieces.insert(layout->pieces.end(), segment.begin(), segment.end());
     layout->starts.push_back(static_cast<int32_t>(layout->pieces.size()));

@@ -18,9 +18,8 @@ namespace retnet {
 // pieces and a piece fewer rows, so that one launch serves every step of a bucket.
 struct RetentionExtent {
   int32_t segments = 0;
-  int32_t pieces = 0;      // of one segment
-  int32_t rows = 0;        // of one piece
-  int32_t all_pieces = 0;  // of all segments
+  int32_t pieces = 0;  // of one segment
+  int32_t rows = 0;    // of one piece
 };
 
 // The segments of a call, those of sampled rows first. Pointers are to device memory.

@@ -151,7 +151,7 @@ class FewBlock {
       for (int32_t i = Lane() * kLanePairs; i < pairs(); i += kLanePairs * kWarp) {
 #pragma unroll 1
         for (int32_t pair = i; pair < min(i + kLanePairs, pairs()); ++pair) {
-          AddProducts(Key(j, pair), pair, products);
+          AddProducts(TokenKey(inputs_, states_, piece_, kv_head_, j, pair), pair, products);
         }
       }
       WriteWeights(first, j, products);
@@ -187,18 +187,6 @@ class FewBlock {
     for (int token = 0; token < kTokens; ++token) {
       WriteWeights(first, j + token * kWarps, products[token]);
     }
-  }
-
-  // Pair `pair` of the k of token j of the chunk, from the tail or from the piece's rows.
-  __device__ float2 Key(int32_t j, int32_t pair) const {
-    if (j >= piece_.tail) {
-      const float2 k =
-          RotatedKey(inputs_, shape_, piece_.first_row + j - piece_.tail, kv_head_, pair);
-      return {Rounded(k.x), Rounded(k.y)};
-    }
-    const __nv_bfloat16* k = states_.TailKeys(piece_.slot, inputs_.layer, kv_head_) +
-                             int64_t{j} * states_.padded_key_dim + pair;
-    return {__bfloat162float(k[0]), __bfloat162float(k[pairs()])};
   }
 
   __device__ void AddProducts(float2 k, int32_t pair, float (&products)[kRows]) const {
@@ -262,13 +250,12 @@ class FewBlock {
   // Adds the weighted v of the group's tokens, in ascending order.
   __device__ void AddTokens(int32_t first, int32_t rows,
                             float (&sums)[kRows][kStrips][kThreadColumns]) const {
-    const __nv_bfloat16* values = states_.TailValues(piece_.slot, inputs_.layer, kv_head_);
     const int32_t tokens = piece_.tail + first + rows;
     for (int32_t j = group(); j < tokens; j += kGroups) {
 #pragma unroll
       for (int strip = 0; strip < kStrips; ++strip) {
         float v[kThreadColumns];
-        LoadValues(values, j, column(strip), v);
+        LoadTokenValues(inputs_, states_, piece_, kv_head_, j, column(strip), v);
 #pragma unroll
         for (int i = 0; i < kRows; ++i) {
           if (j > piece_.tail + first + i) continue;
@@ -277,28 +264,6 @@ class FewBlock {
             sums[i][strip][c] = fmaf(weights_[i * kChunk + j], v[c], sums[i][strip][c]);
           }
         }
-      }
-    }
-  }
-
-  // The v of token j of the chunk, from the tail or from the piece's rows.
-  __device__ void LoadValues(const __nv_bfloat16* values, int32_t j, int32_t column,
-                             float (&v)[kThreadColumns]) const {
-#pragma unroll
-    for (float& x : v) x = 0;
-    if (j < piece_.tail) {
-      if (column >= states_.padded_value_dim) return;
-      const uint2 packed =
-          *reinterpret_cast<const uint2*>(values + int64_t{j} * states_.padded_value_dim + column);
-      v[0] = __uint_as_float(packed.x << 16);
-      v[1] = __uint_as_float(packed.x & 0xFFFF0000u);
-      v[2] = __uint_as_float(packed.y << 16);
-      v[3] = __uint_as_float(packed.y & 0xFFFF0000u);
-    } else {
-      const float* row = ValueRow(inputs_, shape_, piece_.first_row + j - piece_.tail, kv_head_);
-#pragma unroll
-      for (int c = 0; c < kThreadColumns; ++c) {
-        if (column + c < shape_.value_dim) v[c] = Rounded(row[column + c]);
       }
     }
   }

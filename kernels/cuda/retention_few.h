@@ -22,7 +22,7 @@ int32_t FewColumns(const RetentionShape& shape, int32_t segments);
 // appends to the tail.
 //
 // 256 threads; registers on sm_80 and sm_90, no spills: blocks of 32 columns 80 (three on an SM),
-// 64 columns 91 and 95, 128 columns 117 and 121, 8 rows 128 (two on an SM). Shared memory for
+// 64 columns 91 and 95, 128 columns 119 and 114, 8 rows 128 (two on an SM). Shared memory for
 // key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. Bytes:
 // retention_traffic.h.
 cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,

@@ -52,6 +52,45 @@ __device__ inline const float* ValueRow(const RetentionInputs& inputs, const Ret
          int64_t{kv_head} * shape.value_dim;
 }
 
+// Pair `pair` of the k of token j of a piece's chunk, rounded: the tail's or one of the piece's
+// rows.
+__device__ inline float2 TokenKey(const RetentionInputs& inputs, const StatesView& states,
+                                  const RetentionPiece& piece, int32_t kv_head, int32_t j,
+                                  int32_t pair) {
+  if (j >= piece.tail) {
+    const float2 k =
+        RotatedKey(inputs, states.shape, piece.first_row + j - piece.tail, kv_head, pair);
+    return {Rounded(k.x), Rounded(k.y)};
+  }
+  const __nv_bfloat16* k = states.TailKeys(piece.slot, inputs.layer, kv_head) +
+                           int64_t{j} * states.padded_key_dim + pair;
+  return {__bfloat162float(k[0]), __bfloat162float(k[states.shape.key_dim / 2])};
+}
+
+// Four columns of the v of token j, from `column` on, a multiple of 4; zeros beyond the last.
+__device__ inline void LoadTokenValues(const RetentionInputs& inputs, const StatesView& states,
+                                       const RetentionPiece& piece, int32_t kv_head, int32_t j,
+                                       int32_t column, float (&v)[4]) {
+#pragma unroll
+  for (float& x : v) x = 0;
+  if (j < piece.tail) {
+    if (column >= states.padded_value_dim) return;
+    const float4 x = Widened(
+        *reinterpret_cast<const uint2*>(states.TailValues(piece.slot, inputs.layer, kv_head) +
+                                        int64_t{j} * states.padded_value_dim + column));
+    v[0] = x.x;
+    v[1] = x.y;
+    v[2] = x.z;
+    v[3] = x.w;
+    return;
+  }
+  const float* row = ValueRow(inputs, states.shape, piece.first_row + j - piece.tail, kv_head);
+#pragma unroll
+  for (int c = 0; c < 4; ++c) {
+    if (column + c < states.shape.value_dim) v[c] = Rounded(row[column + c]);
+  }
+}
+
 // The block appends the k and v of a piece's rows to its tail.
 __device__ inline void AppendToTail(const RetentionInputs& inputs, const StatesView& states,
                                     const RetentionPiece& piece, int32_t kv_head) {
