@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <limits>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -43,20 +42,27 @@ constexpr Names kVersion1 = {"/memory.limit_in_bytes", "/memory.usage_in_bytes",
                              "total_inactive_file", "total_active_file"};
 constexpr Names kVersion2 = {"/memory.max", "/memory.current", "inactive_file", "active_file"};
 
-int64_t FreeInGroup(const std::string& folder, const Names& names) {
-  const std::optional<int64_t> limit = ReadNumber(folder + names.limit, "");
-  const std::optional<int64_t> usage = ReadNumber(folder + names.usage, "");
-  if (!limit.has_value() || !usage.has_value()) return std::numeric_limits<int64_t>::max();
-  const int64_t files = ReadNumber(folder + "/memory.stat", names.inactive_file).value_or(0) +
-                        ReadNumber(folder + "/memory.stat", names.active_file).value_or(0);
-  return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - files));
+// Lowers `free` to what the group in `folder` leaves.
+void BoundByGroup(const std::string& root, const std::string& folder, const Names& names,
+                  FreeMemory& free) {
+  const std::optional<int64_t> limit = ReadNumber(root + folder + names.limit, "");
+  const std::optional<int64_t> usage = ReadNumber(root + folder + names.usage, "");
+  if (!limit.has_value() || !usage.has_value()) return;
+  const std::string stat = root + folder + "/memory.stat";
+  const int64_t files = ReadNumber(stat, names.inactive_file).value_or(0) +
+                        ReadNumber(stat, names.active_file).value_or(0);
+  const int64_t left = std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - files));
+  if (left < free.bytes) free = {left, *limit, folder + names.limit};
 }
 
 }  // namespace
 
-int64_t FreeMemory(const std::string& root) {
+FreeMemory ReadFreeMemory(const std::string& root) {
   constexpr int64_t kKibibyte = 1024;
-  int64_t free = kKibibyte * ReadNumber(root + "/proc/meminfo", "MemAvailable:").value_or(0);
+  FreeMemory free;
+  const std::string machine = root + free.limit_file;
+  free.bytes = kKibibyte * ReadNumber(machine, "MemAvailable:").value_or(0);
+  free.limit = kKibibyte * ReadNumber(machine, "MemTotal:").value_or(0);
   // A line is "id:controllers:/path"; id 0 is version 2. The limits of all ancestors hold.
   std::ifstream groups(root + "/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
@@ -65,10 +71,10 @@ int64_t FreeMemory(const std::string& root) {
     const bool version2 = fields[0] == "0";
     const std::vector<std::string> controllers = absl::StrSplit(fields[1], ',');
     if (!version2 && std::count(controllers.begin(), controllers.end(), "memory") == 0) continue;
-    const std::string top = root + (version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
+    const std::string top = version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
     std::string path = fields[2];
     while (true) {
-      free = std::min(free, FreeInGroup(top + path, version2 ? kVersion2 : kVersion1));
+      BoundByGroup(root, top + path, version2 ? kVersion2 : kVersion1, free);
       if (path.empty()) break;
       path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
     }

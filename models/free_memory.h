@@ -7,10 +7,18 @@
 
 namespace retnet {
 
-// Bytes: what the system has available, or what the limits of the process's control groups leave of
-// it. Pages of files count as free, since they can be dropped. `root` stands before /proc and /sys,
-// for tests.
-int64_t FreeMemory(const std::string& root = "");
+struct FreeMemory {
+  int64_t bytes = 0;
+  // What leaves no more than that: the machine's memory, or a control group's limit, in bytes and
+  // by the file that says so.
+  int64_t limit = 0;
+  std::string limit_file = "/proc/meminfo";
+};
+
+// What the system has available, or what the limits of the process's control groups leave of it.
+// Pages of files count as free, since they can be dropped. `root` stands before /proc and /sys, for
+// tests.
+FreeMemory ReadFreeMemory(const std::string& root = "");
 
 }  // namespace retnet
 

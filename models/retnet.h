@@ -34,6 +34,9 @@ class RetNet : public Model {
                                                         const RetNetConfig& config,
                                                         DeviceWeights<K> weights, ModelInfo info);
 
+  // What a step of up to `max_rows` rows computes in, beside the kernels' own workspaces.
+  static int64_t StepBytes(const RetNetConfig& config, int64_t max_rows);
+
   const ModelInfo& info() const override { return info_; }
 
   absl::Status Launch(std::span<const Segment> segments) override;
@@ -68,6 +71,12 @@ class RetNet : public Model {
         info_(std::move(info)),
         slots_(info_.slots),
         plan_(info_.max_rows, config.vocab_size, info_.slots) {}
+
+  struct StepBuffer {
+    Buffer RetNet::*buffer;
+    int64_t numbers;
+  };
+  static std::array<StepBuffer, 6> StepBuffers(const RetNetConfig& config, int64_t max_rows);
 
   absl::Status Allocate();
   void Forward(std::span<LogitsAnswer> answers);
@@ -166,18 +175,33 @@ absl::StatusOr<std::unique_ptr<RetNet<K>>> RetNet<K>::Create(std::unique_ptr<K> 
 }
 
 template <Kernels K>
+auto RetNet<K>::StepBuffers(const RetNetConfig& config, int64_t max_rows)
+    -> std::array<StepBuffer, 6> {
+  const RetentionShape shape = config.Retention(/*slots=*/1);
+  const int64_t logits_rows = std::min<int64_t>(kLogitsRows, max_rows);
+  return {{{&RetNet::stream_, max_rows * config.hidden_size},
+           {&RetNet::projections_, max_rows * shape.ProjectionColumns()},
+           {&RetNet::retained_, max_rows * shape.OutputColumns()},
+           {&RetNet::gated_, max_rows * config.intermediate_size},
+           {&RetNet::gathered_, logits_rows * config.hidden_size},
+           {&RetNet::logits_, logits_rows * config.vocab_size}}};
+}
+
+template <Kernels K>
+int64_t RetNet<K>::StepBytes(const RetNetConfig& config, int64_t max_rows) {
+  int64_t numbers = max_rows * config.key_dim;  // cosines and sines
+  for (const StepBuffer& buffer : StepBuffers(config, max_rows)) numbers += buffer.numbers;
+  return numbers * int64_t{sizeof(float)};
+}
+
+template <Kernels K>
 absl::Status RetNet<K>::Allocate() {
-  const int64_t rows = info_.max_rows;
-  const int64_t logits_rows = std::min<int64_t>(kLogitsRows, rows);
   ASSIGN_OR_RETURN(states_, kernels_->AllocateStates(shape_, config_.decay));
-  ASSIGN_OR_RETURN(rotation_, kernels_->AllocateRotation(rows, config_.theta));
-  ASSIGN_OR_RETURN(stream_, kernels_->Allocate(rows * config_.hidden_size));
-  ASSIGN_OR_RETURN(projections_, kernels_->Allocate(rows * shape_.ProjectionColumns()));
-  ASSIGN_OR_RETURN(retained_, kernels_->Allocate(rows * shape_.OutputColumns()));
-  ASSIGN_OR_RETURN(gated_, kernels_->Allocate(rows * config_.intermediate_size));
-  ASSIGN_OR_RETURN(gathered_, kernels_->Allocate(logits_rows * config_.hidden_size));
-  ASSIGN_OR_RETURN(logits_, kernels_->Allocate(logits_rows * config_.vocab_size));
-  for (auto& answers : answers_) answers.reserve(rows);
+  ASSIGN_OR_RETURN(rotation_, kernels_->AllocateRotation(info_.max_rows, config_.theta));
+  for (const auto& [buffer, numbers] : StepBuffers(config_, info_.max_rows)) {
+    ASSIGN_OR_RETURN(this->*buffer, kernels_->Allocate(numbers));
+  }
+  for (auto& answers : answers_) answers.reserve(info_.max_rows);
   waves_.reserve(plan_.kMostWaves);
   return absl::OkStatus();
 }

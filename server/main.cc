@@ -146,6 +146,9 @@ absl::Status Serve(const Options& options) {
 // What to do about a failed start.
 const char* Advice(const absl::Status& status) {
   if (absl::IsUnavailable(status)) return "; start it with --device cpu, or auto";
+  if (absl::IsResourceExhausted(status)) {
+    return "; give it more, or lower --max-sessions or --max-step-rows";
+  }
   if (absl::IsNotFound(status)) return "; --model takes a checkpoint folder";
   return "";
 }

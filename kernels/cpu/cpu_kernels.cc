@@ -49,6 +49,13 @@ absl::StatusOr<CpuKernels::Weight> CpuKernels::Pack(std::span<const HostTensor> 
   return weight;
 }
 
+int64_t CpuKernels::WorkspaceBytes(int64_t inputs, int64_t outputs) const {
+  const int64_t gated = int64_t{options_.max_rows} * kGatedColumns;
+  const int64_t answer = 2 * outputs;  // logits and tokens, but for their padding
+  return int64_t{sizeof(float)} *
+         (PackedActivations::Words(options_.max_rows, inputs) + pool_.threads() * (gated + answer));
+}
+
 absl::StatusOr<CpuKernels::Buffer> CpuKernels::Upload(std::span<const float> values) {
   ASSIGN_OR_RETURN(Buffer buffer, Allocate(static_cast<int64_t>(values.size())));
   std::copy(values.begin(), values.end(), buffer.data());

@@ -51,6 +51,9 @@ class CpuKernels {
   // See the concept Kernels. Errors are RESOURCE_EXHAUSTED for memory and INVALID_ARGUMENT for
   // tensors that cannot be stacked.
   absl::StatusOr<Weight> Pack(std::span<const HostTensor> tensors);
+  // Of the memory for operators that Pack makes beside the weights, once the widest of them has
+  // `inputs` and the longest `outputs`.
+  int64_t WorkspaceBytes(int64_t inputs, int64_t outputs) const;
   absl::StatusOr<Buffer> Upload(std::span<const float> values);
   absl::StatusOr<Buffer> Allocate(int64_t size);
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);

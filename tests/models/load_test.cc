@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <limits>
 
-#include "models/free_memory.h"
 #include "tests/models/golden.h"
 #include "tests/models/random_checkpoint.h"
 #include "tests/models/safetensors_writer.h"
@@ -70,7 +69,7 @@ TEST(LoadModel, SlotsThatDoNotFitAreRefusedBeforeTheyAreMade) {
   options.slots = 1 << 20;  // 4 TiB of bases alone
   const auto model = LoadModel(directory, options);
   EXPECT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted) << model.status();
-  EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 slots"));
+  EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 sessions"));
 }
 
 TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
@@ -114,52 +113,6 @@ TEST(LoadModel, WhatIsNoCheckpointIsRefusedByName) {
   const auto model = LoadModel("/nowhere", {});
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(model.status().message()), HasSubstr("/nowhere/config.json"));
-}
-
-class FreeMemoryOf : public ::testing::Test {
- protected:
-  void Write(const std::string& path, const std::string& text) {
-    std::filesystem::create_directories(std::filesystem::path(root_ + path).parent_path());
-    WriteFile(root_ + path, text);
-  }
-
-  std::string root_ = MakeTemporaryFolder();
-};
-
-TEST_F(FreeMemoryOf, AMachineIsWhatIsAvailable) {
-  Write("/proc/meminfo", "MemTotal:       100 kB\nMemAvailable:    50 kB\n");
-  EXPECT_EQ(FreeMemory(root_), 50 * 1024);
-  EXPECT_GT(FreeMemory(), 0);
-}
-
-TEST_F(FreeMemoryOf, AGroupIsBoundByAllItsAncestors) {
-  Write("/proc/meminfo", "MemAvailable: 1000 kB\n");
-  Write("/proc/self/cgroup", "0::/a/b\n");
-  Write("/sys/fs/cgroup/a/b/memory.max", "max\n");
-  Write("/sys/fs/cgroup/a/b/memory.current", "5000\n");
-  EXPECT_EQ(FreeMemory(root_), 1000 * 1024);
-  Write("/sys/fs/cgroup/a/memory.max", "90000\n");
-  Write("/sys/fs/cgroup/a/memory.current", "50000\n");
-  EXPECT_EQ(FreeMemory(root_), 40000);
-  Write("/sys/fs/cgroup/a/memory.stat", "anon 7\ninactive_file 3000\nactive_file 2000\n");
-  EXPECT_EQ(FreeMemory(root_), 45000);
-}
-
-TEST_F(FreeMemoryOf, AContainerReadsItsOwnLimit) {
-  Write("/proc/meminfo", "MemAvailable: 1000 kB\n");
-  Write("/proc/self/cgroup", "0::/\n");
-  Write("/sys/fs/cgroup/memory.max", "90000\n");
-  Write("/sys/fs/cgroup/memory.current", "95000\n");
-  EXPECT_EQ(FreeMemory(root_), 0);
-}
-
-TEST_F(FreeMemoryOf, TheFirstVersionOfGroupsBindsToo) {
-  Write("/proc/meminfo", "MemAvailable: 1000 kB\n");
-  Write("/proc/self/cgroup", "4:cpu,cpuacct:/x\n3:memory:/a\n");
-  Write("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "90000\n");
-  Write("/sys/fs/cgroup/memory/a/memory.usage_in_bytes", "50000\n");
-  Write("/sys/fs/cgroup/memory/a/memory.stat", "inactive_file 1\ntotal_inactive_file 10000\n");
-  EXPECT_EQ(FreeMemory(root_), 50000);
 }
 
 }  // namespace
