@@ -3,6 +3,7 @@
 # processor 0, the client on processor 1. Needs build/ and build-bench/ (cmake --preset bench; target model_bench).
 #
 #   serving.sh bare|alone|mix|sweep|overload|memory|all [MODEL]      default model: models/demo
+#   serving.sh short [MODEL]                                         a few seconds with clients of every kind; fails on errors
 #   serving.sh soak [MODEL]                                          ten minutes; SOAK_SECONDS for another time
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -105,11 +106,18 @@ soak() {
   stop
 }
 
+short() {
+  start --max-sessions 8
+  bench --max-concurrency 1,8,16 --num-prompts 60 --random-input-len uniform:8:128 --random-output-len uniform:8:64 \
+    --cancel-fraction 0.1 --slow-reader-fraction 0.05 --vanish-fraction 0.05 --json "$out/short.json" --report "$out/short.html"
+  stop
+}
+
 case ${1:-} in
-  bare | alone | mix | sweep | overload | memory | soak) "$1" ;;
+  bare | alone | mix | sweep | overload | memory | short | soak) "$1" ;;
   all) for part in bare alone mix sweep overload memory; do echo "== $part"; "$part"; done ;;
   *)
-    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
