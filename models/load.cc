@@ -9,6 +9,7 @@
 #include "models/config.h"
 #include "models/generation_config.h"
 #include "models/retnet_cpu.h"
+#include "models/retnet_cuda.h"
 #include "models/weights.h"
 
 namespace retnet {
@@ -20,22 +21,23 @@ absl::Status CheckRange(const char* option, int64_t value, int64_t minimum, int6
       absl::StrCat(option, " is ", value, "; it must be from ", minimum, " to ", maximum));
 }
 
+// Written so that NaN fails.
+absl::Status CheckFraction(const char* option, double value) {
+  if (value > 0.0 && value <= 1.0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(option, " is ", value, "; it must be above 0 and at most 1"));
+}
+
 absl::Status CheckOptions(const ModelOptions& options) {
-  if (options.device == "cuda") {
-    return absl::UnavailableError("device is cuda, but this build has no CUDA backend");
-  }
-  if (options.device != "cpu" && options.device != "auto") {
+  if (options.device != "cpu" && options.device != "cuda" && options.device != "auto") {
     return absl::InvalidArgumentError(
         absl::StrCat("device is ", options.device, "; it must be cpu, cuda or auto"));
   }
   RETURN_IF_ERROR(CheckRange("threads", options.threads, 0, 1024));
   RETURN_IF_ERROR(CheckRange("slots", options.slots, 0, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max_rows", options.max_rows, 1, 1 << 16));
-  if (!(options.state_memory_fraction > 0.0 && options.state_memory_fraction <= 1.0)) {
-    return absl::InvalidArgumentError(absl::StrCat("state_memory_fraction is ",
-                                                   options.state_memory_fraction,
-                                                   "; it must be above 0 and at most 1"));
-  }
+  RETURN_IF_ERROR(CheckFraction("state_memory_fraction", options.state_memory_fraction));
+  RETURN_IF_ERROR(CheckFraction("gpu_memory_fraction", options.gpu_memory_fraction));
   return absl::OkStatus();
 }
 
@@ -74,6 +76,11 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
   RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(const ModelWeights weights, FindWeights(checkpoint, config));
+  if (options.device != "cpu") {
+    auto model = MakeCudaModel(config, weights, options, info);
+    if (options.device == "cuda" || !absl::IsUnavailable(model.status())) return model;
+    info.device_note = std::string(model.status().message());
+  }
   return MakeCpuModel(config, weights, options, std::move(info));
 }
 

@@ -12,11 +12,12 @@
 namespace retnet {
 
 struct ModelOptions {
-  std::string device = "auto";  // cpu, cuda or auto
+  std::string device = "auto";  // cpu, cuda, or auto: cuda where it is there
   int32_t threads = 0;  // CPU workers, the caller included; 0: as many as the process may use
   int32_t slots = 0;  // 0: as many as fit in state_memory_fraction of the free memory, at most 1024
   double state_memory_fraction = 0.5;
-  int32_t max_rows = 512;  // tokens a step may hold
+  double gpu_memory_fraction = 0.9;  // of the device's free memory, for weights, steps and slots
+  int32_t max_rows = 512;            // tokens a step may hold
   std::string instruction_set =
       "";  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is
 };

@@ -66,6 +66,7 @@ struct ModelInfo {
   int64_t base_bytes = 0;        // one base
   int64_t tail_token_bytes = 0;  // one token of a tail
   std::string backend;           // "cpu (avx512-bf16, 2 threads)"
+  std::string device_note;       // why it is not a better device; empty where it was asked for
   TokenId bos = kNoToken;        // kNoToken where the checkpoint names none
   std::vector<TokenId> eos;
 };

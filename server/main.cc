@@ -57,8 +57,11 @@ void AddOptions(CLI::App* app, Options* options) {
                   "Sequences that run at once; 0: as many as memory holds, at most 1024")
       ->check(CLI::Range(0, 1 << 20));
   app->add_option("--state-memory-fraction", options->model.state_memory_fraction,
-                  "Of the free memory, for sessions when --max-sessions is 0")
+                  "On the CPU: of the free memory, for sessions when --max-sessions is 0")
       ->check(CLI::Range(0.01, 0.95));
+  app->add_option("--gpu-memory-fraction", options->model.gpu_memory_fraction,
+                  "On a GPU: of its free memory, for weights, steps and sessions")
+      ->check(CLI::Range(0.01, 1.0));
   app->add_option("--max-queue", options->engine.max_queue, "Sequences that may wait for a slot")
       ->check(CLI::Range(1, 1 << 20));
   app->add_option("--max-context-length", options->engine.max_context_length,
@@ -120,6 +123,9 @@ void WaitForSignal() {
 absl::Status Serve(const Options& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
+  if (!info.device_note.empty()) {
+    Log(LogLevel::kInfo, absl::StrCat("--device auto takes the CPU: ", info.device_note));
+  }
   Log(LogLevel::kInfo, absl::StrCat("model ", info.name, ": ", info.parameters, " parameters, ",
                                     info.weight_bytes, " bytes of weights, ", info.slots,
                                     " sessions of ", info.base_bytes, " bytes, ", info.backend));

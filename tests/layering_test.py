@@ -31,7 +31,7 @@ ANYBODY = {"kernels/status_macros.h"}
 # Narrower than the folders: a file pattern and the only headers of another folder that it may include.
 ONLY = [
     ("engine/", "models/", r"models/model\.h"),
-    ("models/(?!retnet_cpu|load)", "kernels/", r"kernels/\w+\.h"),
+    ("models/(?!retnet_cpu|retnet_cuda|load)", "kernels/", r"kernels/\w+\.h"),
     ("server/", "models/", r"models/(model|load|tokenizer|generation_config|utf8)\.h"),
 ]
 

@@ -29,6 +29,7 @@ struct ReferenceBackend {
   static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
   // The greatest error of an operator on such weights, as a share of the results' root mean square.
   static double ErrorBound(ElementType) { return 1e-6; }
+  static bool RowsAreExact(ElementType) { return true; }
   static RetentionError RetentionErrorBound() { return {3e-5, 1e-5}; }
   static float RoundToTail(float x) { return x; }  // a tail's elements are fp32
   static std::string Name() { return "reference"; }
@@ -45,6 +46,7 @@ struct CpuBackend {
   static double ErrorBound(ElementType type) {
     return kSet == InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16 ? 5e-2 : 2e-5;
   }
+  static bool RowsAreExact(ElementType) { return true; }
   static RetentionError RetentionErrorBound() { return {3e-5, 1e-5}; }
   static float RoundToTail(float x) { return x; }
   static std::string Name() {

@@ -212,7 +212,8 @@ TYPED_TEST_P(Operators, AgreeWithTheReference) {
 TYPED_TEST_P(Operators, GiveARowTheSameBitsAloneAndAmongOthers) {
   const auto kernels = TypeParam::Make(/*threads=*/2);
   std::mt19937 random(9);
-  this->ForEach([&](Operator op, ElementType, const Inputs& inputs) {
+  this->ForEach([&](Operator op, ElementType type, const Inputs& inputs) {
+    if (!TypeParam::RowsAreExact(type)) return;
     const int64_t rows = inputs.shape.rows;
     const std::vector<float> whole = Run(*kernels, op, inputs, 0, rows);
     const int64_t columns = static_cast<int64_t>(whole.size()) / rows;

@@ -77,6 +77,11 @@ TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
   options.device = "cuda";
   EXPECT_EQ(LoadModel(GoldenFolder("base"), options).status().code(),
             absl::StatusCode::kUnavailable);
+  options.device = "auto";
+  const auto model = LoadModel(GoldenFolder("base"), options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_THAT((*model)->info().backend, HasSubstr("cpu"));
+  EXPECT_THAT((*model)->info().device_note, HasSubstr("CUDA"));
 }
 
 TEST(LoadModel, OptionsOutOfBoundsAreRefusedByName) {
@@ -91,6 +96,7 @@ TEST(LoadModel, OptionsOutOfBoundsAreRefusedByName) {
   expect({.state_memory_fraction = 0}, "state_memory_fraction is 0");
   expect({.state_memory_fraction = std::numeric_limits<double>::quiet_NaN()},
          "state_memory_fraction");
+  expect({.gpu_memory_fraction = 1.5}, "gpu_memory_fraction is 1.5");
   expect({.max_rows = 0}, "max_rows is 0");
   expect({.instruction_set = "mmx"}, "mmx");
 }

@@ -48,7 +48,10 @@ struct Case {
 std::vector<Case> Cases() {
   std::vector<Case> cases;
   for (const Backend& backend : Backends()) {
-    for (const ShapeCase& shape : Shapes()) cases.push_back({backend, shape});
+    for (const ShapeCase& shape : Shapes()) {
+      if (!backend.exact_in_float32 && shape.shape.type == ElementType::kFloat32) continue;
+      cases.push_back({backend, shape});
+    }
   }
   return cases;
 }
@@ -272,9 +275,11 @@ TEST_P(RetNetExactness, FarPositionsAreLikeTheFirst) {
   model.Write(far, 0);
   const auto logits = model.Run(0, tokens, 97);
   ASSERT_EQ(logits.size(), whole.size());
-  const bool rounds = GetParam().backend.rounds_activations;
+  // A rotated k rounds otherwise at another position where tails are rounded.
+  const Backend& backend = GetParam().backend;
+  const double bound = backend.rounds_tails ? 0.2 : backend.rounds_activations ? 0.1 : 2e-4;
   for (size_t i = 0; i < logits.size(); ++i) {
-    ASSERT_LE(std::abs(logits[i] - whole[i]), rounds ? 0.1 : 2e-4) << "logit " << i;
+    ASSERT_LE(std::abs(logits[i] - whole[i]), bound) << "logit " << i;
   }
   EXPECT_EQ(model->state(0).position, 102550);
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/element.h"
 #include "models/config.h"
 #include "tests/models/golden.h"
 #include "tests/models/test_model.h"
@@ -41,8 +42,9 @@ std::string CaseName(const ::testing::TestParamInfo<GoldenCase>& info) {
 }
 
 bool RoundsActivations(const GoldenCase& test) {
-  return test.backend.rounds_activations &&
-         (test.golden == "bf16" || test.golden == "grouped" || test.golden == "fullheads");
+  return test.backend.rounds_tails ||
+         (test.backend.rounds_activations &&
+          (test.golden == "bf16" || test.golden == "grouped" || test.golden == "fullheads"));
 }
 
 void ExpectWithinBounds(const GoldenCase& test, const std::vector<float>& logits,
@@ -78,35 +80,34 @@ INSTANTIATE_TEST_SUITE_P(TextbookForms, RetNetGolden, ::testing::ValuesIn(Cases(
 class RetNetGoldenState : public ::testing::TestWithParam<GoldenCase> {};
 
 // The textbook's state is the base advanced through its tail; the bytes of a base follow the seam's
-// layout, and a tail's token adds k and v of each layer. Both are fp32 on the CPU.
+// layout, and a tail's token adds k and v of each layer. The base is fp32, the tail bf16 where
+// tails are rounded.
 std::vector<double> TextbookState(const RetNetConfig& config, const StateCopy& state,
-                                  int32_t layer) {
-  const auto floats = [&](int64_t offset, int64_t count) {
-    std::vector<float> values(count);
-    std::memcpy(values.data(), state.bytes.data() + offset * 4, count * 4);
-    return values;
-  };
+                                  bool rounds_tails, int32_t layer) {
+  const HostTensor bases{ElementType::kFloat32, state.bytes.data()};
   const int64_t head_size = int64_t{config.key_dim} * config.value_dim;
   const int64_t layer_size = config.heads * head_size;
   const int64_t base_size = state.shape.base_position > 0 ? config.layers * layer_size : 0;
   std::vector<double> s(layer_size, 0.0);
   if (base_size > 0) {
-    const auto base = floats(layer * layer_size, layer_size);
-    s.assign(base.begin(), base.end());
+    for (int64_t i = 0; i < layer_size; ++i) s[i] = ElementAt(bases, layer * layer_size + i);
   }
+  const HostTensor tails{rounds_tails ? ElementType::kBFloat16 : ElementType::kFloat32,
+                         bases.data + base_size * sizeof(float)};
   const int64_t keys = int64_t{config.kv_heads} * config.key_dim;
   const int64_t values = int64_t{config.kv_heads} * config.value_dim;
   const int32_t group = config.heads / config.kv_heads;
   for (int32_t t = 0; t < state.shape.position - state.shape.base_position; ++t) {
-    const int64_t token = base_size + t * config.layers * (keys + values);
-    const auto k = floats(token + layer * keys, keys);
-    const auto v = floats(token + config.layers * keys + layer * values, values);
+    const int64_t token = t * config.layers * (keys + values);
+    const int64_t k = token + layer * keys;
+    const int64_t v = token + config.layers * keys + layer * values;
     for (int64_t i = 0; i < layer_size; ++i) {
       const int64_t head = i / head_size;
       const int64_t row = i % head_size / config.value_dim;
       const int64_t column = i % config.value_dim;
-      s[i] = config.decay[head] * s[i] + double{k[head / group * config.key_dim + row]} *
-                                             v[head / group * config.value_dim + column];
+      s[i] = config.decay[head] * s[i] +
+             double{ElementAt(tails, k + head / group * config.key_dim + row)} *
+                 ElementAt(tails, v + head / group * config.value_dim + column);
     }
   }
   return s;
@@ -121,7 +122,8 @@ TEST_P(RetNetGoldenState, StatesAreTheOriginalCodes) {
     model.Run(0, sequence.tokens, 100);
     const StateCopy state = model.Read(0);
     for (const auto& [layer, expected] : sequence.states) {
-      const std::vector<double> actual = TextbookState(*config, state, layer);
+      const std::vector<double> actual =
+          TextbookState(*config, state, test.backend.rounds_tails, layer);
       ASSERT_EQ(actual.size(), expected.size());
       double largest = 0;
       double error = 0;

@@ -19,6 +19,7 @@ std::vector<float> TestModel::Step(std::span<const Feed> feeds) {
   for (const Feed& feed : feeds) {
     segments.push_back({.slot = feed.slot,
                         .position = model_->state(feed.slot).position,
+                        .row_class = row_class_,
                         .tokens = feed.tokens,
                         .outputs = std::span(outputs).first(feed.tokens.size())});
   }

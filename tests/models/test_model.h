@@ -29,8 +29,10 @@ struct StateCopy {
 class TestModel {
  public:
   // `logits` is where the model's backend appends each row of logits before it answers it.
-  TestModel(std::unique_ptr<Model> model, std::unique_ptr<std::vector<float>> logits)
-      : model_(std::move(model)), logits_(std::move(logits)) {}
+  // Tokens are fed as rows of `row_class`.
+  TestModel(std::unique_ptr<Model> model, std::unique_ptr<std::vector<float>> logits,
+            RowClass row_class = RowClass::kGiven)
+      : model_(std::move(model)), logits_(std::move(logits)), row_class_(row_class) {}
 
   Model* operator->() const { return model_.get(); }
   // The rows of logits of the steps since it was last cleared.
@@ -51,16 +53,20 @@ class TestModel {
  private:
   std::unique_ptr<Model> model_;
   std::unique_ptr<std::vector<float>> logits_;
+  RowClass row_class_;
 };
 
 // One of the ways to compute that this machine offers.
 struct Backend {
   std::string name;
   bool rounds_activations = false;  // bf16 weights meet activations rounded to bf16
+  bool rounds_tails = false;        // tails are bf16, whatever the weights are
+  bool exact_in_float32 = true;     // a row's bits, with fp32 weights, alone and among others
   bool whole_only = false;          // computes sequences in one step from position 0
   std::function<TestModel(const std::string& directory, int32_t slots, int32_t max_rows)> make;
 };
-// ReferenceKernels, and CpuKernels with each instruction set there is.
+// Those of the binary: ReferenceKernels and CpuKernels with each instruction set there is, or
+// CudaKernels with either class of rows.
 std::vector<Backend> Backends();
 // ReferenceKernels with the parallel, the recurrent and the textbook's chunkwise form in place of
 // its operator.

@@ -1,0 +1,130 @@
+// The CUDA backend: the operators of the concept Kernels, queued on one stream.
+#ifndef RETNET_KERNELS_CUDA_CUDA_KERNELS_H_
+#define RETNET_KERNELS_CUDA_CUDA_KERNELS_H_
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "kernels/cuda/answerer.h"
+#include "kernels/cuda/device_array.h"
+#include "kernels/cuda/products.h"
+#include "kernels/cuda/retention.h"
+#include "kernels/cuda/staging.h"
+#include "kernels/cuda/states.h"
+#include "kernels/cuda/weight.h"
+#include "kernels/kernels.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// Bytes of device memory.
+struct DeviceMemory {
+  int64_t free = 0;
+  int64_t total = 0;
+};
+
+// Device 0 of those that CUDA_VISIBLE_DEVICES leaves, which must be of compute capability 8.0 or
+// newer. Sampled and given rows go through different products (products.h) and retention kernels
+// (retention.h); within a class a row's bits depend neither on the rows beside it nor on its place.
+// Operators return before they are computed; errors show in Finish, the first one for good.
+// Thread-compatible; moves before its first use only.
+class CudaKernels {
+ public:
+  using Weight = CudaWeight;
+  using Buffer = DeviceArray<float>;
+  using States = CudaStates;
+  using Segments = RetentionPlan;
+  struct Rotation {
+    int64_t pairs = 0;
+    int64_t rows = 0;            // that Rotate has written
+    DeviceArray<double> thetas;  // [pairs], radians a token
+    Buffer cosines;              // [max_rows, pairs]
+    Buffer sines;                // [max_rows, pairs]
+  };
+
+  // For steps of up to `max_rows` rows. UNAVAILABLE without a device or driver that serves.
+  static absl::StatusOr<CudaKernels> Make(int32_t max_rows);
+
+  // "NVIDIA A100-SXM4-80GB".
+  const std::string& device_name() const { return device_name_; }
+  static absl::StatusOr<DeviceMemory> Memory();
+
+  // See the concept Kernels. Errors as CudaStatus, and INVALID_ARGUMENT for tensors that cannot be
+  // stacked.
+  absl::StatusOr<Weight> Pack(std::span<const HostTensor> tensors);
+  absl::StatusOr<Buffer> Upload(std::span<const float> values);
+  absl::StatusOr<Buffer> Allocate(int64_t size) { return Buffer::Make(size); }
+  absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
+  absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
+
+  void SetSampledRows(int32_t rows) { sampled_rows_ = rows; }
+  Segments LayOut(std::span<const RetentionSegment> segments);
+
+  void Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
+             MatrixView<float> x);
+  void Normalize(Norm norm, MatrixView<float> x);
+  void Rotate(std::span<const int32_t> positions, Rotation& rotation);
+  void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight, MatrixView<float> y);
+  void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x);
+  void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
+                       Activation activation, MatrixView<float> y);
+  void Retention(int32_t layer, const Segments& segments, MatrixView<const float> projections,
+                 const Rotation& rotation, Norm norm, States& states, MatrixView<float> out);
+  void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
+  void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+              std::span<LogitsAnswer> answers);
+
+  int64_t BaseBytes(const RetentionShape& shape) const { return States::BaseBytes(shape); }
+  int64_t TailTokenBytes(const RetentionShape& shape) const {
+    return States::TailTokenBytes(shape);
+  }
+  void ReadBase(const States& states, int32_t base, std::span<std::byte> bytes);
+  void WriteBase(std::span<const std::byte> bytes, int32_t base, States& states);
+  void ReadTail(const States& states, int32_t slot, int32_t tokens, std::span<std::byte> bytes);
+  void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot, States& states);
+  void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states);
+  absl::Status Finish();
+
+ private:
+  struct DestroyStream {
+    void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
+  };
+
+  CudaKernels() = default;
+
+  int32_t SampledOf(int64_t rows) const {
+    return static_cast<int32_t>(std::min<int64_t>(rows, sampled_rows_));
+  }
+  // Keeps the first error.
+  void Note(cudaError_t error, absl::string_view what);
+  // The address on the device of a copy of `values`, for the rest of the step.
+  template <typename T>
+  const T* Send(std::span<const T> values);
+
+  // Constant after construction.
+  std::unique_ptr<std::remove_pointer_t<cudaStream_t>, DestroyStream> stream_;
+  std::string device_name_;
+
+  std::optional<CudaProducts> products_;
+  CudaAnswerer answerer_;
+  Staging staging_;         // tokens, positions, pieces and indices of a step
+  RetentionLayout layout_;  // scratch of LayOut
+  int32_t sampled_rows_ = std::numeric_limits<int32_t>::max();
+  absl::Status status_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_CUDA_KERNELS_H_

@@ -1,0 +1,12 @@
+// What a build without the CUDA backend says instead.
+#include "absl/status/status.h"
+#include "models/retnet_cuda.h"
+
+namespace retnet {
+
+absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig&, const ModelWeights&,
+                                                     const ModelOptions&, ModelInfo) {
+  return absl::UnavailableError("this build has no CUDA backend");
+}
+
+}  // namespace retnet

@@ -1,0 +1,33 @@
+#include <utility>
+
+#include "kernels/cuda/cuda_kernels.h"
+#include "tests/kernels/cuda/cuda_backends.h"
+#include "tests/models/recording_model.h"
+#include "tests/models/test_model.h"
+
+namespace retnet {
+namespace {
+
+Backend CudaBackendOf(const std::string& name, RowClass row_class) {
+  return {.name = name,
+          .rounds_activations = true,
+          .rounds_tails = true,
+          // See CudaBackend::RowsAreExact.
+          .exact_in_float32 = row_class == RowClass::kSampled,
+          .make = [row_class](const std::string& directory, int32_t slots, int32_t max_rows) {
+            auto kernels = CudaKernels::Make(max_rows);
+            EXPECT_TRUE(kernels.ok()) << kernels.status();
+            return MakeTestModel(
+                directory, std::make_unique<RecordingKernels<CudaKernels>>(*std::move(kernels)),
+                slots, max_rows, row_class);
+          }};
+}
+
+}  // namespace
+
+std::vector<Backend> Backends() {
+  return {CudaBackendOf("cuda_sampled", RowClass::kSampled),
+          CudaBackendOf("cuda_given", RowClass::kGiven)};
+}
+
+}  // namespace retnet

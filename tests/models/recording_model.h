@@ -1,0 +1,66 @@
+// Makes the TestModel of a backend.
+#ifndef RETNET_TESTS_MODELS_RECORDING_MODEL_H_
+#define RETNET_TESTS_MODELS_RECORDING_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/kernels.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
+#include "models/device_weights.h"
+#include "models/retnet.h"
+#include "models/weights.h"
+#include "tests/kernels/numbers_on_host.h"
+#include "tests/models/test_model.h"
+
+namespace retnet {
+
+// A backend that keeps a copy of the logits it turns into answers.
+template <Kernels K>
+class RecordingKernels : public K {
+ public:
+  using K::K;
+  explicit RecordingKernels(K&& kernels) : K(std::move(kernels)) {}
+
+  void RecordTo(std::vector<float>* logits) { logits_ = logits; }
+  void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+              std::span<LogitsAnswer> answers) {
+    const std::vector<float> numbers =
+        NumbersOnHost(static_cast<const K&>(*this), logits.data, logits.rows * logits.columns);
+    logits_->insert(logits_->end(), numbers.begin(), numbers.end());
+    K::Answer(logits, queries, answers);
+  }
+
+ private:
+  std::vector<float>* logits_ = nullptr;
+};
+
+template <typename K>
+TestModel MakeTestModel(const std::string& directory, std::unique_ptr<K> kernels, int32_t slots,
+                        int32_t max_rows, RowClass row_class = RowClass::kGiven) {
+  const auto config = ReadConfig(directory);
+  const auto checkpoint = Checkpoint::Open(directory);
+  EXPECT_TRUE(config.ok() && checkpoint.ok()) << config.status() << checkpoint.status();
+  const auto weights = FindWeights(*checkpoint, *config);
+  EXPECT_TRUE(weights.ok()) << weights.status();
+  auto logits = std::make_unique<std::vector<float>>();
+  kernels->RecordTo(logits.get());
+  auto packed = DeviceWeights<K>::Pack(*kernels, *weights);
+  EXPECT_TRUE(packed.ok()) << packed.status();
+  ModelInfo info;
+  info.slots = slots;
+  info.max_rows = max_rows;
+  auto model = RetNet<K>::Create(std::move(kernels), *config, *std::move(packed), std::move(info));
+  EXPECT_TRUE(model.ok()) << model.status();
+  return {*std::move(model), std::move(logits), row_class};
+}
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_MODELS_RECORDING_MODEL_H_

@@ -1,0 +1,105 @@
+#include <cmath>
+#include <functional>
+
+#include "kernels/reference/reference_kernels.h"
+#include "kernels/reference/retention_forms.h"
+#include "tests/models/recording_model.h"
+#include "tests/models/test_model.h"
+
+namespace retnet {
+namespace {
+
+// The reference with one of the textbook's forms, for a single segment from position 0.
+class FormKernels : public ReferenceKernels {
+ public:
+  using Form = std::function<std::vector<double>(const HeadTokens&)>;
+  explicit FormKernels(Form form) : form_(std::move(form)) {}
+
+  void Retention(int32_t /*layer*/, std::span<const RetentionSegment> segments,
+                 MatrixView<const float> projections, const Rotation& rotation, Norm norm,
+                 States& states, MatrixView<float> out) const {
+    ASSERT_EQ(segments.size(), 1);
+    ASSERT_EQ(segments[0][0].position, 0);
+    for (int32_t h = 0; h < states.shape.heads; ++h) {
+      const HeadTokens head = Head(h, projections, rotation, states);
+      NormAndGate(form_(head), h, projections, norm, states.shape, out);
+    }
+  }
+
+ private:
+  static HeadTokens Head(int32_t h, MatrixView<const float> projections, const Rotation& rotation,
+                         const States& states) {
+    const RetentionShape& shape = states.shape;
+    const int32_t kv_head = h / (shape.heads / shape.kv_heads);
+    HeadTokens head{.tokens = static_cast<int32_t>(projections.rows),
+                    .key_dim = shape.key_dim,
+                    .value_dim = shape.value_dim,
+                    .decay = states.decay[h],
+                    .q = {},
+                    .k = {},
+                    .v = {}};
+    for (int64_t row = 0; row < projections.rows; ++row) {
+      const float* q = projections.row(row);
+      const float* k = q + int64_t{shape.heads} * shape.key_dim;
+      const float* v = k + int64_t{shape.kv_heads} * shape.key_dim + kv_head * shape.value_dim;
+      const double scale = 1 / std::sqrt(shape.key_dim);
+      AppendRotated(q + h * shape.key_dim, scale, row, rotation, head.q);
+      AppendRotated(k + kv_head * shape.key_dim, 1.0, row, rotation, head.k);
+      head.v.insert(head.v.end(), v, v + shape.value_dim);
+    }
+    return head;
+  }
+
+  static void AppendRotated(const float* x, double scale, int64_t row, const Rotation& rotation,
+                            std::vector<double>& to) {
+    const int64_t pairs = rotation.theta.size();
+    const double* cosines = &rotation.cosines[row * pairs];
+    const double* sines = &rotation.sines[row * pairs];
+    for (int64_t i = 0; i < pairs; ++i) {
+      to.push_back(scale * (x[i] * cosines[i] - x[i + pairs] * sines[i]));
+    }
+    for (int64_t i = 0; i < pairs; ++i) {
+      to.push_back(scale * (x[i] * sines[i] + x[i + pairs] * cosines[i]));
+    }
+  }
+
+  static void NormAndGate(const std::vector<double>& o, int32_t h,
+                          MatrixView<const float> projections, Norm norm,
+                          const RetentionShape& shape, MatrixView<float> out) {
+    for (int64_t row = 0; row < out.rows; ++row) {
+      const double* from = &o[row * shape.value_dim];
+      const float* gate = projections.row(row) + shape.ProjectionColumns() - shape.OutputColumns() +
+                          h * shape.value_dim;
+      double squares = 0;
+      for (int32_t i = 0; i < shape.value_dim; ++i) squares += from[i] * from[i];
+      const double scale = 1 / std::sqrt(squares / shape.value_dim + norm.epsilon);
+      for (int32_t i = 0; i < shape.value_dim; ++i) {
+        double value = from[i] * scale * (norm.weight != nullptr ? norm.weight[i] : 1.0);
+        if (shape.gated) value *= gate[i] / (1 + std::exp(-double{gate[i]}));
+        out.row(row)[h * shape.value_dim + i] = static_cast<float>(value);
+      }
+    }
+  }
+
+  Form form_;
+};
+
+Backend TextbookForm(const std::string& name, const FormKernels::Form& form) {
+  return {.name = name,
+          .whole_only = true,
+          .make = [form](const std::string& directory, int32_t slots, int32_t max_rows) {
+            return MakeTestModel(directory, std::make_unique<RecordingKernels<FormKernels>>(form),
+                                 slots, max_rows);
+          }};
+}
+
+}  // namespace
+
+std::vector<Backend> TextbookForms() {
+  return {
+      TextbookForm("parallel", ParallelRetention), TextbookForm("recurrent", RecurrentRetention),
+      TextbookForm("chunkwise",
+                   [](const HeadTokens& head) { return ChunkwiseRetention(head, /*chunk=*/48); })};
+}
+
+}  // namespace retnet
