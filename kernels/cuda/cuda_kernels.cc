@@ -46,6 +46,7 @@ absl::StatusOr<std::string> FindDevice() {
 
 absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows) {
   CudaKernels kernels;
+  kernels.max_rows_ = max_rows;
   ASSIGN_OR_RETURN(kernels.device_name_, FindDevice());
   cudaStream_t stream = nullptr;
   RETURN_IF_ERROR(CudaStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
@@ -94,7 +95,7 @@ absl::StatusOr<CudaKernels::Buffer> CudaKernels::Upload(std::span<const float> v
 
 absl::StatusOr<CudaStates> CudaKernels::AllocateStates(const RetentionShape& shape,
                                                        std::span<const float> decay) {
-  return CudaStates::Make(shape, decay);
+  return CudaStates::Make(shape, decay, max_rows_);
 }
 
 absl::StatusOr<CudaKernels::Rotation> CudaKernels::AllocateRotation(

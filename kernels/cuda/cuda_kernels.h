@@ -116,6 +116,7 @@ class CudaKernels {
   // Constant after construction.
   std::unique_ptr<std::remove_pointer_t<cudaStream_t>, DestroyStream> stream_;
   std::string device_name_;
+  int32_t max_rows_ = 0;
 
   std::optional<CudaProducts> products_;
   CudaAnswerer answerer_;
