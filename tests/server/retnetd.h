@@ -24,7 +24,8 @@ struct ClientResult {
 class Retnetd {
  public:
   // On a free port, with these flags beside.
-  explicit Retnetd(const std::vector<std::string>& flags = {}, int sessions = 8);
+  explicit Retnetd(const std::vector<std::string>& flags = {}, int sessions = 8,
+                   const std::string& model = ModelFolder());
 
   Process& process() { return process_; }
   // HOST:PORT, as it printed it.

@@ -1,0 +1,131 @@
+// The real server on the CUDA backend with the default model, beside itself on the CPU.
+#include <grpcpp/client_context.h>
+#include <signal.h>
+
+#include <cmath>
+#include <future>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/retnetd.h"
+
+namespace retnet {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Of a log-probability: both round activations to bf16, and CUDA tails too.
+constexpr double kBound = 0.1;
+
+const char kTale[] =
+    "Once upon a time there was a poor widow who lived alone in a little cottage, and before it "
+    "was "
+    "a garden in which two rose trees stood, one white and the other red.";
+
+class CudaRetnetd : public ::testing::Test {
+ protected:
+  static constexpr char kDemo[] = RETNET_SOURCE_DIR "/models/demo";
+
+  // Steps of few rows, so that prompts come in pieces.
+  Retnetd cuda_{{"--device", "cuda", "--max-step-rows", "32"}, /*sessions=*/4, kDemo};
+  Retnetd cpu_{{"--device", "cpu"}, /*sessions=*/4, kDemo};
+};
+
+v1::CompleteResponse::Choice Greedy(const std::string& text, const Retnetd& server) {
+  v1::GenerateRequest request = Prompt(text, 40);
+  request.set_temperature(0);
+  request.set_logprobs(2);
+  grpc::ClientContext context;
+  v1::CompleteResponse response;
+  const grpc::Status status = server.NewStub()->Complete(&context, request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.choices_size(), 1);
+  return response.choices_size() == 1 ? response.choices(0) : v1::CompleteResponse::Choice();
+}
+
+TEST_F(CudaRetnetd, GreedyTextIsTheCpusUpToANearTie) {
+  for (const std::string text : {"Once upon a time", "The old king said", kTale}) {
+    const auto expected = Greedy(text, cpu_);
+    const auto actual = Greedy(text, cuda_);
+    ASSERT_EQ(actual.tokens_size(), expected.tokens_size());
+    for (int i = 0; i < expected.tokens_size(); ++i) {
+      const v1::Token& token = expected.tokens(i);
+      if (actual.tokens(i).id() != token.id()) {
+        EXPECT_LT(token.top_logprobs(0).logprob() - token.top_logprobs(1).logprob(), 2 * kBound)
+            << "token " << i << " of " << text;
+        break;
+      }
+      EXPECT_NEAR(actual.tokens(i).logprob(), token.logprob(), kBound) << "token " << i;
+    }
+  }
+}
+
+std::vector<v1::ScoredToken> Score(const std::string& text, const Retnetd& server) {
+  v1::ScoreRequest request;
+  request.set_text(text);
+  grpc::ClientContext context;
+  const auto reader = server.NewStub()->Score(&context, request);
+  std::vector<v1::ScoredToken> tokens;
+  v1::ScoreResponse response;
+  while (reader->Read(&response)) {
+    tokens.insert(tokens.end(), response.chunk().tokens().begin(), response.chunk().tokens().end());
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  return tokens;
+}
+
+TEST_F(CudaRetnetd, ScoresATextAsTheCpuDoes) {
+  const auto expected = Score(kTale, cpu_);
+  const auto actual = Score(kTale, cuda_);
+  ASSERT_GT(expected.size(), 30);
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 1; i < expected.size(); ++i) {
+    EXPECT_EQ(actual[i].id(), expected[i].id());
+    EXPECT_NEAR(actual[i].logprob(), expected[i].logprob(), kBound) << "token " << i;
+  }
+}
+
+TEST_F(CudaRetnetd, GivesStreamsExactlyWhatEachGivesAlone) {
+  const auto request = [](int i) {
+    v1::GenerateRequest request = Prompt(std::string(kTale).substr(i * 20), 10 + 6 * i);
+    request.set_seed(i);
+    request.set_temperature(i % 3 == 0 ? 0 : 0.8f);
+    request.set_top_p(i % 2 == 0 ? 1 : 0.9f);
+    request.set_frequency_penalty(0.5f);
+    return request;
+  };
+  const auto stub = cuda_.NewStub();
+  std::vector<Generated> alone;
+  for (int i = 0; i < 6; ++i) alone.push_back(Generate(request(i), stub.get()));
+  std::vector<std::future<Generated>> together;
+  for (int i = 0; i < 6; ++i) {
+    together.push_back(
+        std::async(std::launch::async, [&, i] { return Generate(request(i), stub.get()); }));
+  }
+  for (int i = 0; i < 6; ++i) {
+    const Generated generated = together[i].get();
+    ASSERT_TRUE(generated.status.ok()) << generated.status.error_message();
+    EXPECT_EQ(generated.ids, alone[i].ids);
+    EXPECT_EQ(generated.ids.size(), 10 + 6 * i);
+  }
+}
+
+TEST_F(CudaRetnetd, SaysWhichDeviceItTookAndDrains) {
+  EXPECT_EQ(cuda_.Health(), "SERVING");
+  cuda_.process().Signal(SIGTERM);
+  EXPECT_EQ(cuda_.process().Wait(), 0) << cuda_.process().error();
+  EXPECT_THAT(cuda_.process().error(), HasSubstr("cuda ("));
+}
+
+TEST(CudaRetnetdMemory, ThatDoesNotSufficeIsNamedPartByPart) {
+  Process process({RETNETD_PATH, "--model", RETNET_SOURCE_DIR "/models/demo", "--device", "cuda",
+                   "--max-sessions", "1000000"});
+  EXPECT_EQ(process.Wait(), 1);
+  EXPECT_THAT(process.error(), HasSubstr("1000000 sessions"));
+  EXPECT_THAT(process.error(), HasSubstr("--gpu-memory-fraction"));
+}
+
+}  // namespace
+}  // namespace retnet
