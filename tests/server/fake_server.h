@@ -80,8 +80,7 @@ class FakeServer {
   }
 
   // A connection of its own.
-  std::shared_ptr<grpc::Channel> NewChannel() const {
-    grpc::ChannelArguments arguments;
+  std::shared_ptr<grpc::Channel> NewChannel(grpc::ChannelArguments arguments = {}) const {
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetMaxReceiveMessageSize(-1);
     return grpc::CreateCustomChannel(server_->address(), grpc::InsecureChannelCredentials(),

@@ -65,9 +65,12 @@ TEST(Streams, OfAReaderThatComesLateLoseNothing) {
   FakeServer server;
   v1::GenerateRequest request = GreedyRequest(4000);
   request.set_ignore_eos(true);
-  request.set_logprobs(10);  // more than the windows of HTTP/2 and TCP hold
+  request.set_logprobs(10);  // more than the stream's window holds, which is kept small
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   grpc::ClientContext context;
-  const auto channel = server.NewChannel();
+  const auto channel = server.NewChannel(arguments);
   const auto stub = v1::Generation::NewStub(channel);
   const auto reader = stub->Generate(&context, request);
   // It harms nobody that nothing is read: the sample ends and its slot serves others.
