@@ -132,7 +132,7 @@ test_hardening() {
 
 # In the container of test_hardening. The stream takes seconds, SIGTERM milliseconds.
 test_termination() {
-  local stream tokens=6000
+  local stream tokens=25000
   generate "$address" $tokens --ignore-eos "$prompt" >"$work/drained" &
   stream=$!
   until [[ -s $work/drained ]]; do
