@@ -181,6 +181,35 @@ TEST_F(EngineTest, LongPromptsDoNotStallADecodingRequest) {
   engine_->Drain(absl::InfinitePast());
 }
 
+TEST_F(EngineTest, StepsBesideDecodingRequestsHoldFewerRowsTheLessTimeTheyMayTake) {
+  const auto prompt_rows = [&](absl::Duration max_step) {
+    Start({.slots = 2, .max_rows = 64, .row_time = absl::Microseconds(200)},
+          {.max_step = max_step});
+    control_->Hold();
+    const auto decoding = std::make_shared<RecordingSink>();
+    Submit(Generation(40), decoding);
+    control_->AwaitHeldStep();
+    Request request;
+    request.kind = RequestKind::kScore;
+    request.prompt.assign(5000, 1);
+    Submit(request, std::make_shared<RecordingSink>());
+    control_->Release();
+    EXPECT_TRUE(decoding->AwaitDone().status.ok());
+    const auto steps = control_->steps();
+    engine_->Drain(absl::InfinitePast());
+    int32_t rows = 0;  // once the cost of rows has been learned
+    for (int step = 10; step < 40; ++step) {
+      for (const auto& segment : steps.at(step)) {
+        rows += segment.row_class == RowClass::kGiven ? segment.rows : 0;
+      }
+    }
+    return rows;
+  };
+  const int32_t unlimited = prompt_rows(absl::InfiniteDuration());
+  EXPECT_GT(unlimited, 25 * 60);
+  EXPECT_LT(prompt_rows(absl::ZeroDuration()), unlimited / 4);
+}
+
 TEST_F(EngineTest, StepsKeepTheRowBudget) {
   for (int32_t rows : {1, 5, 16, 0, 1000}) {
     Start({.max_rows = 16}, {.max_step_rows = rows});

@@ -289,7 +289,9 @@ absl::Status FakeModel::Wait(StepResult* result) {
   if (in_flight_.empty()) return control_->Violation("Wait without a step in flight");
   failure_ = control_->EnterStep(waited_++);
   RETURN_IF_ERROR(failure_);
-  absl::SleepFor(options_.step_time);
+  absl::Duration time = options_.step_time;
+  for (const Segment& segment : in_flight_) time += segment.tokens.size() * options_.row_time;
+  absl::SleepFor(time);
   if (Checksum(in_flight_) != checksum_) {
     return control_->Violation("spans of a step changed while it was in flight");
   }

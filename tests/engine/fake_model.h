@@ -26,7 +26,8 @@ struct FakeModelOptions {
   int32_t chunk = 4;
   TokenId bos = kNoToken;
   std::vector<TokenId> eos = {};
-  absl::Duration step_time = absl::ZeroDuration();  // every Wait takes at least so long
+  absl::Duration step_time = absl::ZeroDuration();  // every Wait takes at least so long,
+  absl::Duration row_time = absl::ZeroDuration();   // and so much longer for each row of its step
   // When set: the token that has by far the greatest logit after `last`, which is at `position`.
   std::function<TokenId(int32_t position, TokenId last)> next = nullptr;
 };
