@@ -11,6 +11,8 @@ find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(Highway REQUIRED IMPORTED_TARGET libhwy)
+pkg_check_modules(XxHash REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(Zstd REQUIRED IMPORTED_TARGET libzstd)
 
 # Debian's libsentencepiece.so exports a bundled protobuf of another version: beside libprotobuf.so
 # (which libgrpc++_reflection.so needs) a process dies at start. So protobuf and gRPC's reflection

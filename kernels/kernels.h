@@ -87,7 +87,8 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
 
   // --- State bytes: for snapshots, forks and tests. Layout of one base: [layers, heads, key_dim,
   // value_dim] fp32; of one token of a tail: [layers, kv_heads, key_dim] k, then [layers, kv_heads,
-  // value_dim] v, fp32 or the backend's tail type. ---
+  // value_dim] v, of kTailType. ---
+  { K::kTailType } -> std::convertible_to<ElementType>;
   { k.BaseBytes(shape) } -> std::same_as<int64_t>;
   { k.TailTokenBytes(shape) } -> std::same_as<int64_t>;
   {k.ReadBase(states, int32_t{}, bytes)};

@@ -7,6 +7,7 @@
 #include "kernels/status_macros.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "models/fingerprint.h"
 #include "models/generation_config.h"
 #include "models/retnet_cpu.h"
 #include "models/retnet_cuda.h"
@@ -76,6 +77,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
   RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(const ModelWeights weights, FindWeights(checkpoint, config));
+  info.fingerprint = Fingerprint(config, weights);
   if (options.device != "cpu") {
     auto model = MakeCudaModel(config, weights, options, info);
     if (options.device == "cuda" || !absl::IsUnavailable(model.status())) return model;

@@ -65,9 +65,12 @@ struct ModelInfo {
   int64_t weight_bytes = 0;      // on the device
   int64_t base_bytes = 0;        // one base
   int64_t tail_token_bytes = 0;  // one token of a tail
-  std::string backend;           // "cpu (avx512-bf16, 2 threads)"
-  std::string device_note;       // why it is not a better device; empty where it was asked for
-  TokenId bos = kNoToken;        // kNoToken where the checkpoint names none
+  // Of the numbers of a tail; those of a base are fp32.
+  ElementType tail_type = ElementType::kFloat32;
+  uint64_t fingerprint = 0;  // of config and weights: equal for models that compute the same
+  std::string backend;       // "cpu (avx512-bf16, 2 threads)"
+  std::string device_note;   // why it is not a better device; empty where it was asked for
+  TokenId bos = kNoToken;    // kNoToken where the checkpoint names none
   std::vector<TokenId> eos;
 };
 

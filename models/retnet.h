@@ -168,6 +168,7 @@ absl::StatusOr<std::unique_ptr<RetNet<K>>> RetNet<K>::Create(std::unique_ptr<K> 
   info.weight_bytes = weights.bytes();
   info.base_bytes = kernels->BaseBytes(config.Retention(info.slots));
   info.tail_token_bytes = kernels->TailTokenBytes(config.Retention(info.slots));
+  info.tail_type = K::kTailType;
   std::unique_ptr<RetNet> model(
       new RetNet(std::move(kernels), config, std::move(weights), std::move(info)));
   RETURN_IF_ERROR(model->Allocate());

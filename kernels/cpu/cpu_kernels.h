@@ -34,6 +34,7 @@ class CpuKernels {
  public:
   using Weight = PackedWeight;
   using Buffer = AlignedArray<float>;
+  static constexpr ElementType kTailType = ElementType::kFloat32;
   using States = CpuStates;
   using Segments = std::span<const RetentionSegment>;
   struct Rotation {

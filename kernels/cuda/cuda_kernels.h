@@ -44,6 +44,7 @@ class CudaKernels {
  public:
   using Weight = CudaWeight;
   using Buffer = DeviceArray<float>;
+  static constexpr ElementType kTailType = ElementType::kBFloat16;
   using States = CudaStates;
   using Segments = RetentionPlan;
   struct Rotation {

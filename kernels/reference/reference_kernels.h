@@ -20,6 +20,7 @@ namespace retnet {
 
 class ReferenceKernels {
  public:
+  static constexpr ElementType kTailType = ElementType::kFloat32;
   using Segments = std::span<const RetentionSegment>;
   struct Weight {
     int64_t rows = 0;

@@ -44,6 +44,7 @@ TEST(LoadModel, SaysWhatItLoaded) {
   EXPECT_THAT(info.eos, ElementsAre(2));
   EXPECT_EQ(info.base_bytes, 4 * 3 * 4 * 32 * 64);
   EXPECT_EQ(info.tail_token_bytes, 4 * 3 * 4 * (32 + 64));
+  EXPECT_EQ(info.tail_type, ElementType::kFloat32);
   // All of the file but its header is parameters in fp32.
   EXPECT_NEAR(info.parameters,
               std::filesystem::file_size(GoldenFolder("base") + "/model.safetensors") / 4, 2000);

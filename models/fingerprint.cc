@@ -1,0 +1,90 @@
+#include "models/fingerprint.h"
+
+#include <xxhash.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace retnet {
+namespace {
+
+class Hasher {
+ public:
+  Hasher() : state_(XXH3_createState()) { XXH3_64bits_reset(state_.get()); }
+
+  uint64_t digest() const { return XXH3_64bits_digest(state_.get()); }
+
+  template <typename T>
+  void Number(T value) {
+    Bytes(&value, sizeof(value));
+  }
+  // Lengths in front, so that no two lists of lists give the same bytes.
+  template <typename T>
+  void Numbers(const std::vector<T>& values) {
+    Number(int64_t{static_cast<int64_t>(values.size())});
+    Bytes(values.data(), values.size() * sizeof(T));
+  }
+  void Tensor(const HostTensor& tensor) {
+    Number(static_cast<int32_t>(tensor.type));
+    Number(tensor.rows);
+    Number(tensor.columns);
+    Bytes(tensor.data, tensor.rows * tensor.columns * SizeOf(tensor.type));
+  }
+  void Tensors(const std::vector<HostTensor>& tensors) {
+    Number(int64_t{static_cast<int64_t>(tensors.size())});
+    for (const HostTensor& tensor : tensors) Tensor(tensor);
+  }
+  void Optional(const std::optional<HostTensor>& tensor) {
+    Number(int32_t{tensor.has_value()});
+    if (tensor) Tensor(*tensor);
+  }
+
+ private:
+  struct Free {
+    void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+  };
+
+  void Bytes(const void* data, size_t size) {
+    if (size > 0) XXH3_64bits_update(state_.get(), data, size);
+  }
+
+  const std::unique_ptr<XXH3_state_t, Free> state_;
+};
+
+void AddConfig(const RetNetConfig& config, Hasher& hasher) {
+  for (const int32_t size :
+       {config.vocab_size, config.hidden_size, config.layers, config.heads, config.kv_heads,
+        config.key_dim, config.value_dim, config.intermediate_size,
+        static_cast<int32_t>(config.mlp_activation), int32_t{config.head_norm_weight},
+        int32_t{config.gated}, int32_t{config.tied}}) {
+    hasher.Number(size);
+  }
+  hasher.Number(config.norm_epsilon);
+  hasher.Number(config.embedding_multiplier);
+  hasher.Numbers(config.theta);
+  hasher.Numbers(config.decay);
+}
+
+}  // namespace
+
+uint64_t Fingerprint(const RetNetConfig& config, const ModelWeights& weights) {
+  Hasher hasher;
+  AddConfig(config, hasher);
+  hasher.Tensor(weights.embeddings);
+  hasher.Optional(weights.embeddings_norm);
+  for (const LayerWeights& layer : weights.layers) {
+    hasher.Tensor(layer.retention_norm);
+    hasher.Tensors(layer.projections);
+    hasher.Optional(layer.head_norm);
+    hasher.Tensor(layer.output);
+    hasher.Tensor(layer.mlp_norm);
+    hasher.Tensors(layer.gate_up);
+    hasher.Tensor(layer.down);
+  }
+  hasher.Tensor(weights.norm);
+  hasher.Optional(weights.head);
+  return hasher.digest();
+}
+
+}  // namespace retnet
