@@ -1,0 +1,290 @@
+#include "engine/snapshot.h"
+
+#include <xxhash.h>
+#include <zstd.h>
+
+#include <limits>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/snapshot_fields.h"
+#include "engine/state_at_rest.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+constexpr std::string_view kMagic = "RNETSNAP";
+constexpr uint32_t kVersion = 1;
+constexpr size_t kChecksumBytes = sizeof(uint64_t);
+
+uint64_t Hash(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+uint64_t HashTokens(const std::vector<TokenId>& tokens) {
+  return XXH3_64bits(tokens.data(), tokens.size() * sizeof(TokenId));
+}
+
+absl::Time FromNanos(int64_t nanos) {
+  if (nanos == std::numeric_limits<int64_t>::max()) return absl::InfiniteFuture();
+  if (nanos == std::numeric_limits<int64_t>::min()) return absl::InfinitePast();
+  return absl::FromUnixNanos(nanos);
+}
+
+int64_t StateBytes(Model::StateShape shape, const SnapshotFormat& format) {
+  return (shape.base_position > 0 ? format.base_bytes : 0) +
+         int64_t{shape.position - shape.base_position} * format.tail_token_bytes;
+}
+
+// Of a state's numbers, those that are fp32; they come first.
+int64_t Floats(Model::StateShape shape, const SnapshotFormat& format) {
+  const int64_t base = shape.base_position > 0 ? format.base_bytes : 0;
+  const bool tail_too = format.tail_type == ElementType::kFloat32;
+  return (tail_too ? StateBytes(shape, format) : base) / int64_t{sizeof(float)};
+}
+
+int64_t BytesAtRest(Model::StateShape shape, const SnapshotFormat& format, AtRest at_rest) {
+  const int64_t floats = Floats(shape, format);
+  return StateBytes(shape, format) - floats * int64_t{sizeof(float)} +
+         FloatsAtRest(floats, at_rest);
+}
+
+absl::Status CheckClassRuns(const std::vector<int32_t>& runs, int64_t length) {
+  int64_t least = 0;
+  for (const int32_t position : runs) {
+    if (position < least || position >= length) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the class of tokens changes at ", position, " in a history of ", length));
+    }
+    least = int64_t{position} + 1;
+  }
+  return absl::OkStatus();
+}
+
+// All that can be said without the state's bytes.
+absl::Status CheckConsistent(const Snapshot& snapshot, int32_t chunk) {
+  const auto [base, position] = snapshot.shape;
+  const auto length = static_cast<int64_t>(snapshot.history.size());
+  if (base < 0 || base % chunk != 0 || position < base || position - base > chunk ||
+      (position > 0 && position >= length)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a state of ", position, " tokens over a base at ", base,
+                     " does not fit a history of ", length, " in chunks of ", chunk));
+  }
+  for (const TokenId token : snapshot.history) {
+    if (token < 0)
+      return absl::InvalidArgumentError(absl::StrCat("token ", token, " in a history"));
+  }
+  return CheckClassRuns(snapshot.class_runs, length);
+}
+
+void WriteHeader(const Snapshot& snapshot, const SnapshotFormat& format, FieldWriter out) {
+  const bool rounds = format.at_rest != AtRest::kExact && Floats(snapshot.shape, format) > 0;
+  out.Number(kVersion);
+  out.Number(static_cast<uint8_t>(format.at_rest));
+  out.Number(static_cast<uint8_t>(format.zstd_level != 0));
+  out.Number(static_cast<uint8_t>(snapshot.exact && !rounds));
+  out.Number(static_cast<uint8_t>(format.tail_type));
+  out.Number(format.model_fingerprint);
+  out.Number(format.chunk);
+  out.Number(format.base_bytes);
+  out.Number(format.tail_token_bytes);
+  out.Number(snapshot.shape.base_position);
+  out.Number(snapshot.shape.position);
+  out.Number(snapshot.version);
+  out.Number(absl::ToUnixNanos(snapshot.created));
+  out.Number(absl::ToUnixNanos(snapshot.expires));
+  out.String(snapshot.key.owner);
+  out.String(snapshot.key.id);
+  out.Number(static_cast<uint32_t>(snapshot.labels.size()));
+  for (const auto& [name, value] : snapshot.labels) {
+    out.String(name);
+    out.String(value);
+  }
+  out.Integers(snapshot.class_runs);
+  out.Number(HashTokens(snapshot.history));
+  out.Integers(snapshot.history);
+}
+
+// Appends the state's two lengths and the state.
+absl::Status WriteState(const Snapshot& snapshot, const SnapshotFormat& format,
+                        std::string* bytes) {
+  std::span<const std::byte> state;
+  if (snapshot.state != nullptr) state = *snapshot.state;
+  const int64_t floats = Floats(snapshot.shape, format);
+  const auto at_rest = static_cast<uint64_t>(BytesAtRest(snapshot.shape, format, format.at_rest));
+  FieldWriter out(bytes);
+  out.Number(at_rest);
+  if (format.zstd_level == 0) {
+    out.Number(at_rest);
+    bytes->reserve(bytes->size() + at_rest + kChecksumBytes);
+    AppendAtRest(state, floats, format.at_rest, bytes);
+    return absl::OkStatus();
+  }
+  std::string plain;
+  plain.reserve(at_rest);
+  AppendAtRest(state, floats, format.at_rest, &plain);
+  std::string packed(ZSTD_compressBound(plain.size()), '\0');
+  const size_t size =
+      ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), format.zstd_level);
+  if (ZSTD_isError(size)) {
+    return absl::InternalError(absl::StrCat("zstd: ", ZSTD_getErrorName(size)));
+  }
+  out.Number(uint64_t{size});
+  bytes->append(packed, 0, size);
+  return absl::OkStatus();
+}
+
+absl::Status Damaged(std::string_view what) {
+  return absl::DataLossError(
+      absl::StrCat("a damaged snapshot: ", absl::string_view(what.data(), what.size())));
+}
+
+template <typename T>
+absl::Status CheckSame(absl::string_view what, T found, T expected) {
+  if (found == expected) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the snapshot's ", what, " is ", found, "; here it is ", expected));
+}
+
+absl::string_view Name(ElementType type) {
+  switch (type) {
+    case ElementType::kFloat32:
+      return "f32";
+    case ElementType::kFloat16:
+      return "f16";
+    case ElementType::kBFloat16:
+      return "bf16";
+  }
+  return "unknown";
+}
+
+// How the state of a snapshot is stored, as its header says.
+struct Storage {
+  AtRest at_rest = AtRest::kExact;
+  bool compressed = false;
+};
+
+// Reads up to the base position, and refuses what this model cannot go on from.
+absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader& in,
+                                    Snapshot* snapshot) {
+  RETURN_IF_ERROR(CheckSame("format version", in.Number<uint32_t>(), kVersion));
+  const auto at_rest = in.Number<uint8_t>();
+  const auto compressed = in.Number<uint8_t>();
+  snapshot->exact = in.Number<uint8_t>() != 0;
+  const auto tail_type = static_cast<ElementType>(in.Number<uint8_t>());
+  const auto fingerprint = in.Number<uint64_t>();
+  RETURN_IF_ERROR(CheckSame("model fingerprint", absl::StrCat(absl::Hex(fingerprint)),
+                            absl::StrCat(absl::Hex(expected.model_fingerprint))));
+  RETURN_IF_ERROR(CheckSame("type of tails", Name(tail_type), Name(expected.tail_type)));
+  RETURN_IF_ERROR(CheckSame("chunk", in.Number<int32_t>(), expected.chunk));
+  RETURN_IF_ERROR(CheckSame("size of a base", in.Number<int64_t>(), expected.base_bytes));
+  RETURN_IF_ERROR(
+      CheckSame("size of a token of a tail", in.Number<int64_t>(), expected.tail_token_bytes));
+  if (at_rest > static_cast<uint8_t>(AtRest::kInt8) || compressed > 1) {
+    return absl::FailedPreconditionError("the snapshot's way of storing states is unknown here");
+  }
+  return Storage{static_cast<AtRest>(at_rest), compressed != 0};
+}
+
+absl::Status ReadLabels(FieldReader& in, std::map<std::string, std::string>* labels) {
+  const auto count = in.Number<uint32_t>();
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    std::string name(in.String());
+    std::string value(in.String());
+    if (!labels->empty() && name <= labels->rbegin()->first) return Damaged("labels out of order");
+    labels->emplace_hint(labels->end(), std::move(name), std::move(value));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadSession(FieldReader& in, Snapshot* snapshot) {
+  snapshot->shape.base_position = in.Number<int32_t>();
+  snapshot->shape.position = in.Number<int32_t>();
+  snapshot->version = in.Number<uint64_t>();
+  snapshot->created = FromNanos(in.Number<int64_t>());
+  snapshot->expires = FromNanos(in.Number<int64_t>());
+  snapshot->key.owner = in.String();
+  snapshot->key.id = in.String();
+  RETURN_IF_ERROR(ReadLabels(in, &snapshot->labels));
+  snapshot->class_runs = in.Integers();
+  const auto hash = in.Number<uint64_t>();
+  snapshot->history = in.Integers();
+  if (!in.ok()) return Damaged("it ends within its header");
+  if (hash != HashTokens(snapshot->history)) return Damaged("its tokens are not those it was of");
+  return absl::OkStatus();
+}
+
+absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldReader& in,
+                       Snapshot* snapshot) {
+  const auto at_rest =
+      static_cast<uint64_t>(BytesAtRest(snapshot->shape, expected, storage.at_rest));
+  const bool sized = in.Number<uint64_t>() == at_rest;
+  std::string_view stored = in.Take(in.Number<uint64_t>());
+  if (!in.ok() || !in.rest().empty() || !sized ||
+      (!storage.compressed && stored.size() != at_rest)) {
+    return Damaged("its state has the wrong size");
+  }
+  std::string plain;
+  if (storage.compressed) {
+    plain.resize(at_rest);
+    const size_t size = ZSTD_decompress(plain.data(), plain.size(), stored.data(), stored.size());
+    if (ZSTD_isError(size) || size != at_rest) return Damaged("zstd cannot unpack its state");
+    stored = plain;
+  }
+  auto state = std::make_shared<std::vector<std::byte>>(StateBytes(snapshot->shape, expected));
+  RestoreFromRest(stored, Floats(snapshot->shape, expected), storage.at_rest, *state);
+  snapshot->state = std::move(state);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zstd_level) {
+  return {.model_fingerprint = info.fingerprint,
+          .chunk = info.chunk,
+          .base_bytes = info.base_bytes,
+          .tail_token_bytes = info.tail_token_bytes,
+          .tail_type = info.tail_type,
+          .at_rest = at_rest,
+          .zstd_level = zstd_level};
+}
+
+absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format) {
+  RETURN_IF_ERROR(CheckConsistent(snapshot, format.chunk));
+  const int64_t state_bytes = StateBytes(snapshot.shape, format);
+  const size_t given = snapshot.state == nullptr ? 0 : snapshot.state->size();
+  if (given != state_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a state of ", snapshot.shape.position, " tokens over a base at ",
+                     snapshot.shape.base_position, " takes ", state_bytes, " bytes, not ", given));
+  }
+  std::string bytes(kMagic);
+  WriteHeader(snapshot, format, FieldWriter(&bytes));
+  RETURN_IF_ERROR(WriteState(snapshot, format, &bytes));
+  FieldWriter(&bytes).Number(Hash(bytes));
+  return bytes;
+}
+
+absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFormat& expected) {
+  if (bytes.substr(0, kMagic.size()) != kMagic) return Damaged("it does not begin as one");
+  bytes.remove_prefix(kMagic.size());
+  if (bytes.size() < kChecksumBytes) return Damaged("it is cut off");
+  const std::string_view body = bytes.substr(0, bytes.size() - kChecksumBytes);
+  const std::string_view whole(body.data() - kMagic.size(), body.size() + kMagic.size());
+  if (FieldReader(bytes.substr(body.size())).Number<uint64_t>() != Hash(whole)) {
+    return Damaged("its checksum is that of other bytes");
+  }
+  FieldReader in(body);
+  Snapshot snapshot;
+  ASSIGN_OR_RETURN(const Storage storage, ReadStorage(expected, in, &snapshot));
+  RETURN_IF_ERROR(ReadSession(in, &snapshot));
+  if (const absl::Status consistent = CheckConsistent(snapshot, expected.chunk); !consistent.ok()) {
+    const absl::string_view message = consistent.message();
+    return Damaged({message.data(), message.size()});
+  }
+  RETURN_IF_ERROR(ReadState(expected, storage, in, &snapshot));
+  return snapshot;
+}
+
+}  // namespace retnet

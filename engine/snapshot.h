@@ -1,0 +1,78 @@
+// A snapshot: a session off the device, and the bytes that it is written as.
+//
+// The bytes are little-endian whatever the machine. Strings and lists have their length (u32) in
+// front:
+//   "RNETSNAP" · u32 version of the format · u8 at rest · u8 zstd · u8 exact · u8 tail type
+//   u64 model fingerprint · i32 chunk · i64 base bytes · i64 bytes of a token of a tail
+//   i32 base position · i32 position · u64 version of the session · i64 created · i64 expires (ns)
+//   owner · id · labels (name, value) · class runs (i32) · u64 XXH3 of the tokens · tokens (i32)
+//   u64 length of the state at rest · u64 length as stored · the state
+//   u64 XXH3 of everything before it
+// The magic, the format's version behind it and the last eight bytes mean the same in every
+// version.
+#ifndef RETNET_ENGINE_SNAPSHOT_H_
+#define RETNET_ENGINE_SNAPSHOT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/session_key.h"
+#include "models/model.h"
+
+namespace retnet {
+
+struct Snapshot {
+  SessionKey key;
+  std::map<std::string, std::string> labels;
+  absl::Time created;
+  absl::Time expires = absl::InfiniteFuture();  // never
+  uint64_t version = 0;                         // rises by one with each generation of the session
+  std::vector<TokenId> history;                 // the newest one is pending
+  // Positions at which the class of the tokens changes, ascending. The first run is of given
+  // tokens; it is empty when 0 is the first change.
+  std::vector<int32_t> class_runs;
+  // position < history.size(), or both are 0.
+  Model::StateShape shape;
+  // Model::StateBytes(shape) bytes in the device's own types; null serves for none.
+  std::shared_ptr<const std::vector<std::byte>> state;
+  // Not once has the state been rounded on its way through a store.
+  bool exact = true;
+};
+
+// How the numbers of a state are stored. kBf16 and kInt8 are NOT exact: what fp32 numbers a state
+// has are rounded to bf16, or to 8 bits under one scale for 32 neighbours, so that a restored
+// session may continue differently. Numbers that are bf16 on the device (CUDA's tails) stay so.
+enum class AtRest : uint8_t { kExact = 0, kBf16 = 1, kInt8 = 2 };
+
+// What the bytes of a snapshot must agree with, and how new ones are written.
+struct SnapshotFormat {
+  uint64_t model_fingerprint = 0;
+  int32_t chunk = 1;
+  int64_t base_bytes = 0;
+  int64_t tail_token_bytes = 0;
+  ElementType tail_type = ElementType::kFloat32;
+  AtRest at_rest = AtRest::kExact;
+  int zstd_level = 0;  // 0: not compressed
+};
+
+SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zstd_level);
+
+// INVALID_ARGUMENT for a snapshot that does not agree with itself or the format.
+absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format);
+
+// Whatever `expected` writes itself, it reads every AtRest, compressed or not. DATA_LOSS for bytes
+// that are damaged; FAILED_PRECONDITION, naming what differs, for those of another model, chunk,
+// shape, type or version. Allocates no more than the bytes and the model's state call for.
+absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFormat& expected);
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_SNAPSHOT_H_

@@ -1,0 +1,207 @@
+#include "engine/snapshot_io.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+int64_t BytesOf(const Snapshot& snapshot) {
+  const size_t state = snapshot.state == nullptr ? 0 : snapshot.state->size();
+  return static_cast<int64_t>(state + snapshot.history.size() * sizeof(TokenId));
+}
+
+}  // namespace
+
+SnapshotIo::SnapshotIo(std::unique_ptr<SnapshotStore> store, const SnapshotFormat& format,
+                       int64_t max_queued_bytes)
+    : format_(format),
+      max_queued_bytes_(max_queued_bytes),
+      store_(std::move(store)),
+      thread_([this] { RunAll(); }) {}
+
+SnapshotIo::~SnapshotIo() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  added_.notify_one();
+  thread_.join();
+}
+
+SnapshotIo::Operation* SnapshotIo::ReplaceablePut(const SessionKey& key) {
+  const auto last = last_.find(key);
+  if (last == last_.end()) return nullptr;
+  Operation& operation = queue_[last->second - queue_.front().number];
+  return operation.run == nullptr ? &operation : nullptr;
+}
+
+void SnapshotIo::Put(Snapshot snapshot, Done done) {
+  const int64_t bytes = BytesOf(snapshot);
+  std::lock_guard lock(mutex_);
+  Operation* put = ReplaceablePut(snapshot.key);
+  const int64_t others = stats_.queued_bytes - (put == nullptr ? 0 : put->bytes);
+  if (others > 0 && others + bytes > max_queued_bytes_) {
+    ++stats_.queue_full;
+    Add(std::nullopt, [done = std::move(done), bytes, others] {
+      done(absl::ResourceExhaustedError(absl::StrCat("a snapshot of ", bytes, " bytes behind ",
+                                                     others, " that wait to be stored")));
+    });
+    return;
+  }
+  if (put == nullptr) {
+    Add(snapshot.key, nullptr);
+    put = &queue_.back();
+  } else {
+    ++stats_.replaced;
+  }
+  put->snapshot = std::move(snapshot);
+  put->done.push_back(std::move(done));
+  put->bytes = bytes;
+  stats_.queued_bytes = others + bytes;
+}
+
+void SnapshotIo::Get(SessionKey key, std::function<void(absl::StatusOr<Snapshot>)> done) {
+  std::lock_guard lock(mutex_);
+  Add(key, [this, key, done = std::move(done)] { done(Read(key)); });
+}
+
+void SnapshotIo::Delete(SessionKey key, Done done) {
+  std::lock_guard lock(mutex_);
+  Add(key, [this, key, done = std::move(done)] {
+    const absl::Status status = store_->Delete(key);
+    if (!status.ok()) {
+      std::lock_guard lock(mutex_);
+      ++stats_.failed;
+    }
+    done(status);
+  });
+}
+
+void SnapshotIo::List(std::string owner,
+                      std::function<void(absl::StatusOr<std::vector<std::string>>)> done) {
+  std::lock_guard lock(mutex_);
+  Add(std::nullopt, [this, owner = std::move(owner), done = std::move(done)] {
+    auto ids = store_->List(owner);
+    if (!ids.ok()) {
+      std::lock_guard lock(mutex_);
+      ++stats_.failed;
+    }
+    done(std::move(ids));
+  });
+}
+
+absl::Status SnapshotIo::Flush(absl::Time deadline) {
+  std::unique_lock lock(mutex_);
+  const uint64_t last = next_number_ - 1;
+  const auto all = [this, last] { return finished_ >= last; };
+  if (deadline == absl::InfiniteFuture()) {
+    finished_one_.wait(lock, all);
+  } else if (!finished_one_.wait_until(lock, absl::ToChronoTime(deadline), all)) {
+    return absl::DeadlineExceededError(
+        absl::StrCat(last - finished_, " operations on snapshots are not done"));
+  }
+  return absl::OkStatus();
+}
+
+SnapshotIoStats SnapshotIo::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+// The caller holds mutex_.
+void SnapshotIo::Add(std::optional<SessionKey> key, std::function<void()> run) {
+  Operation& operation = queue_.emplace_back();
+  operation.number = next_number_++;
+  operation.run = std::move(run);
+  if (key) last_[*key] = operation.number;
+  operation.key = std::move(key);
+  added_.notify_one();
+}
+
+void SnapshotIo::RunAll() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    added_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    {
+      Operation operation = std::move(queue_.front());
+      queue_.pop_front();
+      ForgetLast(operation);
+      lock.unlock();
+      if (operation.run == nullptr) {
+        RunPut(operation);
+      } else {
+        operation.run();
+      }
+    }
+    lock.lock();
+    ++finished_;
+    finished_one_.notify_all();
+  }
+}
+
+// The caller holds mutex_.
+void SnapshotIo::ForgetLast(const Operation& operation) {
+  if (!operation.key) return;
+  const auto last = last_.find(*operation.key);
+  if (last->second == operation.number) last_.erase(last);
+}
+
+void SnapshotIo::RunPut(Operation& put) {
+  const absl::Status status = Write(put.snapshot);
+  put.snapshot.state.reset();
+  {
+    std::lock_guard lock(mutex_);
+    stats_.queued_bytes -= put.bytes;
+    if (!status.ok()) ++stats_.failed;
+  }
+  for (const Done& done : put.done) done(status);
+}
+
+absl::Status SnapshotIo::Write(const Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const std::string bytes, EncodeSnapshot(snapshot, format_));
+  RETURN_IF_ERROR(store_->Put(snapshot.key, bytes, snapshot.expires));
+  std::lock_guard lock(mutex_);
+  ++stats_.written;
+  stats_.written_bytes += static_cast<int64_t>(bytes.size());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Snapshot> SnapshotIo::Read(const SessionKey& key) {
+  const absl::StatusOr<std::string> bytes = store_->Get(key);
+  absl::StatusOr<Snapshot> snapshot = bytes.ok() ? DecodeSnapshot(*bytes, format_) : bytes.status();
+  if (snapshot.ok() && !(snapshot->key == key)) {
+    snapshot = absl::FailedPreconditionError("the snapshot is of another session");
+  } else if (snapshot.ok() && snapshot->expires <= absl::Now()) {
+    snapshot = absl::NotFoundError("the snapshot has expired");
+  }
+  CountRead(snapshot.status(), bytes.ok() ? static_cast<int64_t>(bytes->size()) : 0);
+  return snapshot;
+}
+
+void SnapshotIo::CountRead(const absl::Status& status, int64_t bytes) {
+  std::lock_guard lock(mutex_);
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      ++stats_.read;
+      stats_.read_bytes += bytes;
+      break;
+    case absl::StatusCode::kNotFound:
+      ++stats_.missing;
+      break;
+    case absl::StatusCode::kDataLoss:
+      ++stats_.refused_damaged;
+      break;
+    case absl::StatusCode::kFailedPrecondition:
+      ++stats_.refused_foreign;
+      break;
+    default:
+      ++stats_.failed;
+  }
+}
+
+}  // namespace retnet

@@ -1,0 +1,113 @@
+// Snapshots on their way to and from a store, on a thread of their own: whoever calls never waits
+// for a disk, a network or a compressor.
+#ifndef RETNET_ENGINE_SNAPSHOT_IO_H_
+#define RETNET_ENGINE_SNAPSHOT_IO_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/snapshot.h"
+#include "engine/snapshot_store.h"
+
+namespace retnet {
+
+struct SnapshotIoStats {
+  int64_t written = 0;
+  int64_t written_bytes = 0;  // as stored
+  int64_t replaced = 0;       // puts that a newer one of their session spared
+  int64_t read = 0;
+  int64_t read_bytes = 0;       // as stored
+  int64_t missing = 0;          // reads of what is not there
+  int64_t refused_damaged = 0;  // reads of bytes that do not hold together
+  int64_t refused_foreign = 0;  // reads of another model's, type's, version's or session's bytes
+  int64_t queue_full = 0;       // puts
+  int64_t failed = 0;           // any other error, of any operation
+  int64_t queued_bytes = 0;     // of puts not finished, now
+};
+
+// Thread-safe. Operations begin in the order of the calls and run one at a time. Each `done` is
+// called once, on the I/O thread, without a lock; it may call back here, but neither wait for
+// another operation nor destroy this.
+class SnapshotIo {
+ public:
+  using Done = std::function<void(absl::Status)>;
+
+  // `store` is not null. Puts that wait hold at most max_queued_bytes, a single one excepted.
+  SnapshotIo(std::unique_ptr<SnapshotStore> store, const SnapshotFormat& format,
+             int64_t max_queued_bytes);
+  // Finishes what is queued first.
+  ~SnapshotIo();
+
+  // RESOURCE_EXHAUSTED, at once, when the queue is full, or when the store is. A put of the same
+  // session that has not begun, and that no other operation of the session follows, is replaced:
+  // then both are done when the newer is.
+  void Put(Snapshot snapshot, Done done);
+  // NOT_FOUND; DATA_LOSS and FAILED_PRECONDITION as DecodeSnapshot, also for the snapshot of
+  // another key than it was stored under. What has expired is NOT_FOUND.
+  void Get(SessionKey key, std::function<void(absl::StatusOr<Snapshot>)> done);
+  void Delete(SessionKey key, Done done);
+  void List(std::string owner, std::function<void(absl::StatusOr<std::vector<std::string>>)> done);
+
+  // Returns when all operations called for before are done; DEADLINE_EXCEEDED when they are not by
+  // then. Not from a `done`.
+  absl::Status Flush(absl::Time deadline);
+
+  SnapshotIoStats stats() const;
+  const SnapshotFormat& format() const { return format_; }
+
+ private:
+  struct Operation {
+    uint64_t number = 0;
+    std::optional<SessionKey> key;  // none: in no order with others
+    std::function<void()> run;      // null: a put
+    // Of a put.
+    Snapshot snapshot;
+    std::vector<Done> done;
+    int64_t bytes = 0;
+  };
+
+  void Add(std::optional<SessionKey> key, std::function<void()> run);
+  void ForgetLast(const Operation& operation);
+  void RunAll();
+  void RunPut(Operation& put);
+  absl::StatusOr<Snapshot> Read(const SessionKey& key);
+  absl::Status Write(const Snapshot& snapshot);
+  void CountRead(const absl::Status& status, int64_t bytes);
+  // Of the put that waits and may be replaced; nullptr where there is none.
+  Operation* ReplaceablePut(const SessionKey& key);
+
+  const SnapshotFormat format_;
+  const int64_t max_queued_bytes_;
+
+  // The I/O thread only.
+  const std::unique_ptr<SnapshotStore> store_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable added_;
+  std::condition_variable finished_one_;
+  // Guarded by mutex_.
+  std::deque<Operation> queue_;  // the number of each is one more than of that before it
+  absl::flat_hash_map<SessionKey, uint64_t> last_;  // number of the last operation that waits
+  uint64_t next_number_ = 1;
+  uint64_t finished_ = 0;  // number of the last operation that is done
+  bool stopping_ = false;
+  SnapshotIoStats stats_;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_SNAPSHOT_IO_H_

@@ -1,0 +1,296 @@
+#include "engine/snapshot_io.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <map>
+
+#include "absl/time/clock.h"
+#include "tests/engine/sample_snapshot.h"
+
+namespace retnet {
+namespace {
+
+using ::testing::ElementsAre;
+
+// What a test knows of a store that another thread owns. Thread-safe.
+class StoreControl {
+ public:
+  // From now on every call stops before it does anything, until Release.
+  void Hold() {
+    std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+  void Release() {
+    std::lock_guard lock(mutex_);
+    held_ = false;
+    changed_.notify_all();
+  }
+  void AwaitStopped() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stopped_; });
+  }
+  void Fail(absl::Status status) {
+    std::lock_guard lock(mutex_);
+    failure_ = std::move(status);
+  }
+  std::map<SessionKey, std::string>& bytes() { return bytes_; }  // only while the store is idle
+  std::vector<std::string> calls() {
+    std::lock_guard lock(mutex_);
+    return calls_;
+  }
+
+  absl::Status Enter(const std::string& call) {
+    std::unique_lock lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !held_; });
+    stopped_ = false;
+    calls_.push_back(call);
+    return failure_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;
+  bool stopped_ = false;
+  absl::Status failure_;
+  std::vector<std::string> calls_;
+  std::map<SessionKey, std::string> bytes_;
+};
+
+class MemoryStore : public SnapshotStore {
+ public:
+  explicit MemoryStore(StoreControl* control) : control_(*control) {}
+
+  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time) override {
+    const absl::Status status = control_.Enter("put " + key.id);
+    if (status.ok()) control_.bytes()[key] = bytes;
+    return status;
+  }
+  absl::StatusOr<std::string> Get(const SessionKey& key) override {
+    const absl::Status status = control_.Enter("get " + key.id);
+    if (!status.ok()) return status;
+    const auto found = control_.bytes().find(key);
+    if (found == control_.bytes().end()) return absl::NotFoundError("none");
+    return found->second;
+  }
+  absl::Status Delete(const SessionKey& key) override {
+    control_.bytes().erase(key);
+    return control_.Enter("delete " + key.id);
+  }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& owner) override {
+    const absl::Status status = control_.Enter("list " + owner);
+    if (!status.ok()) return status;
+    std::vector<std::string> ids;
+    for (const auto& [key, bytes] : control_.bytes()) {
+      if (key.owner == owner) ids.push_back(key.id);
+    }
+    return ids;
+  }
+
+ private:
+  StoreControl& control_;
+};
+
+constexpr int64_t kSnapshotBytes = 12 * 4 + 232;  // of SampleSnapshot(…, 12), as the queue counts
+
+class SnapshotIoTest : public testing::Test {
+ protected:
+  void Start(int64_t max_queued_bytes = 1 << 20, const SnapshotFormat& format = SampleFormat()) {
+    io_ = nullptr;
+    io_ = std::make_unique<SnapshotIo>(std::make_unique<MemoryStore>(&control_), format,
+                                       max_queued_bytes);
+  }
+  static Snapshot Sample(const std::string& id, uint32_t seed = 1) {
+    return SampleSnapshot({"ann", id}, 12, seed);
+  }
+  std::future<absl::Status> Put(Snapshot snapshot) {
+    auto [done, future] = Promised<absl::Status>();
+    io_->Put(std::move(snapshot), done);
+    return std::move(future);
+  }
+  std::future<absl::StatusOr<Snapshot>> Get(const std::string& id) {
+    auto [done, future] = Promised<absl::StatusOr<Snapshot>>();
+    io_->Get({"ann", id}, done);
+    return std::move(future);
+  }
+  std::future<absl::Status> Delete(const std::string& id) {
+    auto [done, future] = Promised<absl::Status>();
+    io_->Delete({"ann", id}, done);
+    return std::move(future);
+  }
+  // Another session's operation, which keeps the thread busy until Release.
+  std::future<absl::Status> HoldThread() {
+    control_.Hold();
+    auto busy = Put(Sample("busy"));
+    control_.AwaitStopped();
+    return busy;
+  }
+
+  StoreControl control_;
+  std::unique_ptr<SnapshotIo> io_;
+
+ private:
+  template <typename T>
+  static std::pair<std::function<void(T)>, std::future<T>> Promised() {
+    const auto promise = std::make_shared<std::promise<T>>();
+    return {[promise](T value) { promise->set_value(std::move(value)); }, promise->get_future()};
+  }
+};
+
+TEST_F(SnapshotIoTest, WhatIsPutIsGot) {
+  Start();
+  EXPECT_TRUE(Put(Sample("1")).get().ok());
+  const auto got = Get("1").get();
+  ASSERT_TRUE(got.ok()) << got.status();
+  ExpectSame(*got, Sample("1"));
+  EXPECT_TRUE(absl::IsNotFound(Get("2").get().status()));
+  EXPECT_TRUE(Delete("1").get().ok());
+  EXPECT_TRUE(absl::IsNotFound(Get("1").get().status()));
+  const SnapshotIoStats stats = io_->stats();
+  EXPECT_EQ(stats.written, 1);
+  EXPECT_EQ(stats.read, 1);
+  EXPECT_GT(stats.read_bytes, kSnapshotBytes);
+  EXPECT_EQ(stats.read_bytes, stats.written_bytes);
+  EXPECT_EQ(stats.missing, 2);
+  EXPECT_EQ(stats.queued_bytes, 0);
+}
+
+TEST_F(SnapshotIoTest, ListsWhatTheStoreHas) {
+  Start();
+  Put(Sample("b"));
+  Put(Sample("a"));
+  std::promise<std::vector<std::string>> ids;
+  io_->List("ann", [&](auto listed) { ids.set_value(listed.value()); });
+  EXPECT_THAT(ids.get_future().get(), ElementsAre("a", "b"));
+}
+
+TEST_F(SnapshotIoTest, OneOfASessionThatWaitsIsReplacedByANewer) {
+  Start();
+  HoldThread();
+  auto first = Put(Sample("1", /*seed=*/1));
+  Put(Sample("2"));
+  auto second = Put(Sample("1", /*seed=*/2));
+  auto got = Get("1");
+  auto third = Put(Sample("1", /*seed=*/3));
+  EXPECT_EQ(io_->stats().queued_bytes, 4 * kSnapshotBytes);
+  control_.Release();
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(second.get().ok());
+  // What is asked for in between is answered as of then.
+  ExpectSame(got.get().value(), Sample("1", /*seed=*/2));
+  EXPECT_TRUE(third.get().ok());
+  EXPECT_THAT(control_.calls(), ElementsAre("put busy", "put 1", "put 2", "get 1", "put 1"));
+  EXPECT_EQ(io_->stats().replaced, 1);
+}
+
+TEST_F(SnapshotIoTest, OneThatHasBegunOrWasDeletedIsNotReplaced) {
+  Start();
+  control_.Hold();
+  Put(Sample("1", /*seed=*/1));
+  control_.AwaitStopped();
+  Put(Sample("1", /*seed=*/2));
+  Delete("1");
+  Put(Sample("1", /*seed=*/3));
+  control_.Release();
+  ExpectSame(Get("1").get().value(), Sample("1", /*seed=*/3));
+  EXPECT_THAT(control_.calls(), ElementsAre("put 1", "put 1", "delete 1", "put 1", "get 1"));
+}
+
+TEST_F(SnapshotIoTest, AFullQueueRefusesAndKeepsWhatItHas) {
+  Start(2 * kSnapshotBytes);
+  HoldThread();
+  auto first = Put(Sample("1"));
+  auto refused = Put(Sample("2"));
+  auto newer = Put(Sample("1", /*seed=*/2));  // takes no more room than the one that it replaces
+  control_.Release();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused.get()));
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(newer.get().ok());
+  EXPECT_EQ(io_->stats().queue_full, 1);
+  EXPECT_TRUE(Put(Sample("2")).get().ok());
+}
+
+TEST_F(SnapshotIoTest, OneLargerThanTheQueueGoesThroughAlone) {
+  Start(/*max_queued_bytes=*/1);
+  EXPECT_TRUE(Put(Sample("1")).get().ok());
+  HoldThread();
+  auto refused = Put(Sample("2"));
+  control_.Release();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused.get()));
+}
+
+TEST_F(SnapshotIoTest, RefusesAndCountsWhatItMustNotLoad) {
+  Start();
+  ASSERT_TRUE(Put(Sample("1")).get().ok());
+  ASSERT_TRUE(io_->Flush(absl::InfiniteFuture()).ok());
+  const std::string sound = control_.bytes()[{"ann", "1"}];
+  control_.bytes()[{"ann", "2"}] = sound;  // a snapshot under another's name
+  control_.bytes()[{"ann", "3"}] = sound.substr(1);
+  Snapshot expired = Sample("4");
+  expired.expires = absl::Now() - absl::Seconds(1);
+  ASSERT_TRUE(Put(expired).get().ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(Get("2").get().status()));
+  EXPECT_TRUE(absl::IsDataLoss(Get("3").get().status()));
+  EXPECT_TRUE(absl::IsNotFound(Get("4").get().status()));
+  SnapshotFormat other = SampleFormat();
+  other.model_fingerprint = 5;
+  EXPECT_EQ(io_->stats().refused_foreign, 1);
+  EXPECT_EQ(io_->stats().refused_damaged, 1);
+  Start(1 << 20, other);
+  EXPECT_TRUE(absl::IsFailedPrecondition(Get("1").get().status()));
+  EXPECT_EQ(io_->stats().refused_foreign, 1);
+  EXPECT_EQ(io_->stats().failed, 0);
+}
+
+TEST_F(SnapshotIoTest, ErrorsOfTheStoreReachTheCallerAndAreCounted) {
+  Start();
+  control_.Fail(absl::UnavailableError("gone"));
+  EXPECT_TRUE(absl::IsUnavailable(Put(Sample("1")).get()));
+  EXPECT_TRUE(absl::IsUnavailable(Get("1").get().status()));
+  EXPECT_TRUE(absl::IsUnavailable(Delete("1").get()));
+  EXPECT_EQ(io_->stats().failed, 3);
+  control_.Fail(absl::OkStatus());
+  Snapshot inconsistent = Sample("1");
+  inconsistent.state = nullptr;
+  EXPECT_TRUE(absl::IsInvalidArgument(Put(inconsistent).get()));
+  EXPECT_EQ(io_->stats().failed, 4);
+  EXPECT_TRUE(Put(Sample("1")).get().ok());
+}
+
+TEST_F(SnapshotIoTest, FlushWaitsForWhatWasCalledBeforeOrForItsDeadline) {
+  Start();
+  EXPECT_TRUE(io_->Flush(absl::InfinitePast()).ok());  // nothing to wait for
+  HoldThread();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(io_->Flush(absl::Now() + absl::Milliseconds(5))));
+  control_.Release();
+  EXPECT_TRUE(io_->Flush(absl::InfiniteFuture()).ok());
+  EXPECT_THAT(control_.calls(), ElementsAre("put busy"));
+}
+
+TEST_F(SnapshotIoTest, TheDestructorFinishesWhatIsQueued) {
+  Start();
+  HoldThread();
+  std::vector<std::future<absl::Status>> done;
+  for (int i = 0; i < 10; ++i) done.push_back(Put(Sample(std::to_string(i))));
+  control_.Release();
+  io_ = nullptr;
+  for (auto& status : done) EXPECT_TRUE(status.get().ok());
+  EXPECT_EQ(control_.bytes().size(), 11);
+}
+
+TEST_F(SnapshotIoTest, ADoneMayCallBack) {
+  Start();
+  std::promise<absl::StatusOr<Snapshot>> got;
+  io_->Put(Sample("1"), [&](absl::Status) {
+    io_->Get({"ann", "1"}, [&](auto snapshot) { got.set_value(std::move(snapshot)); });
+  });
+  EXPECT_TRUE(got.get_future().get().ok());
+}
+
+}  // namespace
+}  // namespace retnet

@@ -1,0 +1,222 @@
+#include "engine/snapshot.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <xxhash.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "tests/engine/sample_snapshot.h"
+
+namespace retnet {
+namespace {
+
+using ::testing::HasSubstr;
+
+const SessionKey kKey = {"an owner/\n", std::string("\0id", 3)};
+
+Snapshot RoundTrip(const Snapshot& snapshot, const SnapshotFormat& format) {
+  const auto bytes = EncodeSnapshot(snapshot, format);
+  EXPECT_TRUE(bytes.ok()) << bytes.status();
+  auto decoded = bytes.ok() ? DecodeSnapshot(*bytes, format) : bytes.status();
+  EXPECT_TRUE(decoded.ok()) << decoded.status();
+  return decoded.value_or(Snapshot());
+}
+
+// The bytes with a checksum that is right for them.
+std::string Sealed(std::string bytes) {
+  bytes.resize(bytes.size() - 8);
+  const uint64_t checksum = XXH3_64bits(bytes.data(), bytes.size());
+  bytes.append(reinterpret_cast<const char*>(&checksum), 8);
+  return bytes;
+}
+
+float Number(const Snapshot& snapshot, size_t index) {
+  float number;
+  std::memcpy(&number, snapshot.state->data() + index * 4, 4);
+  return number;
+}
+
+TEST(Snapshot, ComesBackBitForBitOfEveryLength) {
+  SnapshotFormat format = SampleFormat();
+  for (const int zstd_level : {0, 3}) {
+    format.zstd_level = zstd_level;
+    for (int32_t length = 0; length < 14; ++length) {
+      SCOPED_TRACE(length);
+      const Snapshot snapshot = SampleSnapshot(kKey, length);
+      ExpectSame(RoundTrip(snapshot, format), snapshot);
+    }
+  }
+}
+
+TEST(Snapshot, AFullTailOrAnEmptyOneIsKeptAsItIs) {
+  Snapshot snapshot = SampleSnapshot(kKey, 9);
+  ASSERT_EQ(snapshot.shape.base_position, 8);
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+  snapshot.shape.base_position = 4;
+  snapshot.state = std::make_shared<std::vector<std::byte>>(160 + 4 * 24, std::byte{7});
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+}
+
+TEST(Snapshot, TimesWithoutEndAndBeforeTheEpochComeBack) {
+  Snapshot snapshot = SampleSnapshot(kKey, 3);
+  snapshot.created = absl::InfinitePast();
+  snapshot.expires = absl::UnixEpoch() - absl::Nanoseconds(5);
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+}
+
+TEST(Snapshot, ACorruptByteAnywhereIsDataLoss) {
+  SnapshotFormat format = SampleFormat();
+  for (const int zstd_level : {0, 3}) {
+    format.zstd_level = zstd_level;
+    const std::string bytes = EncodeSnapshot(SampleSnapshot(kKey, 12), format).value();
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      for (const int flip : {0x01, 0x80, 0xFF}) {
+        std::string damaged = bytes;
+        damaged[i] = static_cast<char>(damaged[i] ^ flip);
+        EXPECT_TRUE(absl::IsDataLoss(DecodeSnapshot(damaged, format).status())) << i;
+      }
+    }
+  }
+}
+
+TEST(Snapshot, CutOffAnywhereOrLongerItIsDataLoss) {
+  const SnapshotFormat format = SampleFormat();
+  const std::string bytes = EncodeSnapshot(SampleSnapshot(kKey, 12), format).value();
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    EXPECT_TRUE(absl::IsDataLoss(DecodeSnapshot(bytes.substr(0, length), format).status()));
+  }
+  EXPECT_TRUE(absl::IsDataLoss(DecodeSnapshot(bytes + '\0', format).status()));
+  EXPECT_TRUE(absl::IsDataLoss(DecodeSnapshot(Sealed(bytes + '\0'), format).status()));
+}
+
+// Damage that a checksum cannot show, because whoever did it made a new one.
+TEST(Snapshot, AForgedByteAnywhereIsAnErrorOrASoundSnapshot) {
+  SnapshotFormat format = SampleFormat();
+  for (const int zstd_level : {0, 3}) {
+    format.zstd_level = zstd_level;
+    const std::string bytes = EncodeSnapshot(SampleSnapshot(kKey, 12), format).value();
+    for (size_t i = 0; i + 8 < bytes.size(); ++i) {
+      for (const int flip : {0x01, 0x80, 0xFF}) {
+        std::string forged = bytes;
+        forged[i] = static_cast<char>(forged[i] ^ flip);
+        const auto decoded = DecodeSnapshot(Sealed(forged), format);
+        if (!decoded.ok()) continue;
+        EXPECT_TRUE(EncodeSnapshot(*decoded, format).ok()) << i;
+      }
+    }
+  }
+}
+
+TEST(Snapshot, OfAnotherModelItSaysWhatDiffers) {
+  const SnapshotFormat format = SampleFormat();
+  const std::string bytes = EncodeSnapshot(SampleSnapshot(kKey, 12), format).value();
+  const auto expect = [&](const SnapshotFormat& other, const std::string& what) {
+    const absl::Status status = DecodeSnapshot(bytes, other).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  };
+  SnapshotFormat other = format;
+  other.model_fingerprint ^= 1;
+  expect(other, "model fingerprint is 123456789abcdef; here it is 123456789abcdee");
+  other = format;
+  other.tail_type = ElementType::kBFloat16;
+  expect(other, "type of tails is f32; here it is bf16");
+  other = format;
+  other.chunk = 8;
+  expect(other, "chunk is 4; here it is 8");
+  other = format;
+  other.base_bytes += 4;
+  expect(other, "size of a base is 160; here it is 164");
+  other = format;
+  other.tail_token_bytes = 12;
+  expect(other, "size of a token of a tail is 24; here it is 12");
+}
+
+TEST(Snapshot, OfAnotherFormatVersionIsRefusedByIt) {
+  std::string bytes = EncodeSnapshot(SampleSnapshot(kKey, 2), SampleFormat()).value();
+  bytes[8] = 2;
+  const absl::Status status = DecodeSnapshot(Sealed(bytes), SampleFormat()).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("format version is 2; here it is 1"));
+}
+
+TEST(Snapshot, ThatDoesNotAgreeWithItselfIsNotWritten) {
+  const auto expect_refused = [](const Snapshot& snapshot, const std::string& what) {
+    const absl::Status status = EncodeSnapshot(snapshot, SampleFormat()).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  };
+  const Snapshot sound = SampleSnapshot(kKey, 12);
+  Snapshot snapshot = sound;
+  snapshot.shape.base_position = 6;
+  expect_refused(snapshot, "a base at 6");
+  snapshot = sound;
+  snapshot.shape.position = 12;
+  expect_refused(snapshot, "does not fit a history of 12");
+  snapshot = sound;
+  snapshot.class_runs = {2, 2};
+  expect_refused(snapshot, "changes at 2");
+  snapshot.class_runs = {12};
+  expect_refused(snapshot, "changes at 12");
+  snapshot = sound;
+  snapshot.history[5] = -1;
+  expect_refused(snapshot, "token -1");
+  snapshot = sound;
+  snapshot.state = nullptr;
+  expect_refused(snapshot, "takes 232 bytes, not 0");
+}
+
+TEST(Snapshot, RoundedAtRestItIsSmallerNearAndNoLongerExact) {
+  const Snapshot snapshot = SampleSnapshot(kKey, 12);
+  const size_t numbers = snapshot.state->size() / 4;
+  const std::string exact = EncodeSnapshot(snapshot, SampleFormat()).value();
+  const struct {
+    AtRest at_rest;
+    size_t saved;
+    float error;  // of a number, as a share of the greatest, which no number here exceeds by far
+  } cases[] = {{AtRest::kBf16, numbers * 2, 1.0f / 256},
+               {AtRest::kInt8, numbers * 3 - 2 * 4, 0.51f / 127}};
+  for (const auto& [at_rest, saved, error] : cases) {
+    SnapshotFormat format = SampleFormat();
+    format.at_rest = at_rest;
+    const std::string bytes = EncodeSnapshot(snapshot, format).value();
+    EXPECT_EQ(bytes.size(), exact.size() - saved);
+    // Read under any AtRest.
+    const Snapshot restored = DecodeSnapshot(bytes, SampleFormat()).value();
+    EXPECT_FALSE(restored.exact);
+    EXPECT_NE(*restored.state, *snapshot.state);
+    for (size_t i = 0; i < numbers; ++i) {
+      EXPECT_NEAR(Number(restored, i), Number(snapshot, i), 4 * error) << i;
+    }
+    // Exact storage does not make it exact again.
+    const Snapshot again = RoundTrip(restored, SampleFormat());
+    ExpectSame(again, restored);
+    EXPECT_FALSE(again.exact);
+  }
+}
+
+TEST(Snapshot, WithoutAStateNothingIsRounded) {
+  SnapshotFormat format = SampleFormat();
+  format.at_rest = AtRest::kInt8;
+  EXPECT_TRUE(RoundTrip(SampleSnapshot(kKey, 1), format).exact);
+}
+
+TEST(Snapshot, TailsOfTheDevicesBf16StayBitForBit) {
+  const Snapshot snapshot = SampleSnapshot(kKey, 12);
+  SnapshotFormat format = SampleFormat();
+  format.tail_type = ElementType::kBFloat16;
+  for (const AtRest at_rest : {AtRest::kBf16, AtRest::kInt8}) {
+    format.at_rest = at_rest;
+    const Snapshot restored = RoundTrip(snapshot, format);
+    const auto tail = [&](const Snapshot& of) {
+      return std::vector<std::byte>(of.state->begin() + format.base_bytes, of.state->end());
+    };
+    EXPECT_EQ(tail(restored), tail(snapshot));
+    EXPECT_NE(*restored.state, *snapshot.state);
+  }
+}
+
+}  // namespace
+}  // namespace retnet
