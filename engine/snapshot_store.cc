@@ -1,12 +1,17 @@
 #include "engine/snapshot_store.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "engine/disk_store.h"
+#include "engine/redis_store.h"
+#include "kernels/status_macros.h"
 
 namespace retnet {
 namespace {
 
 constexpr std::string_view kDisk = "disk:";
+constexpr std::string_view kRedis = "redis://";
 
 }  // namespace
 
@@ -20,8 +25,13 @@ absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::stri
   if (spec.starts_with(kDisk) && spec.size() > kDisk.size()) {
     return DiskStore::Open(spec.substr(kDisk.size()), max_bytes);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("snapshot store ", spec, ": it must be none or disk:DIR"));
+  if (spec.starts_with(kRedis)) {
+    ASSIGN_OR_RETURN(RedisOptions options, ParseRedisUrl(spec));
+    options.max_bytes = max_bytes;
+    return std::make_unique<RedisStore>(std::move(options));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "snapshot store ", spec, ": it must be none, disk:DIR or redis://HOST[:PORT][/DATABASE]"));
 }
 
 }  // namespace retnet

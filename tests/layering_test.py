@@ -21,6 +21,7 @@ LIBRARIES = [
     ("Highway and intrinsics", r"hwy/|.*intrin\.h|simde/", r"kernels/cpu/.*(\.cc|-inl\.h)"),
     ("xxHash", r"xxhash", r"engine/(snapshot|disk_store)\.cc|models/fingerprint\.cc"),
     ("zstd", r"zstd", r"engine/snapshot\.cc"),
+    ("hiredis", r"hiredis", r"engine/redis_store\.cc"),
     ("CUDA", r"cuda|cublas|nv_|cooperative_groups", r"kernels/cuda/|models/retnet_cuda\.cc"),
     ("spdlog", r"spdlog/", r"server/"),
     ("CLI11", r"CLI/", r"server/"),

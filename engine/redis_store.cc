@@ -1,0 +1,307 @@
+#include "engine/redis_store.h"
+
+#include <hiredis/hiredis.h>
+#include <pthread.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <csignal>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "engine/safe_name.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+constexpr std::string_view kPrefix = "retnet:snapshot:";
+
+// Keeps the index of a bounded store. KEYS: sizes (a hash; the field "" is their sum), uses and
+// expiries (sorted sets, in µs). ARGV: the prefix of snapshots' keys; put, touch or delete;
+// OWNER:ID; and of a put its size, its lifetime in ms or "", and the bound. A put makes room; the
+// snapshot itself is set beside it, in one transaction.
+constexpr std::string_view kIndexScript = R"(
+local sizes, uses, expiries = KEYS[1], KEYS[2], KEYS[3]
+local prefix, operation, member = ARGV[1], ARGV[2], ARGV[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local function forget(member)
+  local size = redis.call('HGET', sizes, member)
+  if size then
+    redis.call('HINCRBY', sizes, '', -size)
+    redis.call('HDEL', sizes, member)
+  end
+  redis.call('ZREM', uses, member)
+  redis.call('ZREM', expiries, member)
+end
+if operation == 'touch' then
+  return redis.call('ZADD', uses, 'XX', now, member)
+end
+forget(member)
+if operation == 'delete' then
+  return redis.call('DEL', prefix .. member)
+end
+local size, lifetime, bound = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+for _, expired in ipairs(redis.call('ZRANGEBYSCORE', expiries, '-inf', now)) do
+  forget(expired)
+end
+while tonumber(redis.call('HGET', sizes, '') or '0') + size > bound do
+  local oldest = redis.call('ZRANGE', uses, 0, 0)[1]
+  if not oldest then break end
+  redis.call('DEL', prefix .. oldest)
+  forget(oldest)
+end
+redis.call('HSET', sizes, member, size)
+redis.call('HINCRBY', sizes, '', size)
+redis.call('ZADD', uses, now, member)
+if lifetime ~= '' then
+  redis.call('ZADD', expiries, now + lifetime * 1000, member)
+end
+return size
+)";
+
+std::string Member(const SessionKey& key) {
+  return absl::StrCat(SafeName(key.owner), ":", SafeName(key.id));
+}
+
+std::string Key(const std::string& member) { return std::string(kPrefix) + member; }
+
+// A connection that Redis has closed must not end the process by SIGPIPE, whatever its disposition.
+class SigpipeBlocked {
+ public:
+  SigpipeBlocked() {
+    sigemptyset(&sigpipe_);
+    sigaddset(&sigpipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+  }
+  SigpipeBlocked(const SigpipeBlocked&) = delete;
+  SigpipeBlocked& operator=(const SigpipeBlocked&) = delete;
+  ~SigpipeBlocked() {
+    if (sigismember(&before_, SIGPIPE) == 0) {
+      const timespec at_once = {};
+      sigtimedwait(&sigpipe_, nullptr, &at_once);  // takes one that came meanwhile
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t sigpipe_;
+  sigset_t before_;
+};
+
+absl::Status ErrorReply(const redisReply& reply) {
+  const absl::string_view message(reply.str, reply.len);
+  // Within a transaction it is the command before that says why.
+  const bool full = absl::StartsWith(message, "OOM");
+  const std::string text = absl::StrCat("Redis: ", message);
+  return full ? absl::ResourceExhaustedError(text) : absl::UnavailableError(text);
+}
+
+// Of a reply, or of the replies within it.
+absl::Status StatusOf(const redisReply& reply) {
+  if (reply.type == REDIS_REPLY_ERROR) return ErrorReply(reply);
+  if (reply.type == REDIS_REPLY_ARRAY) {
+    for (size_t i = 0; i < reply.elements; ++i) RETURN_IF_ERROR(StatusOf(*reply.element[i]));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RedisOptions> ParseRedisUrl(const std::string& url) {
+  const absl::Status refused = absl::InvalidArgumentError(
+      absl::StrCat("snapshot store ", url, ": it must be redis://HOST[:PORT][/DATABASE]"));
+  absl::string_view rest = url;
+  if (!absl::ConsumePrefix(&rest, "redis://")) return refused;
+  RedisOptions options;
+  if (const size_t slash = rest.find('/'); slash != rest.npos) {
+    if (!absl::SimpleAtoi(rest.substr(slash + 1), &options.database) || options.database < 0) {
+      return refused;
+    }
+    rest = rest.substr(0, slash);
+  }
+  const size_t closing = absl::StartsWith(rest, "[") ? rest.find(']') : 0;
+  if (closing == rest.npos) return refused;
+  if (const size_t colon = rest.find(':', closing); colon != rest.npos) {
+    if (!absl::SimpleAtoi(rest.substr(colon + 1), &options.port) || options.port < 1 ||
+        options.port > 65535) {
+      return refused;
+    }
+    rest = rest.substr(0, colon);
+  }
+  if (closing > 0) {
+    if (closing + 1 != rest.size()) return refused;
+    rest = rest.substr(1, closing - 1);
+  }
+  if (rest.empty() || rest.find_first_of("@[] ") != rest.npos) return refused;
+  options.host = std::string(rest);
+  return options;
+}
+
+void RedisStore::FreeContext::operator()(redisContext* context) const { redisFree(context); }
+void RedisStore::FreeReply::operator()(redisReply* reply) const { freeReplyObject(reply); }
+
+RedisStore::RedisStore(RedisOptions options)
+    : options_(std::move(options)), max_bytes_(absl::StrCat(options_.max_bytes)) {}
+
+RedisStore::~RedisStore() = default;
+
+absl::Status RedisStore::Lost(absl::string_view what) {
+  const absl::Status status = absl::UnavailableError(
+      absl::StrCat("Redis at ", options_.host, " port ", options_.port, ": ", what));
+  context_ = nullptr;
+  return status;
+}
+
+absl::Status RedisStore::Connect() {
+  const absl::Time begun = absl::Now();
+  if (begun < retry_at_) return Lost("cannot be reached; it is tried again soon");
+  context_.reset(redisConnectWithTimeout(options_.host.c_str(), options_.port,
+                                         absl::ToTimeval(options_.connect_timeout)));
+  const auto failed = [&](absl::string_view what) {
+    const absl::Time now = absl::Now();
+    retry_at_ = now + 4 * (now - begun);
+    return Lost(what);
+  };
+  if (context_ == nullptr) return failed("out of memory");
+  if (context_->err != 0) return failed(context_->errstr);
+  if (redisSetTimeout(context_.get(), absl::ToTimeval(options_.stall_timeout)) != REDIS_OK) {
+    return failed(context_->errstr);
+  }
+  if (options_.database == 0) return absl::OkStatus();
+  const std::string database = absl::StrCat(options_.database);
+  const absl::Status selected = RunOnce({{"SELECT", database}}).status();
+  return selected.ok() ? selected : failed(selected.message());
+}
+
+absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::RunOnce(
+    std::initializer_list<Command> commands) {
+  const SigpipeBlocked blocked;
+  for (const Command& command : commands) {
+    std::vector<const char*> words;
+    std::vector<size_t> sizes;
+    for (const std::string_view word : command) {
+      words.push_back(word.data());
+      sizes.push_back(word.size());
+    }
+    if (redisAppendCommandArgv(context_.get(), static_cast<int>(words.size()), words.data(),
+                               sizes.data()) != REDIS_OK) {
+      return Lost("out of memory");
+    }
+  }
+  std::vector<Reply> replies;
+  absl::Status status;
+  while (replies.size() < commands.size()) {
+    void* reply = nullptr;
+    if (redisGetReply(context_.get(), &reply) != REDIS_OK || reply == nullptr) {
+      return Lost(context_->errstr);
+    }
+    replies.emplace_back(static_cast<redisReply*>(reply));
+    status.Update(StatusOf(*replies.back()));
+  }
+  RETURN_IF_ERROR(status);
+  return replies;
+}
+
+absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::Run(
+    std::initializer_list<Command> commands) {
+  if (context_ != nullptr) {
+    const absl::Time begun = absl::Now();
+    auto replies = RunOnce(commands);
+    // One that stalls would do so again.
+    const bool stalled = absl::Now() - begun >= options_.stall_timeout;
+    if (context_ != nullptr || stalled) return replies;
+  }
+  RETURN_IF_ERROR(Connect());
+  return RunOnce(commands);
+}
+
+RedisStore::Command RedisStore::Index(std::string_view operation, std::string_view member,
+                                      std::string_view size, std::string_view lifetime) const {
+  return {"EVAL",
+          kIndexScript,
+          "3",
+          "retnet:snapshots:sizes",
+          "retnet:snapshots:uses",
+          "retnet:snapshots:expiries",
+          kPrefix,
+          operation,
+          member,
+          size,
+          lifetime,
+          max_bytes_};
+}
+
+absl::Status RedisStore::Put(const SessionKey& key, std::string_view bytes, absl::Time expires) {
+  const std::string member = Member(key);
+  const std::string name = Key(member);
+  const std::string size = absl::StrCat(bytes.size());
+  std::string lifetime;  // in ms
+  Command set = {"SET", name, bytes};
+  if (expires != absl::InfiniteFuture()) {
+    // Redis refuses a lifetime that overflows with its clock.
+    const int64_t milliseconds =
+        absl::ToInt64Milliseconds(std::min(expires - absl::Now(), absl::Hours(24 * 365 * 100)));
+    if (milliseconds <= 0) return Delete(key);
+    lifetime = absl::StrCat(milliseconds);
+    set.insert(set.end(), {"PX", lifetime});
+  }
+  if (options_.max_bytes == 0) return Run({set}).status();
+  if (bytes.size() > options_.max_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a snapshot of ", size, " bytes; the store holds at most ", options_.max_bytes));
+  }
+  return Run({{"MULTI"}, Index("put", member, size, lifetime), set, {"EXEC"}}).status();
+}
+
+absl::StatusOr<std::string> RedisStore::Get(const SessionKey& key) {
+  const std::string member = Member(key);
+  const std::string name = Key(member);
+  const Command get = {"GET", name};
+  ASSIGN_OR_RETURN(
+      const std::vector<Reply> replies,
+      options_.max_bytes == 0 ? Run({get}) : Run({get, Index("touch", member, "", "")}));
+  const redisReply& reply = *replies.front();
+  if (reply.type != REDIS_REPLY_STRING) return absl::NotFoundError("no such snapshot");
+  return std::string(reply.str, reply.len);
+}
+
+absl::Status RedisStore::Delete(const SessionKey& key) {
+  const std::string member = Member(key);
+  const std::string name = Key(member);
+  if (options_.max_bytes == 0) return Run({{"DEL", name}}).status();
+  return Run({Index("delete", member, "", "")}).status();
+}
+
+absl::StatusOr<std::vector<std::string>> RedisStore::List(const std::string& owner) {
+  const std::string prefix = Key(Member({owner, ""}));
+  const std::string pattern = prefix + "*";
+  std::set<std::string> ids;  // SCAN may name a key more than once
+  std::string cursor = "0";
+  do {
+    ASSIGN_OR_RETURN(const std::vector<Reply> replies,
+                     Run({{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"}}));
+    const redisReply& page = *replies.front();
+    if (page.type != REDIS_REPLY_ARRAY || page.elements != 2 ||
+        page.element[1]->type != REDIS_REPLY_ARRAY) {
+      return absl::UnavailableError("Redis: not a reply to SCAN");
+    }
+    const redisReply& keys = *page.element[1];
+    for (size_t i = 0; i < keys.elements; ++i) {
+      const std::string_view name(keys.element[i]->str, keys.element[i]->len);
+      std::optional<std::string> id = NameOfSafe(name.substr(std::min(prefix.size(), name.size())));
+      if (id) ids.insert(*std::move(id));
+    }
+    cursor.assign(page.element[0]->str, page.element[0]->len);
+  } while (cursor != "0");
+  return std::vector<std::string>(ids.begin(), ids.end());
+}
+
+}  // namespace retnet

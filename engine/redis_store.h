@@ -1,0 +1,81 @@
+// Snapshots in a Redis that several servers share: what one has stored, each of them continues.
+//
+// A snapshot is the string retnet:snapshot:OWNER:ID (percent-encoded), with its time to live. Where
+// there is a bound, three keys beside them (retnet:snapshots:…) hold sizes, uses and expiries, and
+// the bound is that of all servers together, which should name the same one; without a bound they
+// are not kept, and Redis's own maxmemory and maxmemory-policy rule. A Redis that is full by its
+// maxmemory and may not evict makes Put RESOURCE_EXHAUSTED. Not for Redis Cluster.
+#ifndef RETNET_ENGINE_REDIS_STORE_H_
+#define RETNET_ENGINE_REDIS_STORE_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "engine/snapshot_store.h"
+
+struct redisContext;
+struct redisReply;
+
+namespace retnet {
+
+struct RedisOptions {
+  std::string host;
+  int port = 6379;
+  int database = 0;
+  int64_t max_bytes = 0;  // 0: no bound of ours
+  absl::Duration connect_timeout = absl::Seconds(1);
+  // Without a byte sent or received.
+  absl::Duration stall_timeout = absl::Seconds(5);
+};
+
+// Of "redis://HOST[:PORT][/DATABASE]"; an IPv6 address in brackets. INVALID_ARGUMENT for anything
+// else.
+absl::StatusOr<RedisOptions> ParseRedisUrl(const std::string& url);
+
+// Connects when it is first used and again whenever the connection is lost. UNAVAILABLE while Redis
+// cannot be reached; after an attempt that took long, at once and for four times as long, so that
+// whoever waits for many calls does not wait for each. Thread-compatible.
+class RedisStore : public SnapshotStore {
+ public:
+  explicit RedisStore(RedisOptions options);
+  ~RedisStore() override;
+
+  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires) override;
+  absl::StatusOr<std::string> Get(const SessionKey& key) override;
+  absl::Status Delete(const SessionKey& key) override;
+  absl::StatusOr<std::vector<std::string>> List(const std::string& owner) override;
+
+ private:
+  struct FreeContext {
+    void operator()(redisContext* context) const;
+  };
+  struct FreeReply {
+    void operator()(redisReply* reply) const;
+  };
+  using Reply = std::unique_ptr<redisReply, FreeReply>;
+  using Command = std::vector<std::string_view>;
+
+  absl::Status Connect();
+  // Sends all, then reads the reply to each; the first that is an error is the status. Tried again
+  // on a new connection when the one there was has ended: so only what may be done twice.
+  absl::StatusOr<std::vector<Reply>> Run(std::initializer_list<Command> commands);
+  absl::StatusOr<std::vector<Reply>> RunOnce(std::initializer_list<Command> commands);
+  // UNAVAILABLE with what went wrong on the connection, which is given up.
+  absl::Status Lost(absl::string_view what);
+  Command Index(std::string_view operation, std::string_view member, std::string_view size,
+                std::string_view lifetime) const;
+
+  const RedisOptions options_;
+  const std::string max_bytes_;                         // as text
+  std::unique_ptr<redisContext, FreeContext> context_;  // null: not connected
+  absl::Time retry_at_ = absl::InfinitePast();
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_REDIS_STORE_H_
