@@ -21,6 +21,7 @@
 namespace retnet {
 namespace {
 
+constexpr absl::string_view kScheme = "redis://";
 constexpr std::string_view kPrefix = "retnet:snapshot:";
 
 // Keeps the index of a bounded store. KEYS: sizes (a hash; the field "" is their sum), uses and
@@ -116,11 +117,21 @@ absl::Status StatusOf(const redisReply& reply) {
 }  // namespace
 
 absl::StatusOr<RedisOptions> ParseRedisUrl(const std::string& url) {
-  const absl::Status refused = absl::InvalidArgumentError(
-      absl::StrCat("snapshot store ", url, ": it must be redis://HOST[:PORT][/DATABASE]"));
   absl::string_view rest = url;
-  if (!absl::ConsumePrefix(&rest, "redis://")) return refused;
+  absl::ConsumePrefix(&rest, kScheme);
   RedisOptions options;
+  const size_t at = rest.rfind('@');
+  const absl::string_view credentials = rest.substr(0, at == rest.npos ? 0 : at);
+  if (at != rest.npos) rest = rest.substr(at + 1);
+  const absl::Status refused = absl::InvalidArgumentError(absl::StrCat(
+      "snapshot store at ", rest, ": it must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"));
+  if (!absl::StartsWith(url, kScheme)) return refused;
+  if (at != rest.npos) {
+    const size_t colon = credentials.find(':');
+    if (colon == credentials.npos || colon + 1 == credentials.size()) return refused;
+    options.user = std::string(credentials.substr(0, colon));
+    options.password = std::string(credentials.substr(colon + 1));
+  }
   if (const size_t slash = rest.find('/'); slash != rest.npos) {
     if (!absl::SimpleAtoi(rest.substr(slash + 1), &options.database) || options.database < 0) {
       return refused;
@@ -175,10 +186,15 @@ absl::Status RedisStore::Connect() {
   if (redisSetTimeout(context_.get(), absl::ToTimeval(options_.stall_timeout)) != REDIS_OK) {
     return failed(context_->errstr);
   }
-  if (options_.database == 0) return absl::OkStatus();
+  absl::Status status;
+  if (!options_.password.empty()) {
+    const Command with_user = {"AUTH", options_.user, options_.password};
+    const Command without = {"AUTH", options_.password};
+    status = RunOnce({options_.user.empty() ? without : with_user}).status();
+  }
   const std::string database = absl::StrCat(options_.database);
-  const absl::Status selected = RunOnce({{"SELECT", database}}).status();
-  return selected.ok() ? selected : failed(selected.message());
+  if (status.ok() && options_.database != 0) status = RunOnce({{"SELECT", database}}).status();
+  return status.ok() ? status : failed(status.message());
 }
 
 absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::RunOnce(

@@ -27,14 +27,16 @@ struct RedisOptions {
   std::string host;
   int port = 6379;
   int database = 0;
+  std::string user;       // empty: the default one
+  std::string password;   // empty: none
   int64_t max_bytes = 0;  // 0: no bound of ours
   absl::Duration connect_timeout = absl::Seconds(1);
   // Without a byte sent or received.
   absl::Duration stall_timeout = absl::Seconds(5);
 };
 
-// Of "redis://HOST[:PORT][/DATABASE]"; an IPv6 address in brackets. INVALID_ARGUMENT for anything
-// else.
+// Of "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"; an IPv6 address in brackets.
+// INVALID_ARGUMENT, which does not repeat the password, for anything else.
 absl::StatusOr<RedisOptions> ParseRedisUrl(const std::string& url);
 
 // Connects when it is first used and again whenever the connection is lost. UNAVAILABLE while Redis

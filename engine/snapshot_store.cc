@@ -30,8 +30,10 @@ absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::stri
     options.max_bytes = max_bytes;
     return std::make_unique<RedisStore>(std::move(options));
   }
+  // Not the whole of it: there may be a password in it.
   return absl::InvalidArgumentError(absl::StrCat(
-      "snapshot store ", spec, ": it must be none, disk:DIR or redis://HOST[:PORT][/DATABASE]"));
+      "snapshot store ", spec.substr(0, spec.find(':')), ": it must be none, disk:DIR or ",
+      "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"));
 }
 
 }  // namespace retnet

@@ -33,8 +33,8 @@ class SnapshotStore {
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& owner) = 0;
 };
 
-// "none": nullptr. "disk:DIR": a DiskStore. "redis://HOST[:PORT][/DATABASE]": a RedisStore.
-// `max_bytes` bounds what it holds, 0 not at all; the least recently used go first.
+// "none": nullptr. "disk:DIR": a DiskStore. "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]": a
+// RedisStore. `max_bytes` bounds what it holds, 0 not at all; the least recently used go first.
 // INVALID_ARGUMENT for anything else.
 absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
                                                                  int64_t max_bytes);

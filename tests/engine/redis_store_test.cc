@@ -12,9 +12,11 @@
 namespace retnet {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class RedisStoreTest : public testing::Test {
  protected:
@@ -199,6 +201,27 @@ TEST_F(RedisStoreTest, DatabasesAreApart) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("DB index is out of range"));
 }
 
+TEST_F(RedisStoreTest, APasswordIsSentAndNeverSaid) {
+  Start({"--requirepass", "se:cr@t"});
+  const std::string address = absl::StrCat("127.0.0.1:", server_->port());
+  for (const char* right : {":se:cr@t@", "default:se:cr@t@"}) {
+    store_ = OpenSnapshotStore("redis://" + std::string(right) + address + "/1", 0).value();
+    ASSERT_TRUE(Put({"ann", "1"}, right).ok());
+    EXPECT_EQ(Get({"ann", "1"}), right);
+  }
+  for (const char* wrong : {"", ":hush@", "ann:se:cr@t@"}) {
+    store_ = OpenSnapshotStore("redis://" + std::string(wrong) + address, 0).value();
+    const absl::Status status = Put({"ann", "1"}, "x");
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_THAT(std::string(status.message()), Not(AnyOf(HasSubstr("hush"), HasSubstr("se:cr"))));
+  }
+  for (const char* refused : {"redis://:se:cr@t@cache:x", "rediss://:se:cr@t@cache"}) {
+    const absl::Status status = OpenSnapshotStore(refused, 0).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("se:cr")));
+  }
+}
+
 TEST(ParseRedisUrl, TakesHostPortAndDatabase) {
   const auto expect = [](const std::string& url, const std::string& host, int port, int database) {
     const auto options = ParseRedisUrl(url);
@@ -219,7 +242,7 @@ TEST(ParseRedisUrl, RefusesWhatItDoesNotUnderstand) {
        {"", "redis://", "redis:/cache", "rediss://cache", "redis://:7000",
         "redis://cache:", "redis://cache:0", "redis://cache:65536", "redis://cache:7000x",
         "redis://cache/", "redis://cache/x", "redis://cache/-1", "redis://[::1", "redis://[::1]x",
-        "redis://[]", "redis://::1", "redis://user@cache"}) {
+        "redis://[]", "redis://::1", "redis://user@cache", "redis://user:@cache", "redis://:x@"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ParseRedisUrl(url).status())) << url;
   }
 }
