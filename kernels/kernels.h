@@ -7,8 +7,11 @@
 
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/operands.h"  // IWYU pragma: export
@@ -17,21 +20,26 @@
 
 namespace retnet {
 
+// Steps that a backend may have ended and not waited for.
+inline constexpr int32_t kStepsInFlight = 2;
+
 // What RetNet asks of a backend. Matrices are on the device; spans are on the host and may be
 // reused when the call returns. x is the residual stream [rows, hidden]. One thread calls; calls
-// take effect in order. A backend may compute at the call (CPU) or queue (CUDA): Finish returns
-// when all is done.
+// take effect in order. A backend may compute at the call (CPU) or queue (CUDA): WaitStep returns
+// when the oldest step is done, Finish when everything is.
 template <typename K>
 concept Kernels = requires(K& k, const typename K::Weight& weight, const typename K::Buffer& buffer,
                            typename K::States& states, const typename K::Rotation& rotation,
-                           std::span<const HostTensor> tensors, std::span<const float> floats,
-                           const RetentionShape& shape, std::span<const TokenId> tokens,
-                           std::span<const int32_t> indices,
+                           typename K::LastTokens& last_tokens, std::span<const HostTensor> tensors,
+                           std::span<const float> floats, const RetentionShape& shape,
+                           std::span<const TokenId> tokens, std::span<const int32_t> indices,
                            std::span<const RetentionSegment> segments,
                            const typename K::Segments& laid_out, MatrixView<float> out,
                            MatrixView<const float> in, Norm norm, Activation activation,
                            std::span<const LogitsQuery> queries, std::span<LogitsAnswer> answers,
-                           std::span<std::byte> bytes, std::span<const std::byte> const_bytes) {
+                           std::span<std::byte> bytes, std::span<const std::byte> const_bytes,
+                           absl::FunctionRef<void()> operators,
+                           std::function<void(const absl::Status&)> done) {
   // --- Memory; everything is made before the first step, and a step allocates nothing. ---
   // Rows of several matrices with equal columns, stacked into one weight of a product, in the order
   // given.
@@ -44,6 +52,8 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   { buffer.data() } -> std::same_as<float*>;
   // Bases and tails of all slots and layers. decay: γ of each head, [heads].
   { k.AllocateStates(shape, floats) } -> std::same_as<absl::StatusOr<typename K::States>>;
+  // The token that each of so many slots sampled last.
+  { k.AllocateLastTokens(int32_t{}) } -> std::same_as<absl::StatusOr<typename K::LastTokens>>;
   // Angles' cosines and sines for up to a number of rows; θ per pair, [key_dim / 2], in radians a
   // token.
   {
@@ -55,11 +65,12 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // tokens and the others given ones. A backend may compute the two classes differently, each exact
   // in itself; before the first call all rows are sampled.
   {k.SetSampledRows(int32_t{})};
-  // Segments as Retention takes them, in every layer of a step; valid until Finish. Those of
-  // sampled rows come first.
+  // Segments as Retention takes them, in every layer of a step; valid until the step ends. Those of
+  // sampled rows come first. A segment without pieces stands for a row that is padding.
   { k.LayOut(segments) } -> std::same_as<typename K::Segments>;
-  // x[i] = weight[tokens[i]] · multiplier; weight is [vocabulary, hidden].
-  {k.Embed(tokens, weight, float{}, out)};
+  // x[i] = weight[tokens[i]] · multiplier; weight is [vocabulary, hidden]. A token may be
+  // LastTokenOf a slot that has sampled one.
+  {k.Embed(tokens, last_tokens, weight, float{}, out)};
   // x = RMSNorm(x), in place: the optional norm of embeddings.
   {k.Normalize(norm, out)};
   // angle[i, j] = positions[i] · θ_j, reduced in double; serves every layer of the step.
@@ -81,13 +92,28 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.Retention(int32_t{}, laid_out, in, rotation, norm, states, out)};
   // y[i] = x[indices[i]].
   {k.Gather(in, indices, out)};
-  // answers[i] of logits row i, as kernels/sampling.h says. Rows are at most as wide as the longest
-  // weight.
-  {k.Answer(in, queries, answers)};
+  // answers[i] of logits row i, as kernels/sampling.h says; its token becomes the last one of slot
+  // indices[i], unless that is kNotKept; no two rows name one slot. Rows are at most as wide as the
+  // longest weight. `answers` are written by the time that the step is waited for.
+  {k.Answer(in, queries, indices, last_tokens, answers)};
+
+  // --- Steps ---
+  // Whether steps whose operators differ in nothing but what the spans hold gain by Replay.
+  { k.Replays() } -> std::same_as<bool>;
+  // Makes ready to replay what `operators` calls for a step of so many rows; computes nothing.
+  { k.Record(int32_t{}, operators) } -> std::same_as<absl::Status>;
+  // Does what `operators` calls: as it is recorded for so many rows, if it is.
+  {k.Replay(int32_t{}, operators)};
+  // What was called since the last EndStep is a step; kStepsInFlight may be there. WaitStep waits
+  // for the oldest; an error is final.
+  {k.EndStep()};
+  { k.WaitStep() } -> std::same_as<absl::Status>;
+  {k.CopyLastToken(int32_t{}, int32_t{}, last_tokens)};  // from slot, to slot
 
   // --- State bytes: for snapshots, forks and tests. Layout of one base: [layers, heads, key_dim,
   // value_dim] fp32; of one token of a tail: [layers, kv_heads, key_dim] k, then [layers, kv_heads,
-  // value_dim] v, of kTailType. ---
+  // value_dim] v, of kTailType. Reads and writes see what was called before; what they touch, and
+  // their bytes, are not to be touched until AfterTransfers or Finish says that they are over. ---
   { K::kTailType } -> std::convertible_to<ElementType>;
   { k.BaseBytes(shape) } -> std::same_as<int64_t>;
   { k.TailTokenBytes(shape) } -> std::same_as<int64_t>;
@@ -96,6 +122,9 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.ReadTail(states, int32_t{}, int32_t{}, bytes)};         // slot, tokens
   {k.WriteTail(const_bytes, int32_t{}, int32_t{}, states)};  // tokens, slot
   {k.CopyTail(int32_t{}, int32_t{}, int32_t{}, states)};     // from slot, to slot, tokens
+  // Calls `done` once, from any thread, when all reads and writes so far are over, with their
+  // error.
+  {k.AfterTransfers(std::move(done))};
   { k.Finish() } -> std::same_as<absl::Status>;
 };
 

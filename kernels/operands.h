@@ -31,6 +31,12 @@ struct RetentionShape {
   constexpr int64_t OutputColumns() const { return int64_t{heads} * value_dim; }
 };
 
+// In place of a token id: the token that a slot sampled last.
+constexpr int32_t LastTokenOf(int32_t slot) { return -2 - slot; }
+constexpr int32_t SlotOfLastToken(int32_t token) { return -2 - token; }
+
+inline constexpr int32_t kNotKept = -1;  // for a slot: the row's token is no slot's last one
+
 inline constexpr int32_t kZeroBase = -1;  // the base at position 0: all zero, never read
 
 // Consecutive rows of one sequence that lie in one chunk. When `folds`, the slot's full tail

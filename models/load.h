@@ -17,6 +17,7 @@ struct ModelOptions {
   int32_t slots = 0;  // 0: as many as fit in state_memory_fraction of the free memory, at most 1024
   double state_memory_fraction = 0.5;
   double gpu_memory_fraction = 0.9;  // of the device's free memory, for weights, steps and slots
+  bool cuda_graphs = true;           // decode steps are recorded once and replayed
   int32_t max_rows = 512;            // tokens a step may hold
   std::string instruction_set =
       "";  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is

@@ -52,7 +52,8 @@ struct StepResult {
 
 // Names a running read or write of a state.
 using Ticket = uint64_t;
-// Called once per ticket, from any thread, possibly before StartRead or StartWrite returns.
+// Called once per ticket, from any thread, possibly before StartRead or StartWrite returns. It must
+// not call the model.
 using TransferDone = std::function<void(Ticket, absl::Status)>;
 
 struct ModelInfo {
@@ -110,7 +111,8 @@ class Model {
     return (shape.base_position > 0 ? info().base_bytes : 0) +
            int64_t{shape.position - shape.base_position} * info().tail_token_bytes;
   }
-  // What transfers report to, set before the first one; without it they report to nobody.
+  // What transfers report to, set before the first one; without it they report to nobody. It may be
+  // called until the model is destroyed.
   void set_transfer_done(TransferDone done) { transfer_done_ = std::move(done); }
   // `bytes` holds StateBytes(state(slot)) and lives until the ticket is done.
   virtual absl::StatusOr<Ticket> StartRead(SlotId slot, std::span<std::byte> bytes) = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,9 +31,13 @@ class RetNet : public Model {
  public:
   // Makes all memory of the steps and of info.slots states. The caller fills in of `info` the
   // names, the ids, slots and max_rows; the rest follows.
+  // A backend that replays steps records them here.
   static absl::StatusOr<std::unique_ptr<RetNet>> Create(std::unique_ptr<K> kernels,
                                                         const RetNetConfig& config,
                                                         DeviceWeights<K> weights, ModelInfo info);
+
+  // Waits for what is in flight.
+  ~RetNet() override { (void)kernels_->Finish(); }
 
   // What a step of up to `max_rows` rows computes in, beside the kernels' own workspaces.
   static int64_t StepBytes(const RetNetConfig& config, int64_t max_rows);
@@ -60,7 +65,6 @@ class RetNet : public Model {
 
   // Rows of logits that exist at a time; their memory does not grow with the outputs of a step.
   static constexpr int32_t kLogitsRows = 64;
-  static constexpr int32_t kStepsInFlight = 2;
 
   RetNet(std::unique_ptr<K> kernels, const RetNetConfig& config, DeviceWeights<K> weights,
          ModelInfo info)
@@ -79,6 +83,7 @@ class RetNet : public Model {
   static std::array<StepBuffer, 6> StepBuffers(const RetNetConfig& config, int64_t max_rows);
 
   absl::Status Allocate();
+  absl::Status RecordDecodeSteps();
   void Forward(std::span<LogitsAnswer> answers);
   Norm NormOf(const Buffer& weight) const { return {weight.data(), config_.norm_epsilon}; }
   // A block of `count` rows of a buffer, `columns` wide.
@@ -86,7 +91,13 @@ class RetNet : public Model {
     return {buffer.data(), count, columns};
   }
   absl::Status CheckStateBytes(StateShape shape, size_t bytes) const;
-  Ticket Done();
+  // Of a transfer that is over when everything queued before it and itself is.
+  Ticket NextTicket();
+  // The rows that a decode step of so many is padded to, so that there are few kinds of steps.
+  int32_t PaddedRows(int32_t rows) const {
+    return static_cast<int32_t>(std::min(std::bit_ceil(static_cast<uint32_t>(rows)),
+                                         static_cast<uint32_t>(info_.max_rows)));
+  }
 
   // Constant after construction.
   std::unique_ptr<K> kernels_;
@@ -98,6 +109,7 @@ class RetNet : public Model {
   // States, and what the host knows of them.
   SlotStates slots_;
   std::optional<typename K::States> states_;
+  std::optional<typename K::LastTokens> last_tokens_;
 
   // Of the step being computed.
   StepPlan plan_;
@@ -110,8 +122,12 @@ class RetNet : public Model {
   Buffer gathered_;     // [kLogitsRows, hidden]
   Buffer logits_;       // [kLogitsRows, vocabulary]
 
-  // Of the steps launched and not waited for.
-  std::array<std::vector<LogitsAnswer>, kStepsInFlight> answers_;
+  // The steps launched and not waited for.
+  struct Step {
+    std::vector<LogitsAnswer> answers;
+    int32_t outputs = 0;  // the answers behind them mean nothing
+  };
+  std::array<Step, kStepsInFlight> steps_;
   int32_t oldest_ = 0;
   int32_t in_flight_ = 0;
   absl::Status failure_;  // once not OK, the model is unusable
@@ -130,7 +146,8 @@ void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
   kernels_->SetSampledRows(plan_.sampled_rows());
   waves_.clear();
   for (const auto& wave : plan_.waves()) waves_.push_back(kernels_->LayOut(wave));
-  kernels_->Embed(plan_.tokens(), weights_.embeddings, config_.embedding_multiplier, x);
+  kernels_->Embed(plan_.tokens(), *last_tokens_, weights_.embeddings, config_.embedding_multiplier,
+                  x);
   if (weights_.embeddings_norm) kernels_->Normalize(NormOf(*weights_.embeddings_norm), x);
   kernels_->Rotate(plan_.positions(), *rotation_);
   for (int32_t i = 0; i < config_.layers; ++i) {
@@ -153,7 +170,9 @@ void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
     const auto logits = View(logits_, count, config_.vocab_size);
     kernels_->Gather(x, plan_.output_rows().subspan(first, count), y);
     kernels_->NormMatMul(y, NormOf(weights_.norm), weights_.output_projection(), logits);
-    kernels_->Answer(logits, plan_.queries().subspan(first, count), answers.subspan(first, count));
+    kernels_->Answer(logits, plan_.queries().subspan(first, count),
+                     plan_.keep_in().subspan(first, count), *last_tokens_,
+                     answers.subspan(first, count));
   }
 }
 
@@ -198,12 +217,27 @@ int64_t RetNet<K>::StepBytes(const RetNetConfig& config, int64_t max_rows) {
 template <Kernels K>
 absl::Status RetNet<K>::Allocate() {
   ASSIGN_OR_RETURN(states_, kernels_->AllocateStates(shape_, config_.decay));
+  ASSIGN_OR_RETURN(last_tokens_, kernels_->AllocateLastTokens(info_.slots));
   ASSIGN_OR_RETURN(rotation_, kernels_->AllocateRotation(info_.max_rows, config_.theta));
   for (const auto& [buffer, numbers] : StepBuffers(config_, info_.max_rows)) {
     ASSIGN_OR_RETURN(this->*buffer, kernels_->Allocate(numbers));
   }
-  for (auto& answers : answers_) answers.reserve(info_.max_rows);
+  for (Step& step : steps_) step.answers.reserve(info_.max_rows);
   waves_.reserve(plan_.kMostWaves);
+  return kernels_->Replays() ? RecordDecodeSteps() : absl::OkStatus();
+}
+
+// One of each number of rows that Launch pads a decode step to.
+template <Kernels K>
+absl::Status RetNet<K>::RecordDecodeSteps() {
+  const int32_t most = std::min(info_.slots, info_.max_rows);
+  for (int32_t rows = 1, recorded = 0; recorded < most; rows *= 2) {
+    recorded = PaddedRows(rows);
+    plan_.Clear();
+    plan_.Pad(recorded);
+    std::vector<LogitsAnswer> answers(recorded);
+    RETURN_IF_ERROR(kernels_->Record(recorded, [&] { Forward(answers); }));
+  }
   return absl::OkStatus();
 }
 
@@ -214,15 +248,17 @@ absl::Status RetNet<K>::Launch(std::span<const Segment> segments) {
     return absl::FailedPreconditionError(absl::StrCat(in_flight_, " steps are in flight already"));
   }
   RETURN_IF_ERROR(plan_.Make(segments, slots_));
-  auto& answers = answers_[(oldest_ + in_flight_++) % kStepsInFlight];
-  answers.resize(plan_.outputs());
-  Forward(answers);
-  failure_ = kernels_->Finish();
-  for (int32_t i = 0; i < plan_.outputs(); ++i) {
-    if (plan_.queries()[i].given == kNoToken) {
-      slots_.SetLastSampled(plan_.output_slots()[i], answers[i].token);
-    }
+  Step& step = steps_[(oldest_ + in_flight_++) % kStepsInFlight];
+  step.outputs = plan_.outputs();
+  if (kernels_->Replays() && plan_.decodes()) {
+    plan_.Pad(PaddedRows(plan_.rows()));
+    step.answers.resize(plan_.outputs());
+    kernels_->Replay(plan_.rows(), [&] { Forward(step.answers); });
+  } else {
+    step.answers.resize(plan_.outputs());
+    Forward(step.answers);
   }
+  kernels_->EndStep();
   return absl::OkStatus();
 }
 
@@ -230,7 +266,10 @@ template <Kernels K>
 absl::Status RetNet<K>::Wait(StepResult* result) {
   RETURN_IF_ERROR(failure_);
   if (in_flight_ == 0) return absl::FailedPreconditionError("no step is in flight");
-  std::swap(result->answers, answers_[oldest_]);
+  Step& step = steps_[oldest_];
+  RETURN_IF_ERROR(failure_ = kernels_->WaitStep());
+  step.answers.resize(step.outputs);
+  std::swap(result->answers, step.answers);
   oldest_ = (oldest_ + 1) % kStepsInFlight;
   --in_flight_;
   return absl::OkStatus();
@@ -240,6 +279,7 @@ template <Kernels K>
 absl::Status RetNet<K>::Fork(SlotId from, SlotId to) {
   RETURN_IF_ERROR(slots_.Fork(from, to));
   kernels_->CopyTail(from, to, slots_[from].tail(), *states_);
+  if (slots_[from].has_sampled) kernels_->CopyLastToken(from, to, *last_tokens_);
   return absl::OkStatus();
 }
 
@@ -260,7 +300,7 @@ absl::StatusOr<Ticket> RetNet<K>::StartRead(SlotId slot, std::span<std::byte> by
   if (const int32_t tail = slots_[slot].tail(); tail > 0) {
     kernels_->ReadTail(*states_, slot, tail, bytes.subspan(base_bytes));
   }
-  return Done();
+  return NextTicket();
 }
 
 template <Kernels K>
@@ -273,15 +313,15 @@ absl::StatusOr<Ticket> RetNet<K>::StartWrite(std::span<const std::byte> bytes, S
   if (const int32_t tail = slots_[slot].tail(); tail > 0) {
     kernels_->WriteTail(bytes.subspan(base_bytes), tail, slot, *states_);
   }
-  return Done();
+  return NextTicket();
 }
 
-// A transfer is over when everything queued before it and itself is.
 template <Kernels K>
-Ticket RetNet<K>::Done() {
-  failure_.Update(kernels_->Finish());
+Ticket RetNet<K>::NextTicket() {
   const Ticket ticket = ++last_ticket_;
-  if (transfer_done_) transfer_done_(ticket, failure_);
+  kernels_->AfterTransfers([this, ticket](const absl::Status& status) {
+    if (transfer_done_) transfer_done_(ticket, status);
+  });
   return ticket;
 }
 

@@ -32,7 +32,7 @@ absl::StatusOr<int32_t> PlanDeviceSlots(const MemoryNeed& need, int64_t usable,
 absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
                                                      const ModelWeights& weights,
                                                      const ModelOptions& options, ModelInfo info) {
-  ASSIGN_OR_RETURN(CudaKernels made, CudaKernels::Make(options.max_rows));
+  ASSIGN_OR_RETURN(CudaKernels made, CudaKernels::Make(options.max_rows, options.cuda_graphs));
   auto kernels = std::make_unique<CudaKernels>(std::move(made));
   const RetentionShape shape = config.Retention(/*slots=*/1);
   MemoryNeed need{.weights = weights.stored_bytes,

@@ -19,8 +19,8 @@ class SlotStates {
   struct Slot {
     int32_t base = kZeroBase;  // kZeroBase exactly when base_position is 0
     int32_t base_position = 0;
-    int32_t position = 0;  // tokens seen
-    TokenId last_sampled = kNoToken;
+    int32_t position = 0;      // tokens seen
+    bool has_sampled = false;  // a token, which the device keeps
 
     int32_t tail() const { return position - base_position; }
     bool clear() const { return position == 0; }
@@ -40,7 +40,7 @@ class SlotStates {
   // Puts a state that comes as bytes into a clear slot, with a base of its own unless it stands at
   // 0.
   absl::Status Adopt(Model::StateShape shape, SlotId slot);
-  void SetLastSampled(SlotId slot, TokenId token) { slots_[slot].last_sampled = token; }
+  void SetSampled(SlotId slot) { slots_[slot].has_sampled = true; }
 
   // Starts the bookkeeping of a step, in which each slot advances at most once.
   void BeginStep() { ++step_; }

@@ -60,7 +60,7 @@ StepPlan::StepPlan(int32_t max_rows, int32_t vocab_size, int32_t slots)
   for (auto& wave : waves_) wave.reserve(max_rows);
   output_rows_.reserve(max_rows);
   queries_.reserve(max_rows);
-  output_slots_.reserve(max_rows);
+  keep_in_.reserve(max_rows);
 }
 
 absl::Status StepPlan::Make(std::span<const Segment> segments, SlotStates& states) {
@@ -69,6 +69,13 @@ absl::Status StepPlan::Make(std::span<const Segment> segments, SlotStates& state
     if (states.Check(segment.slot).ok()) named_[segment.slot] = false;
   }
   RETURN_IF_ERROR(checked);
+  Clear();
+  states.BeginStep();
+  for (const Segment& segment : segments) Append(segment, states);
+  return absl::OkStatus();
+}
+
+void StepPlan::Clear() {
   sampled_rows_ = 0;
   tokens_.clear();
   positions_.clear();
@@ -76,10 +83,26 @@ absl::Status StepPlan::Make(std::span<const Segment> segments, SlotStates& state
   for (auto& wave : waves_) wave.clear();
   output_rows_.clear();
   queries_.clear();
-  output_slots_.clear();
-  states.BeginStep();
-  for (const Segment& segment : segments) Append(segment, states);
-  return absl::OkStatus();
+  keep_in_.clear();
+}
+
+bool StepPlan::decodes() const {
+  return sampled_rows_ == rows() && waves_[0].size() == tokens_.size() &&
+         output_rows_.size() == tokens_.size();
+}
+
+void StepPlan::Pad(int32_t rows) {
+  LogitsQuery greedy;  // the least work
+  greedy.sampling.temperature = 0;
+  for (int32_t row = this->rows(); row < rows; ++row) {
+    tokens_.push_back(0);
+    positions_.push_back(0);
+    waves_[0].emplace_back();
+    output_rows_.push_back(row);
+    queries_.push_back(greedy);
+    keep_in_.push_back(kNotKept);
+  }
+  sampled_rows_ = rows;
 }
 
 absl::Status StepPlan::Check(std::span<const Segment> segments, const SlotStates& states) {
@@ -113,7 +136,7 @@ absl::Status StepPlan::CheckSegment(const Segment& segment, const SlotStates& st
                    segment.tokens.size(), " more tokens are too many");
   }
   if (segment.tokens.size() == 1 && segment.tokens[0] == kLastSampled) {
-    if (slot.last_sampled != kNoToken) return absl::OkStatus();
+    if (slot.has_sampled) return absl::OkStatus();
     return Invalid("slot ", segment.slot, " has sampled no token yet");
   }
   for (const TokenId token : segment.tokens) RETURN_IF_ERROR(CheckToken(token, vocab_size_));
@@ -138,18 +161,28 @@ void StepPlan::Append(const Segment& segment, SlotStates& states) {
   const int32_t first_row = rows();
   for (int32_t i = 0; i < segment.tokens.size(); ++i) {
     const TokenId token = segment.tokens[i];
-    tokens_.push_back(token == kLastSampled ? slot.last_sampled : token);
+    tokens_.push_back(token == kLastSampled ? LastTokenOf(segment.slot) : token);
     positions_.push_back(slot.position + i);
   }
   if (segment.row_class == RowClass::kSampled) sampled_rows_ = rows();
   for (const RowOutput& output : segment.outputs) {
     output_rows_.push_back(first_row + output.row);
     queries_.push_back(output.query);
-    output_slots_.push_back(segment.slot);
+    keep_in_.push_back(kNotKept);
   }
+  KeepLastSampled(segment, states);
   const size_t first_piece = pieces_.size();
   const int32_t wave = states.Advance(segment.slot, segment.tokens.size(), first_row, pieces_);
   waves_[wave].push_back(RetentionSegment(pieces_).subspan(first_piece));
+}
+
+void StepPlan::KeepLastSampled(const Segment& segment, SlotStates& states) {
+  for (size_t i = segment.outputs.size(); i-- > 0;) {
+    if (segment.outputs[i].query.given != kNoToken) continue;
+    keep_in_[keep_in_.size() - segment.outputs.size() + i] = segment.slot;
+    states.SetSampled(segment.slot);
+    return;
+  }
 }
 
 }  // namespace retnet

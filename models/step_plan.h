@@ -25,8 +25,9 @@ class StepPlan {
   absl::Status Make(std::span<const Segment> segments, SlotStates& states);
 
   int32_t rows() const { return static_cast<int32_t>(tokens_.size()); }
-  int32_t sampled_rows() const { return sampled_rows_; }             // the first ones
-  std::span<const TokenId> tokens() const { return tokens_; }        // [rows]
+  int32_t sampled_rows() const { return sampled_rows_; }  // the first ones
+  // [rows]; LastTokenOf a slot where the host may not know the token yet.
+  std::span<const TokenId> tokens() const { return tokens_; }
   std::span<const int32_t> positions() const { return positions_; }  // [rows]
   static constexpr int32_t kMostWaves = 2;
   // The segments of one call of Retention each: mostly one wave, two where SlotStates::Advance says
@@ -39,13 +40,23 @@ class StepPlan {
   int32_t outputs() const { return static_cast<int32_t>(output_rows_.size()); }
   std::span<const int32_t> output_rows() const { return output_rows_; }
   std::span<const LogitsQuery> queries() const { return queries_; }
-  std::span<const SlotId> output_slots() const { return output_slots_; }
+  // For each output the slot whose last token it samples, or kNotKept.
+  std::span<const int32_t> keep_in() const { return keep_in_; }
+
+  // Whether the step is the next sampled token of each of its sequences, in one wave.
+  bool decodes() const;
+  // Makes it a step of `rows` rows, up to max_rows, by rows that touch no slot and whose answers
+  // mean nothing. Only of a step that decodes, or of none.
+  void Pad(int32_t rows);
+  // Makes it the step of no segments.
+  void Clear();
 
  private:
   absl::Status Check(std::span<const Segment> segments, const SlotStates& states);
   absl::Status CheckSegment(const Segment& segment, const SlotStates& states);
   absl::Status CheckOutputs(const Segment& segment) const;
   void Append(const Segment& segment, SlotStates& states);
+  void KeepLastSampled(const Segment& segment, SlotStates& states);
 
   const int32_t max_rows_;
   const int32_t vocab_size_;
@@ -57,7 +68,7 @@ class StepPlan {
   std::array<std::vector<RetentionSegment>, kMostWaves> waves_;
   std::vector<int32_t> output_rows_;
   std::vector<LogitsQuery> queries_;
-  std::vector<SlotId> output_slots_;
+  std::vector<int32_t> keep_in_;
   std::vector<bool> named_;  // [slots]: those that a segment being checked has named
 };
 

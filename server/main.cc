@@ -59,6 +59,8 @@ void AddOptions(CLI::App* app, Options* options) {
   app->add_option("--state-memory-fraction", options->model.state_memory_fraction,
                   "On the CPU: of the free memory, for sessions when --max-sessions is 0")
       ->check(CLI::Range(0.01, 0.95));
+  app->add_flag("--cuda-graphs,!--no-cuda-graphs", options->model.cuda_graphs,
+                "On a GPU: decode steps are recorded once and replayed");
   app->add_option("--gpu-memory-fraction", options->model.gpu_memory_fraction,
                   "On a GPU: of its free memory, for weights, steps and sessions")
       ->check(CLI::Range(0.01, 1.0));

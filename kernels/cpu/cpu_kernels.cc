@@ -133,10 +133,11 @@ void CpuKernels::Multiply(const PackedActivations& x, const Weight& weight, bool
               });
 }
 
-void CpuKernels::Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
-                       MatrixView<float> x) {
-  ForEachRow(x.rows, x.columns,
-             [&](int64_t row) { weight.ReadRow(tokens[row], multiplier, x.row(row)); });
+void CpuKernels::Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens,
+                       const Weight& weight, float multiplier, MatrixView<float> x) {
+  ForEachRow(x.rows, x.columns, [&](int64_t row) {
+    weight.ReadRow(last_tokens.Resolve(tokens[row]), multiplier, x.row(row));
+  });
 }
 
 void CpuKernels::Normalize(Norm norm, MatrixView<float> x) {
@@ -222,8 +223,10 @@ void CpuKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indi
 }
 
 void CpuKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+                        std::span<const int32_t> keep_in, LastTokens& last_tokens,
                         std::span<LogitsAnswer> answers) {
   answerer_.Answer(logits, queries, answers, pool_);
+  last_tokens.Keep(keep_in, answers);
 }
 
 }  // namespace retnet

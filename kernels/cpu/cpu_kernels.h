@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cpu/aligned_array.h"
@@ -18,6 +20,7 @@
 #include "kernels/cpu/states.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/kernels.h"
+#include "kernels/last_tokens.h"
 #include "kernels/tensor.h"
 
 namespace retnet {
@@ -37,6 +40,7 @@ class CpuKernels {
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using States = CpuStates;
   using Segments = std::span<const RetentionSegment>;
+  using LastTokens = HostLastTokens;
   struct Rotation {
     std::vector<double> thetas;  // [pairs], radians a token
     Buffer cosines;              // [max_rows, pairs]
@@ -58,12 +62,13 @@ class CpuKernels {
   absl::StatusOr<Buffer> Upload(std::span<const float> values);
   absl::StatusOr<Buffer> Allocate(int64_t size);
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
+  absl::StatusOr<LastTokens> AllocateLastTokens(int32_t slots) const { return LastTokens(slots); }
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
   void SetSampledRows(int32_t) const {}  // both classes are one
   Segments LayOut(std::span<const RetentionSegment> segments) const { return segments; }
-  void Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
-             MatrixView<float> x);
+  void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
+             float multiplier, MatrixView<float> x);
   void Normalize(Norm norm, MatrixView<float> x);
   void Rotate(std::span<const int32_t> positions, Rotation& rotation);
   void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight, MatrixView<float> y);
@@ -76,7 +81,18 @@ class CpuKernels {
                  States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
   void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+              std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<LogitsAnswer> answers);
+
+  // Operators are computed when they are called.
+  bool Replays() const { return false; }
+  absl::Status Record(int32_t, absl::FunctionRef<void()>) const { return absl::OkStatus(); }
+  void Replay(int32_t, absl::FunctionRef<void()> operators) const { operators(); }
+  void EndStep() const {}
+  absl::Status WaitStep() const { return absl::OkStatus(); }
+  void CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens) const {
+    last_tokens.Copy(from, to);
+  }
 
   int64_t BaseBytes(const RetentionShape& shape) const { return States::BaseBytes(shape); }
   int64_t TailTokenBytes(const RetentionShape& shape) const {
@@ -98,6 +114,9 @@ class CpuKernels {
   }
   void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states) const {
     states.CopyTail(from, to, tokens);
+  }
+  void AfterTransfers(const std::function<void(const absl::Status&)>& done) const {
+    done(absl::OkStatus());
   }
   absl::Status Finish() const { return absl::OkStatus(); }
 

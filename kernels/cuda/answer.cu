@@ -245,17 +245,18 @@ __global__ void __launch_bounds__(kMostThreads, 1) AnswerRow(AnswerRows rows) {
   }
   if (query.top_logprobs > 0) {
     WriteTop(row, min(query.top_logprobs, columns), first, log_total,
-             rows.top + int64_t{blockIdx.x} * rows.top_stride, &shared);
+             rows.top + int64_t{blockIdx.x} * kMaxTopLogprobs, &shared);
   }
   TokenId token = query.given;
   if (token == kNoToken) {
-    if (query.edits > 0) {
+    if (query.edit_count > 0) {
       __syncthreads();  // the top has been read
-      first = Edit(row, rows.edits + query.first_edit, query.edits, &shared);
+      first = Edit(row, query.edits, query.edit_count, &shared);
     }
     token = Sample(row, query, first, &shared);
   }
   if (threadIdx.x == 0) {
+    if (query.keep_in != kNotKept) rows.last_tokens[query.keep_in] = token;
     rows.chosen[blockIdx.x] = {
         token, wants_logprob ? LogProbability(Finite(logits[token]), log_total) : NAN};
   }

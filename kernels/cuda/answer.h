@@ -12,6 +12,7 @@
 
 #include <cstdint>
 
+#include "kernels/operands.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
@@ -26,9 +27,10 @@ struct DeviceQuery {
   int32_t top_k = 0;
   float top_p = 1.0f;
   float min_p = 0.0f;
-  int32_t first_edit = 0;  // in AnswerRows::edits
-  int32_t edits = 0;
+  const LogitEdit* edits = nullptr;  // on the device
+  int32_t edit_count = 0;
   int32_t top_logprobs = 0;
+  int32_t keep_in = kNotKept;  // the slot whose last token it samples
   bool logprob = false;
 };
 
@@ -36,11 +38,11 @@ struct DeviceQuery {
 struct AnswerRows {
   MatrixView<const float> logits;
   const DeviceQuery* queries = nullptr;  // [logits.rows]
-  const LogitEdit* edits = nullptr;
-  float* edited = nullptr;         // scratch [logits.rows, AnswerStride(logits.columns)]
-  TokenLogprob* chosen = nullptr;  // [logits.rows]; NaN where no log-probability is asked for
-  TokenLogprob* top = nullptr;  // [logits.rows, top_stride], the first of each row that are asked
-  int32_t top_stride = 0;
+  float* edited = nullptr;               // scratch [logits.rows, AnswerStride(logits.columns)]
+  TokenLogprob* chosen = nullptr;        // [logits.rows]; NaN where no log-probability is asked for
+  TokenLogprob* top =
+      nullptr;  // [logits.rows, kMaxTopLogprobs], the first of each row that are asked
+  TokenId* last_tokens = nullptr;  // [slots]
 };
 
 // Columns of the scratch that a row of logits takes.

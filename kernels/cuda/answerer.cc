@@ -6,43 +6,53 @@
 #include "kernels/status_macros.h"
 
 namespace retnet {
+namespace {
+
+// None where a token is given.
+std::span<const LogitEdit> EditsOf(const LogitsQuery& query) {
+  return query.given == kNoToken ? query.sampling.edits : std::span<const LogitEdit>();
+}
+
+int64_t EditSpace(const LogitsQuery& query) {
+  return Staging::Space(EditsOf(query).size() * sizeof(LogitEdit));
+}
+
+}  // namespace
 
 absl::StatusOr<CudaAnswerer> CudaAnswerer::Make(int64_t max_rows) {
   CudaAnswerer answerer;
   answerer.max_rows_ = max_rows = std::max(max_rows, kLaunchRows);
-  ASSIGN_OR_RETURN(answerer.chosen_, DeviceArray<TokenLogprob>::Make(kLaunchRows));
-  ASSIGN_OR_RETURN(answerer.top_, DeviceArray<TokenLogprob>::Make(kLaunchRows * kMaxTopLogprobs));
-  ASSIGN_OR_RETURN(answerer.host_,
-                   PinnedBytes::Make(max_rows * (1 + kMaxTopLogprobs) * sizeof(TokenLogprob)));
-  answerer.queries_.reserve(kLaunchRows);
-  answerer.pending_.reserve(max_rows);
-  answerer.top_counts_.reserve(max_rows);
+  ASSIGN_OR_RETURN(answerer.chosen_, DeviceArray<TokenLogprob>::Make(max_rows));
+  ASSIGN_OR_RETURN(answerer.top_, DeviceArray<TokenLogprob>::Make(max_rows * kMaxTopLogprobs));
+  // A launch takes all rows that there is scratch for, or as few as one where edits fill theirs.
+  ASSIGN_OR_RETURN(answerer.queries_,
+                   Staging::Make(max_rows * Staging::Space(sizeof(DeviceQuery))));
+  answerer.queries_of_launch_.reserve(kLaunchRows);
+  for (Step& step : answerer.steps_) {
+    step.pending.reserve(max_rows);
+    step.top_counts.reserve(max_rows);
+    ASSIGN_OR_RETURN(step.host,
+                     PinnedBytes::Make(max_rows * (1 + kMaxTopLogprobs) * sizeof(TokenLogprob)));
+  }
   return answerer;
 }
 
 absl::Status CudaAnswerer::Reserve(int64_t columns) {
   if (columns <= columns_) return absl::OkStatus();
-  const int64_t edits = std::max(kEdits, columns);
-  // The queries of a step's launches, and of each its edits.
-  const int64_t query_bytes =
-      max_rows_ / kLaunchRows *
-      (Staging::Space(kLaunchRows * sizeof(DeviceQuery)) + Staging::kAlignment);
-  ASSIGN_OR_RETURN(staging_,
-                   Staging::Make(query_bytes + Staging::Space(edits * sizeof(LogitEdit))));
+  edit_bytes_ = Staging::Space(std::max(kEdits, columns) * sizeof(LogitEdit));
+  ASSIGN_OR_RETURN(edits_, Staging::Make(edit_bytes_));
   ASSIGN_OR_RETURN(edited_, DeviceArray<float>::Make(kLaunchRows * AnswerStride(columns)));
-  edits_.reserve(edits);
   columns_ = columns;
   return absl::OkStatus();
 }
 
 // The first of the queries whose edits fit together into empty memory; at least one.
 int64_t CudaAnswerer::CountRows(std::span<const LogitsQuery> queries) const {
-  const int64_t most = std::max(kEdits, columns_);
-  int64_t edits = 0;
+  int64_t bytes = 0;
   int64_t rows = 0;
   for (const LogitsQuery& query : queries.first(std::min<size_t>(queries.size(), kLaunchRows))) {
-    edits += query.given == kNoToken ? query.sampling.edits.size() : 0;
-    if (edits > most) break;
+    bytes += EditSpace(query);
+    if (bytes > edit_bytes_) break;
     ++rows;
   }
   return std::max<int64_t>(rows, 1);
@@ -50,98 +60,148 @@ int64_t CudaAnswerer::CountRows(std::span<const LogitsQuery> queries) const {
 
 absl::Status CudaAnswerer::Answer(MatrixView<const float> logits,
                                   std::span<const LogitsQuery> queries,
-                                  std::span<LogitsAnswer> answers, cudaStream_t stream) {
+                                  std::span<const int32_t> keep_in, TokenId* last_tokens,
+                                  std::span<LogitsAnswer> answers, cudaStream_t stream,
+                                  StepMode mode) {
   int64_t first = 0;
-  while (!queries.empty()) {
-    const int64_t rows = CountRows(queries);
-    RETURN_IF_ERROR(
-        Launch(logits.Rows(first, rows), queries.first(rows), answers.first(rows), stream));
+  while (first < static_cast<int64_t>(queries.size())) {
+    const int64_t rows = CountRows(queries.subspan(first));
+    RETURN_IF_ERROR(Launch(logits.Rows(first, rows), queries.subspan(first, rows),
+                           keep_in.subspan(first, rows), last_tokens, answers.subspan(first, rows),
+                           stream, mode));
     first += rows;
-    queries = queries.subspan(rows);
-    answers = answers.subspan(rows);
   }
   return absl::OkStatus();
 }
 
 absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
                                   std::span<const LogitsQuery> queries,
-                                  std::span<LogitsAnswer> answers, cudaStream_t stream) {
-  queries_.clear();
-  edits_.clear();
-  int32_t top_stride = 0;
+                                  std::span<const int32_t> keep_in, TokenId* last_tokens,
+                                  std::span<LogitsAnswer> answers, cudaStream_t stream,
+                                  StepMode mode) {
+  const auto rows = static_cast<int64_t>(queries.size());
+  int64_t edit_bytes = 0;
+  for (const LogitsQuery& query : queries) edit_bytes += EditSpace(query);
+  const bool rows_fit = steps_[current_].rows() + rows <= max_rows_;
+  if (!rows_fit || !edits_.HasRoomFor(edit_bytes)) {
+    if (mode != StepMode::kLaunch) {
+      fits_ = false;
+      return absl::OkStatus();
+    }
+    if (!rows_fit) RETURN_IF_ERROR(Finish(stream));
+    RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(stream), "a step on the device"));
+    edits_.Rewind();
+  }
+  Step& step = steps_[current_];
+  const DeviceQuery* device_queries = Put(queries, keep_in);
+  const int64_t first_row = step.rows();
+  step.pending.push_back({answers, first_row});
   for (const LogitsQuery& query : queries) {
-    const Sampling& sampling = query.sampling;
-    const std::span<const LogitEdit> edits =
-        query.given == kNoToken ? sampling.edits : std::span<const LogitEdit>();
-    queries_.push_back({.seed = sampling.seed,
-                        .draw = sampling.draw,
-                        .given = query.given,
-                        .temperature = sampling.temperature,
-                        .top_k = sampling.top_k,
-                        .top_p = sampling.top_p,
-                        .min_p = sampling.min_p,
-                        .first_edit = static_cast<int32_t>(edits_.size()),
-                        .edits = static_cast<int32_t>(edits.size()),
-                        .top_logprobs = query.top_logprobs,
-                        .logprob = query.logprob});
-    edits_.insert(edits_.end(), edits.begin(), edits.end());
-    top_stride = std::max(top_stride, query.top_logprobs);
+    step.top_counts.push_back(std::min<int32_t>(query.top_logprobs, logits.columns));
+    step.most_top = std::max(step.most_top, step.top_counts.back());
   }
-  const int64_t bytes = Staging::Space(queries_.size() * sizeof(DeviceQuery)) +
-                        Staging::Space(edits_.size() * sizeof(LogitEdit));
-  if (!staging_.HasRoomFor(bytes) || top_counts_.size() + queries.size() > max_rows_) {
-    RETURN_IF_ERROR(Collect(stream));
+  if (mode == StepMode::kStage) return absl::OkStatus();
+  if (mode == StepMode::kLaunch) {
+    RETURN_IF_ERROR(CudaStatus(Flush(stream), "sending queries"));
   }
-  const AnswerRows rows{.logits = logits,
-                        .queries = staging_.Send<DeviceQuery>(queries_, stream),
-                        .edits = staging_.Send<LogitEdit>(edits_, stream),
-                        .edited = edited_.data(),
-                        .chosen = chosen_.data(),
-                        .top = top_.data(),
-                        .top_stride = top_stride};
-  RETURN_IF_ERROR(CudaStatus(retnet::Answer(rows, stream), "answering logits"));
-  const auto first_row = static_cast<int64_t>(top_counts_.size());
-  pending_.push_back({answers, first_row, top_stride});
-  for (const LogitsQuery& query : queries) {
-    top_counts_.push_back(std::min<int32_t>(query.top_logprobs, logits.columns));
-  }
-  RETURN_IF_ERROR(CudaStatus(
-      cudaMemcpyAsync(host_chosen() + first_row, chosen_.data(), logits.rows * sizeof(TokenLogprob),
-                      cudaMemcpyDeviceToHost, stream),
-      "reading answers"));
-  if (top_stride > 0) {
-    RETURN_IF_ERROR(
-        CudaStatus(cudaMemcpyAsync(host_top() + first_row * kMaxTopLogprobs, top_.data(),
-                                   logits.rows * top_stride * sizeof(TokenLogprob),
-                                   cudaMemcpyDeviceToHost, stream),
-                   "reading log-probabilities"));
-  }
-  return absl::OkStatus();
+  const AnswerRows answer_rows{.logits = logits,
+                               .queries = device_queries,
+                               .edited = edited_.data(),
+                               .chosen = chosen_.data() + first_row,
+                               .top = top_.data() + first_row * kMaxTopLogprobs,
+                               .last_tokens = last_tokens};
+  return CudaStatus(retnet::Answer(answer_rows, stream), "answering logits");
 }
 
-absl::Status CudaAnswerer::Collect(cudaStream_t stream) {
-  const absl::Status status = CudaStatus(cudaStreamSynchronize(stream), "a step on the device");
-  for (const Pending& pending : pending_) {
-    const TokenLogprob* top = host_top() + pending.first_row * kMaxTopLogprobs;
-    for (size_t i = 0; i < pending.answers.size() && status.ok(); ++i) {
-      const TokenLogprob& chosen = host_chosen()[pending.first_row + i];
-      LogitsAnswer& answer = pending.answers[i];
-      answer.token = chosen.token;
-      answer.logprob = chosen.logprob;
-      const TokenLogprob* first = top + i * pending.top_stride;
-      answer.top.assign(first, first + top_counts_[pending.first_row + i]);
-    }
+const DeviceQuery* CudaAnswerer::Put(std::span<const LogitsQuery> queries,
+                                     std::span<const int32_t> keep_in) {
+  queries_of_launch_.clear();
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const LogitsQuery& query = queries[i];
+    const Sampling& sampling = query.sampling;
+    const std::span<const LogitEdit> edits = EditsOf(query);
+    queries_of_launch_.push_back({.seed = sampling.seed,
+                                  .draw = sampling.draw,
+                                  .given = query.given,
+                                  .temperature = sampling.temperature,
+                                  .top_k = sampling.top_k,
+                                  .top_p = sampling.top_p,
+                                  .min_p = sampling.min_p,
+                                  .edits = edits_.Put(edits),
+                                  .edit_count = static_cast<int32_t>(edits.size()),
+                                  .top_logprobs = query.top_logprobs,
+                                  .keep_in = keep_in[i],
+                                  .logprob = query.logprob});
   }
-  pending_.clear();
-  top_counts_.clear();
-  staging_.Clear();
+  return queries_.Put<DeviceQuery>(queries_of_launch_);
+}
+
+cudaError_t CudaAnswerer::Flush(cudaStream_t stream) {
+  const cudaError_t error = queries_.Flush(stream);
+  return error == cudaSuccess ? edits_.Flush(stream) : error;
+}
+
+void CudaAnswerer::Rewind() {
+  queries_.Rewind();
+  edits_.Rewind();
+  steps_[current_].Clear();
+  fits_ = true;
+}
+
+absl::Status CudaAnswerer::EndStep(cudaStream_t stream) {
+  const absl::Status status = QueueAnswers(steps_[current_], stream);
+  current_ = (current_ + 1) % kStepsInFlight;
+  ++ended_;
+  queries_.NextStep();
+  edits_.NextStep();
   return status;
 }
 
-TokenLogprob* CudaAnswerer::host_chosen() const {
-  return reinterpret_cast<TokenLogprob*>(host_.data());
+absl::Status CudaAnswerer::QueueAnswers(const Step& step, cudaStream_t stream) const {
+  if (step.rows() == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(
+      CudaStatus(cudaMemcpyAsync(step.chosen(), chosen_.data(), step.rows() * sizeof(TokenLogprob),
+                                 cudaMemcpyDeviceToHost, stream),
+                 "reading answers"));
+  if (step.most_top == 0) return absl::OkStatus();
+  constexpr size_t kPitch = kMaxTopLogprobs * sizeof(TokenLogprob);
+  return CudaStatus(cudaMemcpy2DAsync(step.chosen() + max_rows_, kPitch, top_.data(), kPitch,
+                                      step.most_top * sizeof(TokenLogprob), step.rows(),
+                                      cudaMemcpyDeviceToHost, stream),
+                    "reading log-probabilities");
 }
 
-TokenLogprob* CudaAnswerer::host_top() const { return host_chosen() + max_rows_; }
+void CudaAnswerer::Collect() {
+  Write(steps_[(current_ + kStepsInFlight - ended_) % kStepsInFlight]);
+  --ended_;
+}
+
+absl::Status CudaAnswerer::Finish(cudaStream_t stream) {
+  absl::Status status = QueueAnswers(steps_[current_], stream);
+  status.Update(CudaStatus(cudaStreamSynchronize(stream), "a step on the device"));
+  if (status.ok()) Write(steps_[current_]);
+  Rewind();
+  return status;
+}
+
+void CudaAnswerer::Write(Step& step) const {
+  for (const Pending& pending : step.pending) {
+    for (size_t i = 0; i < pending.answers.size(); ++i) {
+      const int64_t row = pending.first_row + static_cast<int64_t>(i);
+      const TokenLogprob* top = step.chosen() + max_rows_ + row * kMaxTopLogprobs;
+      LogitsAnswer& answer = pending.answers[i];
+      answer.token = step.chosen()[row].token;
+      answer.logprob = step.chosen()[row].logprob;
+      answer.top.assign(top, top + step.top_counts[row]);
+    }
+  }
+  step.Clear();
+}
+
+void CudaAnswerer::Step::Clear() {
+  pending.clear();
+  top_counts.clear();
+  most_top = 0;
+}
 
 }  // namespace retnet

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -13,12 +14,15 @@
 #include "kernels/cuda/answer.h"
 #include "kernels/cuda/device_array.h"
 #include "kernels/cuda/staging.h"
+#include "kernels/cuda/step_mode.h"
+#include "kernels/kernels.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
 namespace retnet {
 
-// Only token ids and the log-probabilities that are asked for cross the bus. Thread-compatible.
+// Only token ids and the log-probabilities that are asked for cross the bus, once a step.
+// Thread-compatible.
 class CudaAnswerer {
  public:
   CudaAnswerer() = default;
@@ -28,13 +32,24 @@ class CudaAnswerer {
   // Makes room for rows of up to `columns` logits: before the first Answer over such rows.
   absl::Status Reserve(int64_t columns);
 
-  // Queues the answers of all rows; `answers` lives until Collect. Waits for the stream only where
-  // the edits since the last Collect are more than the memory for them holds.
+  // See the operator Answer; `answers` lives until Collect. Where the edits of a step, or the rows
+  // since the last Collect, are more than the memory for them holds, waits for the stream, or but
+  // notes it when there is nothing to wait for because the step is only staged or recorded.
   absl::Status Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
-                      std::span<LogitsAnswer> answers, cudaStream_t stream);
+                      std::span<const int32_t> keep_in, TokenId* last_tokens,
+                      std::span<LogitsAnswer> answers, cudaStream_t stream, StepMode mode);
+  // Whether all queries that were staged in this step fit.
+  bool fits() const { return fits_; }
+  cudaError_t Flush(cudaStream_t stream);
+  // Forgets what was asked in this step, which has been staged or recorded, not launched.
+  void Rewind();
 
-  // Waits for the stream and writes the answers of all calls since the last Collect.
-  absl::Status Collect(cudaStream_t stream);
+  // Queues the way back of this step's answers; what is asked from now on is of the next step.
+  absl::Status EndStep(cudaStream_t stream);
+  // Writes the answers of the oldest ended step, which the stream has passed.
+  void Collect();
+  // Waits for the stream and writes the answers of this step so far, which then begins anew.
+  absl::Status Finish(cudaStream_t stream);
 
  private:
   // Rows that one launch takes, as many as there is scratch for.
@@ -42,30 +57,43 @@ class CudaAnswerer {
   // Edits that fit at a time, unless the vocabulary is larger: every one of a row must.
   static constexpr int64_t kEdits = 1 << 16;
 
-  // Where a launch's results arrive.
   struct Pending {
     std::span<LogitsAnswer> answers;
-    int64_t first_row = 0;  // in host_ and top_counts_
-    int32_t top_stride = 0;
+    int64_t first_row = 0;  // of the step's
+  };
+  struct Step {
+    std::vector<Pending> pending;
+    std::vector<int32_t> top_counts;  // of each row
+    int32_t most_top = 0;
+    PinnedBytes host;  // chosen [max_rows_], then top [max_rows_, kMaxTopLogprobs]
+
+    TokenLogprob* chosen() const { return reinterpret_cast<TokenLogprob*>(host.data()); }
+    int64_t rows() const { return static_cast<int64_t>(top_counts.size()); }
+    void Clear();
   };
 
   int64_t CountRows(std::span<const LogitsQuery> queries) const;
   absl::Status Launch(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
-                      std::span<LogitsAnswer> answers, cudaStream_t stream);
-  TokenLogprob* host_chosen() const;
-  TokenLogprob* host_top() const;
+                      std::span<const int32_t> keep_in, TokenId* last_tokens,
+                      std::span<LogitsAnswer> answers, cudaStream_t stream, StepMode mode);
+  // Where the launch reads its queries on the device.
+  const DeviceQuery* Put(std::span<const LogitsQuery> queries, std::span<const int32_t> keep_in);
+  absl::Status QueueAnswers(const Step& step, cudaStream_t stream) const;
+  void Write(Step& step) const;
 
   int64_t max_rows_ = 0;
   int64_t columns_ = 0;
-  Staging staging_;
+  int64_t edit_bytes_ = 0;  // of edits_
+  Staging queries_;  // DeviceQuery, of each launch at one address in every step of as many rows
+  Staging edits_;    // LogitEdit, of each query that has some
   DeviceArray<float> edited_;         // [kLaunchRows, AnswerStride(columns_)]
-  DeviceArray<TokenLogprob> chosen_;  // [kLaunchRows]
-  DeviceArray<TokenLogprob> top_;     // [kLaunchRows, kMaxTopLogprobs]
-  PinnedBytes host_;                  // chosen [max_rows_], then top [max_rows_, kMaxTopLogprobs]
-  std::vector<DeviceQuery> queries_;
-  std::vector<LogitEdit> edits_;
-  std::vector<Pending> pending_;
-  std::vector<int32_t> top_counts_;  // of each pending row
+  DeviceArray<TokenLogprob> chosen_;  // [max_rows_]
+  DeviceArray<TokenLogprob> top_;     // [max_rows_, kMaxTopLogprobs]
+  std::vector<DeviceQuery> queries_of_launch_;
+  std::array<Step, kStepsInFlight> steps_;
+  int32_t current_ = 0;
+  int32_t ended_ = 0;
+  bool fits_ = true;
 };
 
 }  // namespace retnet

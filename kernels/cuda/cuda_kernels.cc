@@ -17,6 +17,9 @@ namespace {
 // The oldest that the kernels' instructions (cp.async, bf16 mma) run on.
 constexpr int kLeastMajor = 8;
 
+// Pinned memory that states are copied over: some copies deep, little beside a state.
+constexpr int64_t kTransferBytes = int64_t{8} << 20;
+
 // What a step of so many rows sends: tokens, positions, indices of output rows, and of every row a
 // piece and a segment at most, in two calls of LayOut at most.
 int64_t StagingBytes(int64_t rows) {
@@ -44,15 +47,16 @@ absl::StatusOr<std::string> FindDevice() {
 
 }  // namespace
 
-absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows) {
+absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows, bool replays) {
   CudaKernels kernels;
   kernels.max_rows_ = max_rows;
+  kernels.replays_ = replays;
   ASSIGN_OR_RETURN(kernels.device_name_, FindDevice());
-  cudaStream_t stream = nullptr;
-  RETURN_IF_ERROR(CudaStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
-                             "making a stream on the CUDA device"));
-  kernels.stream_.reset(stream);
-  ASSIGN_OR_RETURN(kernels.products_, CudaProducts::Make(stream, max_rows));
+  ASSIGN_OR_RETURN(kernels.stream_, MakeStream());
+  for (Event& end : kernels.step_ends_) {
+    ASSIGN_OR_RETURN(end, MakeEvent());
+  }
+  ASSIGN_OR_RETURN(kernels.products_, CudaProducts::Make(kernels.stream_.get(), max_rows));
   ASSIGN_OR_RETURN(kernels.answerer_, CudaAnswerer::Make(max_rows));
   ASSIGN_OR_RETURN(kernels.staging_, Staging::Make(StagingBytes(max_rows)));
   return kernels;
@@ -71,12 +75,14 @@ void CudaKernels::Note(cudaError_t error, absl::string_view what) {
 
 template <typename T>
 const T* CudaKernels::Send(std::span<const T> values) {
-  const T* sent = staging_.Send(values, stream_.get());
-  if (sent == nullptr) {
-    Note(cudaGetLastError(), "sending a step's rows to the device");
+  const T* address = staging_.Put(values);
+  if (address == nullptr) {
     status_.Update(absl::InternalError("a step's rows do not fit in their staging memory"));
   }
-  return sent;
+  if (mode_ == StepMode::kLaunch) {
+    Note(staging_.Flush(stream_.get()), "sending a step's rows to the device");
+  }
+  return address;
 }
 
 absl::StatusOr<CudaWeight> CudaKernels::Pack(std::span<const HostTensor> tensors) {
@@ -95,7 +101,15 @@ absl::StatusOr<CudaKernels::Buffer> CudaKernels::Upload(std::span<const float> v
 
 absl::StatusOr<CudaStates> CudaKernels::AllocateStates(const RetentionShape& shape,
                                                        std::span<const float> decay) {
+  const int64_t bytes = std::max(kTransferBytes, CudaStates::CopyBytesAtLeast(shape));
+  ASSIGN_OR_RETURN(transfers_, CudaTransfers::Make(bytes));
   return CudaStates::Make(shape, decay, max_rows_);
+}
+
+absl::StatusOr<CudaKernels::LastTokens> CudaKernels::AllocateLastTokens(int32_t slots) {
+  LastTokens last_tokens;
+  ASSIGN_OR_RETURN(last_tokens.tokens, DeviceArray<TokenId>::Make(slots));
+  return last_tokens;
 }
 
 absl::StatusOr<CudaKernels::Rotation> CudaKernels::AllocateRotation(
@@ -119,40 +133,46 @@ RetentionPlan CudaKernels::LayOut(std::span<const RetentionSegment> segments) {
           .given = layout_.given};
 }
 
-void CudaKernels::Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
-                        MatrixView<float> x) {
+void CudaKernels::Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens,
+                        const Weight& weight, float multiplier, MatrixView<float> x) {
+  const TokenId* sent = Send(tokens);
+  if (!launches()) return;
   const EmbeddingTable table{weight.data(), weight.type(), weight.stride()};
-  Note(EmbedRows(Send(tokens), table, multiplier, x, stream_.get()), "Embed");
+  Note(EmbedRows(sent, last_tokens.tokens.data(), table, multiplier, x, stream_.get()), "Embed");
 }
 
 void CudaKernels::Normalize(Norm norm, MatrixView<float> x) {
+  if (!launches()) return;
   Note(NormalizeRows(norm.weight, norm.epsilon, x, stream_.get()), "Normalize");
 }
 
 void CudaKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation) {
   rotation.rows = static_cast<int64_t>(positions.size());
-  Note(RotateRows(Send(positions), rotation.thetas.data(), rotation.rows, rotation.pairs,
+  const int32_t* sent = Send(positions);
+  if (!launches()) return;
+  Note(RotateRows(sent, rotation.thetas.data(), rotation.rows, rotation.pairs,
                   rotation.cosines.data(), rotation.sines.data(), stream_.get()),
        "Rotate");
 }
 
 void CudaKernels::NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                              MatrixView<float> y) {
-  products_->NormMatMul(x, norm, weight, SampledOf(x.rows), y);
+  if (launches()) products_->NormMatMul(x, norm, weight, SampledOf(x.rows), y);
 }
 
 void CudaKernels::MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x) {
-  products_->MatMulAdd(y, weight, SampledOf(y.rows), x);
+  if (launches()) products_->MatMulAdd(y, weight, SampledOf(y.rows), x);
 }
 
 void CudaKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                                   Activation activation, MatrixView<float> y) {
-  products_->NormGatedMatMul(x, norm, weight, activation, SampledOf(x.rows), y);
+  if (launches()) products_->NormGatedMatMul(x, norm, weight, activation, SampledOf(x.rows), y);
 }
 
 void CudaKernels::Retention(int32_t layer, const Segments& segments,
                             MatrixView<const float> projections, const Rotation& rotation,
                             Norm norm, States& states, MatrixView<float> out) {
+  if (!launches()) return;
   const RetentionInputs inputs{.layer = layer,
                                .projections = projections,
                                .cosines = {rotation.cosines.data(), rotation.rows, rotation.pairs},
@@ -163,43 +183,114 @@ void CudaKernels::Retention(int32_t layer, const Segments& segments,
 
 void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indices,
                          MatrixView<float> y) {
-  Note(GatherRows(x, Send(indices), y, stream_.get()), "Gather");
+  const int32_t* sent = Send(indices);
+  if (launches()) Note(GatherRows(x, sent, y, stream_.get()), "Gather");
 }
 
 void CudaKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+                         std::span<const int32_t> keep_in, LastTokens& last_tokens,
                          std::span<LogitsAnswer> answers) {
-  status_.Update(answerer_.Answer(logits, queries, answers, stream_.get()));
+  status_.Update(answerer_.Answer(logits, queries, keep_in, last_tokens.tokens.data(), answers,
+                                  stream_.get(), mode_));
+}
+
+absl::Status CudaKernels::Record(int32_t rows, absl::FunctionRef<void()> operators) {
+  mode_ = StepMode::kRecord;
+  status_.Update(graphs_.Record(rows, operators, stream_.get()));
+  mode_ = StepMode::kLaunch;
+  Rewind();
+  status_.Update(products_->status());
+  return status_;
+}
+
+void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
+  if (graphs_.Has(rows)) {
+    mode_ = StepMode::kStage;
+    operators();
+    mode_ = StepMode::kLaunch;
+    if (answerer_.fits()) {
+      Note(staging_.Flush(stream_.get()), "sending a step's rows to the device");
+      Note(answerer_.Flush(stream_.get()), "sending queries");
+      Note(graphs_.Launch(rows, stream_.get()), "launching a recorded step");
+      return;
+    }
+    Rewind();
+  }
+  operators();
+}
+
+void CudaKernels::Rewind() {
+  staging_.Rewind();
+  answerer_.Rewind();
+}
+
+void CudaKernels::EndStep() {
+  status_.Update(answerer_.EndStep(stream_.get()));
+  Note(cudaEventRecord(step_ends_[step_].get(), stream_.get()), "ending a step");
+  staging_.NextStep();
+  step_ = (step_ + 1) % kStepsInFlight;
+  ++ended_;
+}
+
+absl::Status CudaKernels::WaitStep() {
+  status_.Update(products_->status());
+  const int32_t oldest = (step_ + kStepsInFlight - ended_--) % kStepsInFlight;
+  Note(cudaEventSynchronize(step_ends_[oldest].get()), "a step on the device");
+  if (status_.ok()) answerer_.Collect();
+  return status_;
+}
+
+void CudaKernels::CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens) {
+  TokenId* tokens = last_tokens.tokens.data();
+  Note(cudaMemcpyAsync(tokens + to, tokens + from, sizeof(TokenId), cudaMemcpyDeviceToDevice,
+                       stream_.get()),
+       "copying a token");
 }
 
 void CudaKernels::ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) {
-  status_.Update(states.ReadBase(base, bytes, stream_.get()));
+  transfers_->Queue(stream_.get(), [&states, base, bytes](const CopyLane& lane) {
+    return states.ReadBase(base, bytes, lane);
+  });
 }
 
-// The bytes may be the caller's again when the call returns, so that it waits for their copy.
 void CudaKernels::WriteBase(std::span<const std::byte> bytes, int32_t base, States& states) {
-  status_.Update(states.WriteBase(bytes, base, stream_.get()));
-  Note(cudaStreamSynchronize(stream_.get()), "writing a base");
+  transfers_->Queue(stream_.get(), [&states, base, bytes](const CopyLane& lane) {
+    return states.WriteBase(bytes, base, lane);
+  });
 }
 
 void CudaKernels::ReadTail(const States& states, int32_t slot, int32_t tokens,
                            std::span<std::byte> bytes) {
-  status_.Update(states.ReadTail(slot, tokens, bytes, stream_.get()));
+  transfers_->Queue(stream_.get(), [&states, slot, tokens, bytes](const CopyLane& lane) {
+    return states.ReadTail(slot, tokens, bytes, lane);
+  });
 }
 
 void CudaKernels::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
                             States& states) {
-  status_.Update(states.WriteTail(bytes, tokens, slot, stream_.get()));
-  Note(cudaStreamSynchronize(stream_.get()), "writing a tail");
+  transfers_->Queue(stream_.get(), [&states, slot, tokens, bytes](const CopyLane& lane) {
+    return states.WriteTail(bytes, tokens, slot, lane);
+  });
 }
 
 void CudaKernels::CopyTail(int32_t from, int32_t to, int32_t tokens, States& states) {
   status_.Update(states.CopyTail(from, to, tokens, stream_.get()));
 }
 
+void CudaKernels::AfterTransfers(std::function<void(const absl::Status&)> done) {
+  transfers_->Queue(std::move(done));
+}
+
 absl::Status CudaKernels::Finish() {
   status_.Update(products_->status());
-  status_.Update(answerer_.Collect(stream_.get()));
-  staging_.Clear();
+  status_.Update(answerer_.Finish(stream_.get()));
+  if (transfers_ != nullptr) {
+    absl::Status copied;
+    transfers_->Queue([&copied](const absl::Status& status) { copied = status; });
+    transfers_->Wait();
+    status_.Update(copied);
+  }
+  staging_.Rewind();
   return status_;
 }
 

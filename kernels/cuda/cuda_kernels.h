@@ -5,24 +5,30 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <type_traits>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/cuda/answerer.h"
+#include "kernels/cuda/cuda_handles.h"
 #include "kernels/cuda/device_array.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/retention.h"
 #include "kernels/cuda/staging.h"
 #include "kernels/cuda/states.h"
+#include "kernels/cuda/step_graphs.h"
+#include "kernels/cuda/step_mode.h"
+#include "kernels/cuda/transfers.h"
 #include "kernels/cuda/weight.h"
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
@@ -38,8 +44,8 @@ struct DeviceMemory {
 // Device 0 of those that CUDA_VISIBLE_DEVICES leaves, which must be of compute capability 8.0 or
 // newer. Sampled and given rows go through different products (products.h) and retention kernels
 // (retention.h); within a class a row's bits depend neither on the rows beside it nor on its place.
-// Operators return before they are computed; errors show in Finish, the first one for good.
-// Thread-compatible; moves before its first use only.
+// Operators return before they are computed; errors show in WaitStep and Finish, the first one for
+// good. Thread-compatible; moves before its first use only.
 class CudaKernels {
  public:
   using Weight = CudaWeight;
@@ -55,8 +61,13 @@ class CudaKernels {
     Buffer sines;                // [max_rows, pairs]
   };
 
-  // For steps of up to `max_rows` rows. UNAVAILABLE without a device or driver that serves.
-  static absl::StatusOr<CudaKernels> Make(int32_t max_rows);
+  struct LastTokens {
+    DeviceArray<TokenId> tokens;  // [slots]
+  };
+
+  // For steps of up to `max_rows` rows; `replays`: see Replays. UNAVAILABLE without a device or
+  // driver that serves.
+  static absl::StatusOr<CudaKernels> Make(int32_t max_rows, bool replays = false);
 
   // "NVIDIA A100-SXM4-80GB".
   const std::string& device_name() const { return device_name_; }
@@ -68,13 +79,14 @@ class CudaKernels {
   absl::StatusOr<Buffer> Upload(std::span<const float> values);
   absl::StatusOr<Buffer> Allocate(int64_t size) { return Buffer::Make(size); }
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
+  absl::StatusOr<LastTokens> AllocateLastTokens(int32_t slots);
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
   void SetSampledRows(int32_t rows) { sampled_rows_ = rows; }
   Segments LayOut(std::span<const RetentionSegment> segments);
 
-  void Embed(std::span<const TokenId> tokens, const Weight& weight, float multiplier,
-             MatrixView<float> x);
+  void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
+             float multiplier, MatrixView<float> x);
   void Normalize(Norm norm, MatrixView<float> x);
   void Rotate(std::span<const int32_t> positions, Rotation& rotation);
   void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight, MatrixView<float> y);
@@ -85,7 +97,19 @@ class CudaKernels {
                  const Rotation& rotation, Norm norm, States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
   void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+              std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<LogitsAnswer> answers);
+
+  // Steps are replayed as CUDA graphs, whose launches take the host one call. A step whose edits of
+  // logits are more than fit at a time is launched as it is called.
+  bool Replays() const { return replays_; }
+  absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators);
+  void Replay(int32_t rows, absl::FunctionRef<void()> operators);
+  // Launches of kernels that a recorded step takes the place of.
+  int64_t CountLaunches(int32_t rows) const { return graphs_.CountLaunches(rows); }
+  void EndStep();
+  absl::Status WaitStep();
+  void CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens);
 
   int64_t BaseBytes(const RetentionShape& shape) const { return States::BaseBytes(shape); }
   int64_t TailTokenBytes(const RetentionShape& shape) const {
@@ -96,13 +120,10 @@ class CudaKernels {
   void ReadTail(const States& states, int32_t slot, int32_t tokens, std::span<std::byte> bytes);
   void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot, States& states);
   void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states);
+  void AfterTransfers(std::function<void(const absl::Status&)> done);
   absl::Status Finish();
 
  private:
-  struct DestroyStream {
-    void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
-  };
-
   CudaKernels() = default;
 
   int32_t SampledOf(int64_t rows) const {
@@ -113,16 +134,25 @@ class CudaKernels {
   // The address on the device of a copy of `values`, for the rest of the step.
   template <typename T>
   const T* Send(std::span<const T> values);
+  bool launches() const { return mode_ != StepMode::kStage; }
+  void Rewind();
 
   // Constant after construction.
-  std::unique_ptr<std::remove_pointer_t<cudaStream_t>, DestroyStream> stream_;
+  Stream stream_;
   std::string device_name_;
   int32_t max_rows_ = 0;
+  bool replays_ = false;
 
   std::optional<CudaProducts> products_;
   CudaAnswerer answerer_;
   Staging staging_;         // tokens, positions, pieces and indices of a step
   RetentionLayout layout_;  // scratch of LayOut
+  StepGraphs graphs_;
+  StepMode mode_ = StepMode::kLaunch;
+  std::array<Event, kStepsInFlight> step_ends_;
+  int32_t step_ = 0;   // the one whose operators are called; its event is step_ends_[step_]
+  int32_t ended_ = 0;  // and not waited for
+  std::unique_ptr<CudaTransfers> transfers_;  // once there are states
   int32_t sampled_rows_ = std::numeric_limits<int32_t>::max();
   absl::Status status_;
 };

@@ -13,15 +13,17 @@ void LayOut(std::span<const RetentionSegment> segments, int32_t sampled_rows,
   layout->starts.assign(1, 0);
   layout->sampled = layout->given = {};
   for (RetentionSegment segment : segments) {
-    const bool is_sampled = !segment.empty() && segment.front().first_row < sampled_rows;
+    const bool is_sampled = segment.empty() || segment.front().first_row < sampled_rows;
     RetentionExtent& extent = is_sampled ? layout->sampled : layout->given;
-    const int32_t pieces = static_cast<int32_t>(segment.size());
+    const int32_t pieces = std::max(static_cast<int32_t>(segment.size()), 1);
+    extent.rows = std::max(extent.rows, 1);
     ++extent.segments;
     extent.pieces = std::max(extent.pieces, pieces);
     for (const RetentionPiece& piece : segment) extent.rows = std::max(extent.rows, piece.rows);
     layout->pieces.insert(layout->pieces.end(), segment.begin(), segment.end());
     layout->starts.push_back(static_cast<int32_t>(layout->pieces.size()));
   }
+  layout->pieces.resize(std::max(layout->pieces.size(), segments.size()));
 }
 
 namespace {

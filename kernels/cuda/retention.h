@@ -38,8 +38,9 @@ struct RetentionLayout {
   RetentionExtent given;
 };
 
-// Lays out segments of which those of rows [0, sampled_rows) come first. Allocates nothing once
-// `layout` has been as large.
+// Lays out segments of which those of rows [0, sampled_rows) come first. Without pieces one counts
+// as of one sampled row, so that decode steps of as many segments have one extent and as many
+// pieces, those of no segment at the end. Allocates nothing once `layout` has been as large.
 void LayOut(std::span<const RetentionSegment> segments, int32_t sampled_rows,
             RetentionLayout* layout);
 

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/rows.h"
+#include "kernels/operands.h"
 
 namespace retnet {
 namespace {
@@ -18,9 +19,11 @@ __device__ float ToFloat(__half x) { return __half2float(x); }
 __device__ float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
 
 template <typename T>
-__global__ void Embed(const TokenId* tokens, const T* table, int64_t stride, float multiplier,
-                      MatrixView<float> x) {
-  const T* from = table + tokens[blockIdx.x] * stride;
+__global__ void Embed(const TokenId* tokens, const TokenId* last_tokens, const T* table,
+                      int64_t stride, float multiplier, MatrixView<float> x) {
+  TokenId token = tokens[blockIdx.x];
+  if (token < 0) token = last_tokens[SlotOfLastToken(token)];
+  const T* from = table + token * stride;
   float* to = x.row(blockIdx.x);
   for (int64_t i = threadIdx.x; i < x.columns; i += kThreads) to[i] = ToFloat(from[i]) * multiplier;
 }
@@ -54,25 +57,26 @@ __global__ void Gather(MatrixView<const float> x, const int32_t* indices, Matrix
 }
 
 template <typename T>
-void LaunchEmbed(const TokenId* tokens, const EmbeddingTable& table, float multiplier,
-                 MatrixView<float> x, cudaStream_t stream) {
+void LaunchEmbed(const TokenId* tokens, const TokenId* last_tokens, const EmbeddingTable& table,
+                 float multiplier, MatrixView<float> x, cudaStream_t stream) {
   Embed<<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(
-      tokens, static_cast<const T*>(table.data), table.stride, multiplier, x);
+      tokens, last_tokens, static_cast<const T*>(table.data), table.stride, multiplier, x);
 }
 
 }  // namespace
 
-cudaError_t EmbedRows(const TokenId* tokens, const EmbeddingTable& table, float multiplier,
-                      MatrixView<float> x, cudaStream_t stream) {
+cudaError_t EmbedRows(const TokenId* tokens, const TokenId* last_tokens,
+                      const EmbeddingTable& table, float multiplier, MatrixView<float> x,
+                      cudaStream_t stream) {
   switch (table.type) {
     case ElementType::kFloat32:
-      LaunchEmbed<float>(tokens, table, multiplier, x, stream);
+      LaunchEmbed<float>(tokens, last_tokens, table, multiplier, x, stream);
       break;
     case ElementType::kFloat16:
-      LaunchEmbed<__half>(tokens, table, multiplier, x, stream);
+      LaunchEmbed<__half>(tokens, last_tokens, table, multiplier, x, stream);
       break;
     case ElementType::kBFloat16:
-      LaunchEmbed<__nv_bfloat16>(tokens, table, multiplier, x, stream);
+      LaunchEmbed<__nv_bfloat16>(tokens, last_tokens, table, multiplier, x, stream);
       break;
   }
   return cudaGetLastError();

@@ -20,9 +20,11 @@ struct EmbeddingTable {
   int64_t stride = 0;
 };
 
-// x[i] = table[tokens[i]] · multiplier, x.rows tokens.
-cudaError_t EmbedRows(const TokenId* tokens, const EmbeddingTable& table, float multiplier,
-                      MatrixView<float> x, cudaStream_t stream);
+// x[i] = table[tokens[i]] · multiplier, x.rows tokens; LastTokenOf a slot is the one in
+// last_tokens [slots].
+cudaError_t EmbedRows(const TokenId* tokens, const TokenId* last_tokens,
+                      const EmbeddingTable& table, float multiplier, MatrixView<float> x,
+                      cudaStream_t stream);
 
 // x = RMSNorm(x) · norm_weight in place; nullptr: without weight. A row's sum does not depend on
 // its place.

@@ -1,5 +1,8 @@
 #include "kernels/cuda/staging.h"
 
+#include <cstring>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/status_macros.h"
@@ -21,23 +24,27 @@ absl::StatusOr<PinnedBytes> PinnedBytes::Make(int64_t size) {
 absl::StatusOr<Staging> Staging::Make(int64_t bytes) {
   Staging staging;
   staging.size_ = Space(bytes);
-  ASSIGN_OR_RETURN(staging.host_, PinnedBytes::Make(staging.size_));
+  for (PinnedBytes& host : staging.host_) {
+    ASSIGN_OR_RETURN(host, PinnedBytes::Make(staging.size_));
+  }
   ASSIGN_OR_RETURN(staging.device_, DeviceArray<std::byte>::Make(staging.size_));
   return staging;
 }
 
-const void* Staging::SendBytes(std::span<const std::byte> bytes, cudaStream_t stream) {
+const void* Staging::PutBytes(std::span<const std::byte> bytes) {
   const auto size = static_cast<int64_t>(bytes.size());
   if (!HasRoomFor(size)) return nullptr;
-  std::byte* host = host_.data() + used_;
-  std::byte* device = device_.data() + used_;
+  if (size > 0) std::memcpy(host_[set_].data() + used_, bytes.data(), size);
+  const std::byte* address = device_.data() + used_;
   used_ += Space(size);
-  if (size == 0) return device;
-  std::memcpy(host, bytes.data(), size);
-  if (cudaMemcpyAsync(device, host, size, cudaMemcpyHostToDevice, stream) != cudaSuccess) {
-    return nullptr;
-  }
-  return device;
+  return address;
+}
+
+cudaError_t Staging::Flush(cudaStream_t stream) {
+  if (used_ == flushed_) return cudaSuccess;
+  const int64_t first = std::exchange(flushed_, used_);
+  return cudaMemcpyAsync(device_.data() + first, host_[set_].data() + first, used_ - first,
+                         cudaMemcpyHostToDevice, stream);
 }
 
 }  // namespace retnet

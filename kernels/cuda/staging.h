@@ -4,14 +4,15 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/device_array.h"
+#include "kernels/kernels.h"
 
 namespace retnet {
 
@@ -31,7 +32,10 @@ class PinnedBytes {
   std::unique_ptr<std::byte, Free> data_;
 };
 
-// Hands out pinned memory, and device memory of the same size, front to back until Clear.
+// Device memory that small arrays of a step are copied to, front to back, and pinned memory that
+// they wait in, of which each step in flight has its own. The device's is one, so that the arrays
+// of steps that send the same ones lie at the same addresses: a stream passes one step before the
+// next one's arrays arrive.
 class Staging {
  public:
   Staging() = default;
@@ -42,22 +46,31 @@ class Staging {
   static int64_t Space(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
   bool HasRoomFor(int64_t bytes) const { return Space(bytes) <= size_ - used_; }
 
-  // Queues a copy of `values`, which the caller may then reuse, and gives its address on the
-  // device, valid until Clear. nullptr where there is no room.
+  // Takes a copy of `values` and gives the address on the device where Flush sends it; nullptr
+  // where there is no room.
   template <typename T>
-  const T* Send(std::span<const T> values, cudaStream_t stream) {
-    return static_cast<const T*>(SendBytes(std::as_bytes(values), stream));
+  const T* Put(std::span<const T> values) {
+    return static_cast<const T*>(PutBytes(std::as_bytes(values)));
   }
-  // Only after the stream has passed all that was sent.
-  void Clear() { used_ = 0; }
+  // Queues one copy of all that was put since the last Flush.
+  cudaError_t Flush(cudaStream_t stream);
+  // Forgets what was put in this step.
+  void Rewind() { used_ = flushed_ = 0; }
+  // Goes on with the pinned memory of the step after, which must be over in its last use.
+  void NextStep() {
+    set_ = (set_ + 1) % kStepsInFlight;
+    Rewind();
+  }
 
  private:
-  const void* SendBytes(std::span<const std::byte> bytes, cudaStream_t stream);
+  const void* PutBytes(std::span<const std::byte> bytes);
 
-  PinnedBytes host_;
+  std::array<PinnedBytes, kStepsInFlight> host_;
   DeviceArray<std::byte> device_;
   int64_t size_ = 0;
+  int32_t set_ = 0;
   int64_t used_ = 0;
+  int64_t flushed_ = 0;
 };
 
 }  // namespace retnet

@@ -1,6 +1,8 @@
 #include "kernels/cuda/states.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -52,7 +54,48 @@ TailParts PartsOf(const StatesView& view, int32_t slot) {
           {view.TailValues(slot, 0, 0), view.padded_value_dim, view.shape.value_dim, key_bytes}};
 }
 
+using Direction = CudaStates::Direction;
+
+// `rows` rows of row_bytes, `pitch` bytes apart on the device and without gaps in pinned memory.
+absl::Status Copy(Direction direction, void* on_device, int64_t pitch, int64_t row_bytes,
+                  int64_t rows, const CopyLane& lane) {
+  const cudaError_t error =
+      direction == Direction::kRead
+          ? cudaMemcpy2DAsync(lane.pinned, row_bytes, on_device, pitch, row_bytes, rows,
+                              cudaMemcpyDeviceToHost, lane.stream)
+          : cudaMemcpy2DAsync(on_device, pitch, lane.pinned, row_bytes, row_bytes, rows,
+                              cudaMemcpyHostToDevice, lane.stream);
+  RETURN_IF_ERROR(CudaStatus(error, "copying a state"));
+  return CudaStatus(cudaStreamSynchronize(lane.stream), "copying a state");
+}
+
+// Heads first … first + heads − 1 of a part between pinned memory, [heads, tokens, padded_columns],
+// and a tail's bytes. What is written has zeros for padding.
+void SortTail(Direction direction, const TailPart& part, int64_t first, int64_t heads,
+              int32_t tokens, int64_t token_bytes, std::byte* pinned, std::byte* bytes) {
+  const int64_t row_bytes = part.columns * kElementBytes;
+  const int64_t padded_bytes = part.padded_columns * kElementBytes;
+  for (int64_t head = 0; head < heads; ++head) {
+    for (int32_t token = 0; token < tokens; ++token, pinned += padded_bytes) {
+      std::byte* row = bytes + token * token_bytes + part.first_byte + (first + head) * row_bytes;
+      if (direction == Direction::kRead) {
+        std::memcpy(row, pinned, row_bytes);
+      } else {
+        std::memcpy(pinned, row, row_bytes);
+        std::memset(pinned + row_bytes, 0, padded_bytes - row_bytes);
+      }
+    }
+  }
+}
+
 }  // namespace
+
+int64_t CudaStates::CopyBytesAtLeast(const RetentionShape& shape) {
+  const StatesView view = EmptyView(shape);
+  return std::max<int64_t>(
+      shape.value_dim * int64_t{sizeof(float)},
+      int64_t{kChunk} * std::max(view.padded_key_dim, view.padded_value_dim) * kElementBytes);
+}
 
 absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
                                             std::span<const float> decay, int64_t max_rows) {
@@ -120,57 +163,63 @@ int64_t CudaStates::TailTokenBytes(const RetentionShape& shape) {
   return int64_t{shape.layers} * shape.kv_heads * (shape.key_dim + shape.value_dim) * kElementBytes;
 }
 
-absl::Status CudaStates::ReadBase(int32_t base, std::span<std::byte> bytes,
-                                  cudaStream_t stream) const {
-  const int64_t row_bytes = view_.shape.value_dim * sizeof(float);
-  return CudaStatus(
-      cudaMemcpy2DAsync(bytes.data(), row_bytes, view_.Base(base, 0, 0),
-                        view_.padded_value_dim * sizeof(float), row_bytes,
-                        BaseSize(view_) / view_.padded_value_dim, cudaMemcpyDeviceToHost, stream),
-      "reading a base");
-}
-
-absl::Status CudaStates::WriteBase(std::span<const std::byte> bytes, int32_t base,
-                                   cudaStream_t stream) {
-  const int64_t row_bytes = view_.shape.value_dim * sizeof(float);
-  return CudaStatus(
-      cudaMemcpy2DAsync(view_.Base(base, 0, 0), view_.padded_value_dim * sizeof(float),
-                        bytes.data(), row_bytes, row_bytes,
-                        BaseSize(view_) / view_.padded_value_dim, cudaMemcpyHostToDevice, stream),
-      "writing a base");
-}
-
-absl::Status CudaStates::ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes,
-                                  cudaStream_t stream) const {
-  const int64_t token_bytes = TailTokenBytes(view_.shape);
-  const auto [keys, values] = PartsOf(view_, slot);
-  for (int32_t token = 0; token < tokens; ++token) {
-    for (const TailPart& part : {keys, values}) {
-      RETURN_IF_ERROR(
-          CudaStatus(cudaMemcpy2DAsync(
-                         bytes.data() + token * token_bytes + part.first_byte,
-                         part.columns * kElementBytes, part.elements + token * part.padded_columns,
-                         kChunk * part.padded_columns * kElementBytes, part.columns * kElementBytes,
-                         view_.TailIndex(1, 0, 0), cudaMemcpyDeviceToHost, stream),
-                     "reading a tail"));
-    }
+absl::Status CudaStates::CopyBase(Direction direction, int32_t base, std::byte* bytes,
+                                  const CopyLane& lane) const {
+  const int64_t row_bytes = view_.shape.value_dim * int64_t{sizeof(float)};
+  const int64_t rows = BaseSize(view_) / view_.padded_value_dim;
+  const int64_t step = std::max<int64_t>(lane.size / row_bytes, 1);
+  for (int64_t first = 0; first < rows; first += step) {
+    const int64_t count = std::min(step, rows - first);
+    std::byte* piece = bytes + first * row_bytes;
+    float* on_device = view_.Base(base, 0, 0) + first * view_.padded_value_dim;
+    if (direction == Direction::kWrite) std::memcpy(lane.pinned, piece, count * row_bytes);
+    RETURN_IF_ERROR(
+        Copy(direction, on_device, view_.padded_value_dim * sizeof(float), row_bytes, count, lane));
+    if (direction == Direction::kRead) std::memcpy(piece, lane.pinned, count * row_bytes);
   }
   return absl::OkStatus();
 }
 
+absl::Status CudaStates::ReadBase(int32_t base, std::span<std::byte> bytes,
+                                  const CopyLane& lane) const {
+  return CopyBase(Direction::kRead, base, bytes.data(), lane);
+}
+
+absl::Status CudaStates::WriteBase(std::span<const std::byte> bytes, int32_t base,
+                                   const CopyLane& lane) {
+  return CopyBase(Direction::kWrite, base, const_cast<std::byte*>(bytes.data()), lane);
+}
+
+absl::Status CudaStates::ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes,
+                                  const CopyLane& lane) const {
+  return CopyTailBytes(Direction::kRead, slot, tokens, bytes.data(), lane);
+}
+
 absl::Status CudaStates::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
-                                   cudaStream_t stream) {
+                                   const CopyLane& lane) {
+  return CopyTailBytes(Direction::kWrite, slot, tokens, const_cast<std::byte*>(bytes.data()), lane);
+}
+
+// The heads of a part lie `tokens` padded rows each in pinned memory, so that one copy takes as
+// many as fit; between there and the bytes, where a token's heads lie side by side, the host sorts.
+absl::Status CudaStates::CopyTailBytes(Direction direction, int32_t slot, int32_t tokens,
+                                       std::byte* bytes, const CopyLane& lane) const {
   const int64_t token_bytes = TailTokenBytes(view_.shape);
+  const int64_t heads = view_.TailIndex(1, 0, 0);
   const auto [keys, values] = PartsOf(view_, slot);
-  for (int32_t token = 0; token < tokens; ++token) {
-    for (const TailPart& part : {keys, values}) {
-      RETURN_IF_ERROR(
-          CudaStatus(cudaMemcpy2DAsync(part.elements + token * part.padded_columns,
-                                       kChunk * part.padded_columns * kElementBytes,
-                                       bytes.data() + token * token_bytes + part.first_byte,
-                                       part.columns * kElementBytes, part.columns * kElementBytes,
-                                       view_.TailIndex(1, 0, 0), cudaMemcpyHostToDevice, stream),
-                     "writing a tail"));
+  for (const TailPart& part : {keys, values}) {
+    const int64_t padded_bytes = part.padded_columns * kElementBytes;
+    const int64_t head_bytes = tokens * padded_bytes;
+    const int64_t step = std::max<int64_t>(lane.size / std::max<int64_t>(head_bytes, 1), 1);
+    for (int64_t first = 0; first < heads; first += step) {
+      const int64_t count = std::min(step, heads - first);
+      const auto sort = [&] {
+        SortTail(direction, part, first, count, tokens, token_bytes, lane.pinned, bytes);
+      };
+      if (direction == Direction::kWrite) sort();
+      RETURN_IF_ERROR(Copy(direction, part.elements + first * kChunk * part.padded_columns,
+                           kChunk * padded_bytes, head_bytes, count, lane));
+      if (direction == Direction::kRead) sort();
     }
   }
   return absl::OkStatus();

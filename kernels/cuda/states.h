@@ -18,8 +18,13 @@
 
 namespace retnet {
 
-// Thread-compatible. The copies are queued on `stream` and take effect in its order; their bytes,
-// laid out as the concept Kernels says, must live until the stream has passed them.
+// What copies to the host go over: a stream and pinned memory of their own.
+struct CopyLane {
+  cudaStream_t stream = nullptr;
+  std::byte* pinned = nullptr;
+  int64_t size = 0;
+};
+
 class CudaStates {
  public:
   CudaStates() = default;
@@ -40,15 +45,27 @@ class CudaStates {
 
   static int64_t BaseBytes(const RetentionShape& shape);
   static int64_t TailTokenBytes(const RetentionShape& shape);
-  absl::Status ReadBase(int32_t base, std::span<std::byte> bytes, cudaStream_t stream) const;
-  absl::Status WriteBase(std::span<const std::byte> bytes, int32_t base, cudaStream_t stream);
+  // Return when the bytes, laid out as the concept Kernels says, are copied; they may be called
+  // beside the other thread that queues work on other slots and bases.
+  absl::Status ReadBase(int32_t base, std::span<std::byte> bytes, const CopyLane& lane) const;
+  absl::Status WriteBase(std::span<const std::byte> bytes, int32_t base, const CopyLane& lane);
   absl::Status ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes,
-                        cudaStream_t stream) const;
+                        const CopyLane& lane) const;
   absl::Status WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
-                         cudaStream_t stream);
+                         const CopyLane& lane);
+  // What a lane's pinned memory must hold.
+  static int64_t CopyBytesAtLeast(const RetentionShape& shape);
+  // Queued on `stream`.
   absl::Status CopyTail(int32_t from, int32_t to, int32_t tokens, cudaStream_t stream);
 
+  enum class Direction { kRead, kWrite };
+
  private:
+  absl::Status CopyBase(Direction direction, int32_t base, std::byte* bytes,
+                        const CopyLane& lane) const;
+  absl::Status CopyTailBytes(Direction direction, int32_t slot, int32_t tokens, std::byte* bytes,
+                             const CopyLane& lane) const;
+
   StatesView view_;
   DeviceArray<float> decays_;
   DeviceArray<float> bases_;

@@ -82,6 +82,7 @@ TokenId Sample(std::vector<float> logits, const Sampling& sampling) {
 }  // namespace
 
 void ReferenceKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+                              std::span<const int32_t> keep_in, LastTokens& last_tokens,
                               std::span<LogitsAnswer> answers) const {
   for (size_t i = 0; i < queries.size(); ++i) {
     const LogitsQuery& query = queries[i];
@@ -98,6 +99,7 @@ void ReferenceKernels::Answer(MatrixView<const float> logits, std::span<const Lo
       answer.top.push_back({order[n], static_cast<float>(LogProbability(row, order[n]))});
     }
   }
+  last_tokens.Keep(keep_in, answers);
 }
 
 }  // namespace retnet

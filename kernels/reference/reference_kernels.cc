@@ -85,11 +85,12 @@ absl::StatusOr<ReferenceKernels::Rotation> ReferenceKernels::AllocateRotation(
   return Rotation{{theta.begin(), theta.end()}, unset, unset};
 }
 
-void ReferenceKernels::Embed(std::span<const TokenId> tokens, const Weight& weight,
-                             float multiplier, MatrixView<float> x) const {
+void ReferenceKernels::Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens,
+                             const Weight& weight, float multiplier, MatrixView<float> x) const {
   for (size_t i = 0; i < tokens.size(); ++i) {
+    const int64_t token = last_tokens.Resolve(tokens[i]);
     for (int64_t column = 0; column < weight.columns; ++column) {
-      const double element = weight.values[tokens[i] * weight.columns + column];
+      const double element = weight.values[token * weight.columns + column];
       x.row(i)[column] = static_cast<float>(element * multiplier);
     }
   }

@@ -49,7 +49,9 @@ class Answers : public BackendTest<Backend> {
     const int64_t rows = static_cast<int64_t>(queries.size());
     std::vector<LogitsAnswer> answers(queries.size());
     const auto on_device = *kernels_->Upload(logits);
+    auto last_tokens = *kernels_->AllocateLastTokens(1);
     kernels_->Answer(MatrixView<const float>(on_device.data(), rows, logits.size() / rows), queries,
+                     std::vector<int32_t>(rows, kNotKept), last_tokens,
                      std::span<LogitsAnswer>(answers));
     EXPECT_TRUE(kernels_->Finish().ok());
     return answers;
@@ -286,7 +288,9 @@ TYPED_TEST_P(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
     }
     const std::vector<LogitsAnswer> answers = this->Of(logits, queries);
     std::vector<LogitsAnswer> expected(kRows);
-    ReferenceKernels().Answer({logits.data(), kRows, vocabulary}, queries, expected);
+    ReferenceKernels::LastTokens last_tokens;
+    ReferenceKernels().Answer({logits.data(), kRows, vocabulary}, queries,
+                              std::vector<int32_t>(kRows, kNotKept), last_tokens, expected);
     for (int row = 0; row < kRows; ++row) {
       SCOPED_TRACE("vocabulary " + std::to_string(vocabulary) + ", row " + std::to_string(row));
       EXPECT_EQ(answers[row].token, expected[row].token);

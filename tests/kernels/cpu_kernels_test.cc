@@ -123,7 +123,7 @@ TEST_P(CpuKernelsTest, RowsAreEmbeddedNormalizedAndGathered) {
     const auto weight = ValueOf(backend.Pack(std::span(&embeddings.view, 1)));
     const auto norm_weight = ValueOf(backend.Upload(norm));
     std::vector<float> x(40 * hidden), y(4 * hidden);
-    backend.Embed(tokens, weight, 3.0f, MatrixView<float>(x.data(), 40, hidden));
+    backend.Embed(tokens, {}, weight, 3.0f, MatrixView<float>(x.data(), 40, hidden));
     backend.Normalize({norm_weight.data(), 1e-3f}, MatrixView<float>(x.data(), 40, hidden));
     backend.Gather(MatrixView<const float>(x.data(), 40, hidden), indices,
                    MatrixView<float>(y.data(), 4, hidden));

@@ -143,7 +143,8 @@ std::vector<float> Run(K& kernels, Operator op, const Inputs& inputs, int64_t fi
   const MatrixView<float> z(gathered.data(), rows, columns);
   switch (op) {
     case Operator::kEmbed:
-      kernels.Embed(std::span(inputs.tokens).subspan(first, rows), gated, /*multiplier=*/1.7f, x);
+      kernels.Embed(std::span(inputs.tokens).subspan(first, rows), *kernels.AllocateLastTokens(1),
+                    gated, /*multiplier=*/1.7f, x);
       return done(x);
     case Operator::kNormalize:
     case Operator::kNormalizeUnweighted:

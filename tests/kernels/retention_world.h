@@ -141,6 +141,7 @@ class RetentionWorld {
       kernels_->WriteBase(snapshot.base, slots_[slot].base, states_);
     }
     kernels_->WriteTail(snapshot.tail, tail(slot), slot, states_);
+    EXPECT_TRUE(kernels_->Finish().ok());
   }
 
  private:
@@ -165,10 +166,13 @@ class RetentionWorld {
       const auto view = std::as_bytes(std::span(nans));
       return std::vector<std::byte>(view.begin(), view.end());
     };
+    const auto base = nan_bytes(kernels_->BaseBytes(shape_));
+    const auto tail = nan_bytes(kChunk * kernels_->TailTokenBytes(shape_));
     for (int32_t i = 0; i < shape_.slots; ++i) {
-      kernels_->WriteBase(nan_bytes(kernels_->BaseBytes(shape_)), i, states_);
-      kernels_->WriteTail(nan_bytes(kChunk * kernels_->TailTokenBytes(shape_)), kChunk, i, states_);
+      kernels_->WriteBase(base, i, states_);
+      kernels_->WriteTail(tail, kChunk, i, states_);
     }
+    EXPECT_TRUE(kernels_->Finish().ok());
   }
 
   // Takes the part's tokens into its slot, and says how.

@@ -5,12 +5,16 @@
 
 namespace retnet {
 
-std::vector<Backend> Backends() {
+namespace {
+
+// Of Wrapper<ReferenceKernels> and Wrapper<CpuKernels>.
+template <template <typename> typename Wrapper>
+std::vector<Backend> HostBackends() {
   std::vector<Backend> backends = {
       {.name = "reference",
        .make = [](const std::string& directory, int32_t slots, int32_t max_rows) {
-         return MakeTestModel(directory, std::make_unique<RecordingKernels<ReferenceKernels>>(),
-                              slots, max_rows);
+         return MakeTestModel(directory, std::make_unique<Wrapper<ReferenceKernels>>(), slots,
+                              max_rows);
        }}};
   for (const InstructionSet set : SupportedInstructionSets()) {
     backends.push_back(
@@ -18,11 +22,20 @@ std::vector<Backend> Backends() {
          .rounds_activations = set == InstructionSet::kAvx512Bf16,
          .make = [set](const std::string& directory, int32_t slots, int32_t max_rows) {
            const CpuOptions options{.threads = 2, .instruction_set = set, .max_rows = max_rows};
-           return MakeTestModel(directory, std::make_unique<RecordingKernels<CpuKernels>>(options),
-                                slots, max_rows);
+           return MakeTestModel(directory, std::make_unique<Wrapper<CpuKernels>>(options), slots,
+                                max_rows);
          }});
   }
   return backends;
 }
+
+template <typename K>
+using Unrecorded = K;
+
+}  // namespace
+
+std::vector<Backend> Backends() { return HostBackends<RecordingKernels>(); }
+
+std::vector<Backend> UnrecordedBackends() { return HostBackends<Unrecorded>(); }
 
 }  // namespace retnet

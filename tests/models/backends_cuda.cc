@@ -23,11 +23,28 @@ Backend CudaBackendOf(const std::string& name, RowClass row_class) {
           }};
 }
 
+Backend UnrecordedBackendOf(const std::string& name, bool replays) {
+  return {.name = name,
+          .rounds_activations = true,
+          .rounds_tails = true,
+          .make = [replays](const std::string& directory, int32_t slots, int32_t max_rows) {
+            auto kernels = CudaKernels::Make(max_rows, replays);
+            EXPECT_TRUE(kernels.ok()) << kernels.status();
+            return MakeTestModel(directory, std::make_unique<CudaKernels>(*std::move(kernels)),
+                                 slots, max_rows);
+          }};
+}
+
 }  // namespace
 
 std::vector<Backend> Backends() {
   return {CudaBackendOf("cuda_sampled", RowClass::kSampled),
           CudaBackendOf("cuda_given", RowClass::kGiven)};
+}
+
+std::vector<Backend> UnrecordedBackends() {
+  return {UnrecordedBackendOf("cuda", /*replays=*/false),
+          UnrecordedBackendOf("cuda_graphs", /*replays=*/true)};
 }
 
 }  // namespace retnet

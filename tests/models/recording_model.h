@@ -1,4 +1,4 @@
-// Makes the TestModel of a backend.
+// Makes the TestModel of a backend; its logits are kept if it is one of RecordingKernels.
 #ifndef RETNET_TESTS_MODELS_RECORDING_MODEL_H_
 #define RETNET_TESTS_MODELS_RECORDING_MODEL_H_
 
@@ -30,11 +30,12 @@ class RecordingKernels : public K {
 
   void RecordTo(std::vector<float>* logits) { logits_ = logits; }
   void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+              std::span<const int32_t> keep_in, typename K::LastTokens& last_tokens,
               std::span<LogitsAnswer> answers) {
     const std::vector<float> numbers =
         NumbersOnHost(static_cast<const K&>(*this), logits.data, logits.rows * logits.columns);
     logits_->insert(logits_->end(), numbers.begin(), numbers.end());
-    K::Answer(logits, queries, answers);
+    K::Answer(logits, queries, keep_in, last_tokens, answers);
   }
 
  private:
@@ -50,7 +51,7 @@ TestModel MakeTestModel(const std::string& directory, std::unique_ptr<K> kernels
   const auto weights = FindWeights(*checkpoint, *config);
   EXPECT_TRUE(weights.ok()) << weights.status();
   auto logits = std::make_unique<std::vector<float>>();
-  kernels->RecordTo(logits.get());
+  if constexpr (requires { kernels->RecordTo(logits.get()); }) kernels->RecordTo(logits.get());
   auto packed = DeviceWeights<K>::Pack(*kernels, *weights);
   EXPECT_TRUE(packed.ok()) << packed.status();
   ModelInfo info;

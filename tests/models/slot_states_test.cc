@@ -117,11 +117,11 @@ TEST(SlotStates, RefusesWhatItCannotDo) {
 TEST(SlotStates, AForkSamplesOnWithItsOriginalsToken) {
   SlotStates states(2);
   Advance(states, 0, 3);
-  states.SetLastSampled(0, 42);
+  states.SetSampled(0);
   ASSERT_TRUE(states.Fork(0, 1).ok());
-  EXPECT_EQ(states[1].last_sampled, 42);
+  EXPECT_TRUE(states[1].has_sampled);
   ASSERT_TRUE(states.Clear(1).ok());
-  EXPECT_EQ(states[1].last_sampled, kNoToken);
+  EXPECT_FALSE(states[1].has_sampled);
 }
 
 // Random histories: a base that a fold writes is read by nobody else, within each wave nobody

@@ -4,8 +4,27 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 namespace retnet {
+
+TestModel::TestModel(std::unique_ptr<Model> model, std::unique_ptr<std::vector<float>> logits,
+                     RowClass row_class)
+    : model_(std::move(model)), logits_(std::move(logits)), row_class_(row_class) {
+  model_->set_transfer_done([reported = reported_.get()](Ticket ticket, absl::Status status) {
+    EXPECT_TRUE(status.ok()) << status;
+    const std::lock_guard lock(reported->mutex);
+    reported->tickets.insert(ticket);
+    reported->changed.notify_all();
+  });
+}
+
+void TestModel::WaitFor(const absl::StatusOr<Ticket>& ticket) const {
+  ASSERT_TRUE(ticket.ok()) << ticket.status();
+  std::unique_lock lock(reported_->mutex);
+  reported_->changed.wait(lock, [&] { return reported_->tickets.count(*ticket) > 0; });
+  EXPECT_EQ(reported_->tickets.count(*ticket), 1);
+}
 
 std::vector<float> TestModel::Step(std::span<const Feed> feeds) {
   size_t longest = 0;
@@ -45,14 +64,12 @@ std::vector<float> TestModel::Run(SlotId slot, std::span<const TokenId> tokens, 
 StateCopy TestModel::Read(SlotId slot) const {
   StateCopy state{model_->state(slot), {}};
   state.bytes.resize(model_->StateBytes(state.shape));
-  const auto ticket = model_->StartRead(slot, state.bytes);
-  EXPECT_TRUE(ticket.ok()) << ticket.status();
+  WaitFor(model_->StartRead(slot, state.bytes));
   return state;
 }
 
 void TestModel::Write(const StateCopy& state, SlotId slot) const {
-  const auto ticket = model_->StartWrite(state.bytes, state.shape, slot);
-  EXPECT_TRUE(ticket.ok()) << ticket.status();
+  WaitFor(model_->StartWrite(state.bytes, state.shape, slot));
 }
 
 std::vector<TokenId> RandomTokens(int64_t count, int32_t vocab_size, uint32_t seed) {

@@ -2,10 +2,13 @@
 #ifndef RETNET_TESTS_MODELS_TEST_MODEL_H_
 #define RETNET_TESTS_MODELS_TEST_MODEL_H_
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -31,8 +34,7 @@ class TestModel {
   // `logits` is where the model's backend appends each row of logits before it answers it.
   // Tokens are fed as rows of `row_class`.
   TestModel(std::unique_ptr<Model> model, std::unique_ptr<std::vector<float>> logits,
-            RowClass row_class = RowClass::kGiven)
-      : model_(std::move(model)), logits_(std::move(logits)), row_class_(row_class) {}
+            RowClass row_class = RowClass::kGiven);
 
   Model* operator->() const { return model_.get(); }
   // The rows of logits of the steps since it was last cleared.
@@ -47,10 +49,21 @@ class TestModel {
   // Steps of at most `piece` tokens, one after the other.
   std::vector<float> Run(SlotId slot, std::span<const TokenId> tokens, int64_t piece);
 
+  // Return when the transfer is over.
   StateCopy Read(SlotId slot) const;
   void Write(const StateCopy& state, SlotId slot) const;
 
+  // Returns once the ticket has been reported, each once.
+  void WaitFor(const absl::StatusOr<Ticket>& ticket) const;
+
  private:
+  struct Reported {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::multiset<Ticket> tickets;
+  };
+
+  std::unique_ptr<Reported> reported_ = std::make_unique<Reported>();
   std::unique_ptr<Model> model_;
   std::unique_ptr<std::vector<float>> logits_;
   RowClass row_class_;
@@ -68,6 +81,9 @@ struct Backend {
 // Those of the binary: ReferenceKernels and CpuKernels with each instruction set there is, or
 // CudaKernels with either class of rows.
 std::vector<Backend> Backends();
+// The same, whose models keep no logits, so that steps run on while others are launched;
+// CudaKernels with and without recorded steps.
+std::vector<Backend> UnrecordedBackends();
 // ReferenceKernels with the parallel, the recurrent and the textbook's chunkwise form in place of
 // its operator.
 std::vector<Backend> TextbookForms();

@@ -12,6 +12,7 @@
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/device_array.h"
 #include "kernels/cuda/retention.h"
+#include "kernels/cuda/staging.h"
 #include "kernels/cuda/states.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/retention_cases.h"
@@ -44,6 +45,10 @@ class RetentionKernels {
   absl::StatusOr<Buffer> Upload(std::span<const float> values) { return OnDevice(values); }
   absl::StatusOr<Buffer> Allocate(int64_t size) { return Buffer::Make(size); }
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay) {
+    copy_bytes_ = States::CopyBytesAtLeast(shape);
+    auto pinned = PinnedBytes::Make(copy_bytes_);
+    EXPECT_TRUE(pinned.ok()) << pinned.status();
+    pinned_ = *std::move(pinned);
     return States::Make(shape, decay, /*max_rows=*/400);
   }
   absl::StatusOr<Rotation> AllocateRotation(int64_t, std::span<const double> theta) {
@@ -88,18 +93,16 @@ class RetentionKernels {
     return States::TailTokenBytes(shape);
   }
   void ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) {
-    status_.Update(states.ReadBase(base, bytes, stream_));
+    status_.Update(states.ReadBase(base, bytes, Lane()));
   }
   void WriteBase(std::span<const std::byte> bytes, int32_t base, States& states) {
-    status_.Update(states.WriteBase(bytes, base, stream_));
-    status_.Update(Finish());
+    status_.Update(states.WriteBase(bytes, base, Lane()));
   }
   void ReadTail(const States& states, int32_t slot, int32_t tokens, std::span<std::byte> bytes) {
-    status_.Update(states.ReadTail(slot, tokens, bytes, stream_));
+    status_.Update(states.ReadTail(slot, tokens, bytes, Lane()));
   }
   void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot, States& states) {
-    status_.Update(states.WriteTail(bytes, tokens, slot, stream_));
-    status_.Update(Finish());
+    status_.Update(states.WriteTail(bytes, tokens, slot, Lane()));
   }
   void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states) {
     status_.Update(states.CopyTail(from, to, tokens, stream_));
@@ -110,7 +113,12 @@ class RetentionKernels {
   }
 
  private:
+  // As narrow as may be, so that copies take many pieces.
+  CopyLane Lane() const { return {stream_, pinned_.data(), copy_bytes_}; }
+
   cudaStream_t stream_ = nullptr;
+  PinnedBytes pinned_;
+  int64_t copy_bytes_ = 0;
   absl::Status status_;
 };
 

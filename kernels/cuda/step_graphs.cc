@@ -1,0 +1,69 @@
+#include "kernels/cuda/step_graphs.h"
+
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/cuda_status.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+namespace {
+
+absl::StatusOr<int64_t> CountKernels(cudaGraph_t graph) {
+  size_t count = 0;
+  RETURN_IF_ERROR(CudaStatus(cudaGraphGetNodes(graph, nullptr, &count), "reading a CUDA graph"));
+  std::vector<cudaGraphNode_t> nodes(count);
+  RETURN_IF_ERROR(
+      CudaStatus(cudaGraphGetNodes(graph, nodes.data(), &count), "reading a CUDA graph"));
+  int64_t kernels = 0;
+  for (const cudaGraphNode_t node : nodes) {
+    cudaGraphNodeType type;
+    RETURN_IF_ERROR(CudaStatus(cudaGraphNodeGetType(node, &type), "reading a CUDA graph"));
+    kernels += type == cudaGraphNodeTypeKernel ? 1 : 0;
+  }
+  return kernels;
+}
+
+}  // namespace
+
+// In relaxed mode, since the runtime may load a kernel at its first launch.
+absl::Status StepGraphs::Record(int32_t rows, absl::FunctionRef<void()> operators,
+                                cudaStream_t stream) {
+  RETURN_IF_ERROR(
+      CudaStatus(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "recording a step"));
+  operators();
+  cudaGraph_t recorded = nullptr;
+  const cudaError_t error = cudaStreamEndCapture(stream, &recorded);
+  const Graph graph(recorded);
+  const std::string what = absl::StrCat("recording a step of ", rows, " rows");
+  RETURN_IF_ERROR(CudaStatus(error, what));
+  Entry entry{.rows = rows, .launches = 0, .graph = nullptr};
+  ASSIGN_OR_RETURN(entry.launches, CountKernels(recorded));
+  cudaGraphExec_t executable = nullptr;
+  RETURN_IF_ERROR(CudaStatus(cudaGraphInstantiate(&executable, recorded, 0), what));
+  entry.graph.reset(executable);
+  RETURN_IF_ERROR(CudaStatus(cudaGraphUpload(executable, stream), what));
+  std::erase_if(entries_, [rows](const Entry& entry) { return entry.rows == rows; });
+  entries_.push_back(std::move(entry));
+  return absl::OkStatus();
+}
+
+cudaError_t StepGraphs::Launch(int32_t rows, cudaStream_t stream) const {
+  return cudaGraphLaunch(Find(rows)->graph.get(), stream);
+}
+
+int64_t StepGraphs::CountLaunches(int32_t rows) const {
+  const Entry* entry = Find(rows);
+  return entry == nullptr ? 0 : entry->launches;
+}
+
+const StepGraphs::Entry* StepGraphs::Find(int32_t rows) const {
+  for (const Entry& entry : entries_) {
+    if (entry.rows == rows) return &entry;
+  }
+  return nullptr;
+}
+
+}  // namespace retnet

@@ -1,0 +1,42 @@
+// Steps recorded once as CUDA graphs, so that one call launches them again.
+#ifndef RETNET_KERNELS_CUDA_STEP_GRAPHS_H_
+#define RETNET_KERNELS_CUDA_STEP_GRAPHS_H_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "kernels/cuda/cuda_handles.h"
+
+namespace retnet {
+
+// Thread-compatible.
+class StepGraphs {
+ public:
+  // Keeps what `operators` launches into `stream` as the step of so many rows, in place of the one
+  // before; nothing runs. They must not wait.
+  absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators, cudaStream_t stream);
+  bool Has(int32_t rows) const { return Find(rows) != nullptr; }
+  // Only of a step that there is.
+  cudaError_t Launch(int32_t rows, cudaStream_t stream) const;
+  // Launches of kernels that it takes the place of, 0 where there is none.
+  int64_t CountLaunches(int32_t rows) const;
+
+ private:
+  struct Entry {
+    int32_t rows = 0;
+    int64_t launches = 0;
+    ExecutableGraph graph;
+  };
+
+  const Entry* Find(int32_t rows) const;
+
+  std::vector<Entry> entries_;  // few: rows are powers of 2
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_STEP_GRAPHS_H_

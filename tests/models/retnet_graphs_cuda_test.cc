@@ -1,0 +1,88 @@
+// Decode steps that CUDA graphs replay.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/cuda_kernels.h"
+#include "tests/models/random_checkpoint.h"
+#include "tests/models/recording_model.h"
+#include "tests/models/step_script.h"
+#include "tests/models/test_model.h"
+
+namespace retnet {
+namespace {
+
+std::string Config(int32_t layers) {
+  return absl::StrCat(
+      R"({"vocab_size": 97, "hidden_size": 24, "num_heads": 3, "intermediate_size": 40,
+          "num_hidden_layers": )",
+      layers, "}");
+}
+
+// The launches of a decode step of `rows` sequences.
+int64_t CountLaunches(int32_t layers, int32_t rows) {
+  auto kernels = CudaKernels::Make(/*max_rows=*/40, /*replays=*/true);
+  EXPECT_TRUE(kernels.ok()) << kernels.status();
+  auto owned = std::make_unique<CudaKernels>(*std::move(kernels));
+  const CudaKernels& recorded = *owned;
+  const TestModel model = MakeTestModel(
+      WriteRandomCheckpoint({.config = Config(layers), .type = ElementType::kBFloat16}),
+      std::move(owned), /*slots=*/64, /*max_rows=*/40);
+  return recorded.CountLaunches(rows);
+}
+
+// With weights of bf16 or fp16; of fp32 the products take up to 16 rows each.
+TEST(RetNetGraphs, ALayerOfADecodeStepIsFiveLaunches) {
+  for (const int32_t rows : {1, 2, 4, 8, 16, 32, 40}) {
+    const int64_t one = CountLaunches(/*layers=*/1, rows);
+    ASSERT_GT(one, 0) << rows << " rows are not recorded";
+    EXPECT_EQ(CountLaunches(/*layers=*/3, rows) - one, 2 * 5) << rows << " rows";
+  }
+}
+
+TEST(RetNetGraphs, ReplayedStepsAreThoseThatAreLaunched) {
+  constexpr int32_t kSlots = 9;  // so that steps are padded
+  const std::string folder = WriteRandomCheckpoint({.config = Config(/*layers=*/2)});
+  const StepScript script(kSlots, /*vocab_size=*/97, /*steps=*/80, /*seed=*/3);
+  EXPECT_GT(script.decode_steps(), 30);
+  std::vector<std::vector<LogitsAnswer>> answers;
+  for (const Backend& backend : UnrecordedBackends()) {
+    TestModel model = backend.make(folder, kSlots, /*max_rows=*/900);
+    answers.push_back(script.Run(model, /*ahead=*/true));
+  }
+  ASSERT_EQ(answers.size(), 2);
+  ExpectSameAnswers(answers[0], answers[1]);
+}
+
+// Edits of every logit of many rows are more than fit at a time.
+TEST(RetNetGraphs, StepsOfTooManyEditsAreLaunchedInstead) {
+  constexpr int32_t kVocabulary = 40000;
+  constexpr int32_t kSlots = 4;
+  const std::string folder =
+      WriteRandomCheckpoint({.config = R"({"vocab_size": 40000, "hidden_size": 8, "num_heads": 1,
+                     "intermediate_size": 8, "num_hidden_layers": 1})"});
+  std::vector<LogitEdit> edits(kVocabulary);
+  for (int32_t i = 0; i < kVocabulary; ++i) edits[i] = {.token = i, .add = i == 7 ? 100.0f : 0.0f};
+  RowOutput output;
+  output.query.sampling = {.temperature = 0, .edits = edits};
+  for (const Backend& backend : UnrecordedBackends()) {
+    SCOPED_TRACE(backend.name);
+    TestModel model = backend.make(folder, kSlots, /*max_rows=*/8);
+    const std::vector<TokenId> token = {5};
+    std::vector<Segment> segments;
+    for (SlotId slot = 0; slot < kSlots; ++slot) {
+      segments.push_back({slot, 0, RowClass::kSampled, token, {&output, 1}});
+    }
+    StepResult result;
+    ASSERT_TRUE(model->Launch(segments).ok());
+    ASSERT_TRUE(model->Wait(&result).ok());
+    ASSERT_EQ(result.answers.size(), kSlots);
+    for (const LogitsAnswer& answer : result.answers) EXPECT_EQ(answer.token, 7);
+  }
+}
+
+}  // namespace
+}  // namespace retnet

@@ -1,0 +1,54 @@
+// Random orders to a model, which are carried out with one step in flight or with two.
+#ifndef RETNET_TESTS_MODELS_STEP_SCRIPT_H_
+#define RETNET_TESTS_MODELS_STEP_SCRIPT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/sampling.h"
+#include "models/model.h"
+#include "tests/models/test_model.h"
+
+namespace retnet {
+
+// Steps of prompts, decoding sequences and scored rows, and between them forks, truncations,
+// cleared slots and states that move to another slot by way of the host.
+class StepScript {
+ public:
+  StepScript(int32_t slots, int32_t vocab_size, int32_t steps, uint32_t seed);
+
+  // All answers in order. `ahead`: a step is launched before the one before it is waited for, and
+  // what it continues is kLastSampled; else the host names every token.
+  std::vector<LogitsAnswer> Run(TestModel& model, bool ahead) const;
+
+  // Of its steps, those that are only the next tokens of sequences.
+  int32_t decode_steps() const { return decode_steps_; }
+
+ private:
+  enum class Kind { kStep, kFork, kTruncate, kClear, kMove };
+  struct Part {
+    SlotId slot = 0;
+    std::vector<TokenId> tokens;  // none: what the slot sampled last
+    std::vector<RowOutput> outputs;
+  };
+  struct Order {
+    Kind kind = Kind::kStep;
+    std::vector<Part> parts;
+    SlotId from = 0;
+    SlotId to = 0;
+    int32_t tokens = 0;  // taken back
+  };
+  class Generator;
+  class Runner;
+
+  std::vector<Order> orders_;
+  int32_t decode_steps_ = 0;
+};
+
+// Bit for bit; NaN is NaN.
+void ExpectSameAnswers(const std::vector<LogitsAnswer>& a, const std::vector<LogitsAnswer>& b);
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_MODELS_STEP_SCRIPT_H_
