@@ -4,11 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cpu/aligned_array.h"
@@ -19,8 +17,8 @@
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/states.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/host_steps.h"
 #include "kernels/kernels.h"
-#include "kernels/last_tokens.h"
 #include "kernels/tensor.h"
 
 namespace retnet {
@@ -33,14 +31,13 @@ struct CpuOptions {
 
 // Bits do not depend on the number of threads, nor a row's on the rows beside it.
 // Thread-compatible.
-class CpuKernels {
+class CpuKernels : public HostSteps {
  public:
   using Weight = PackedWeight;
   using Buffer = AlignedArray<float>;
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using States = CpuStates;
   using Segments = std::span<const RetentionSegment>;
-  using LastTokens = HostLastTokens;
   struct Rotation {
     std::vector<double> thetas;  // [pairs], radians a token
     Buffer cosines;              // [max_rows, pairs]
@@ -62,7 +59,6 @@ class CpuKernels {
   absl::StatusOr<Buffer> Upload(std::span<const float> values);
   absl::StatusOr<Buffer> Allocate(int64_t size);
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
-  absl::StatusOr<LastTokens> AllocateLastTokens(int32_t slots) const { return LastTokens(slots); }
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
   void SetSampledRows(int32_t) const {}  // both classes are one
@@ -83,16 +79,6 @@ class CpuKernels {
   void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<LogitsAnswer> answers);
-
-  // Operators are computed when they are called.
-  bool Replays() const { return false; }
-  absl::Status Record(int32_t, absl::FunctionRef<void()>) const { return absl::OkStatus(); }
-  void Replay(int32_t, absl::FunctionRef<void()> operators) const { operators(); }
-  void EndStep() const {}
-  absl::Status WaitStep() const { return absl::OkStatus(); }
-  void CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens) const {
-    last_tokens.Copy(from, to);
-  }
 
   int64_t BaseBytes(const RetentionShape& shape) const { return States::BaseBytes(shape); }
   int64_t TailTokenBytes(const RetentionShape& shape) const {
@@ -115,10 +101,6 @@ class CpuKernels {
   void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states) const {
     states.CopyTail(from, to, tokens);
   }
-  void AfterTransfers(const std::function<void(const absl::Status&)>& done) const {
-    done(absl::OkStatus());
-  }
-  absl::Status Finish() const { return absl::OkStatus(); }
 
  private:
   // Columns of gate and up that a thread computes before it joins them; `up` may start inside a

@@ -6,26 +6,23 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/host_steps.h"
 #include "kernels/kernels.h"
-#include "kernels/last_tokens.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
 namespace retnet {
 
-class ReferenceKernels {
+class ReferenceKernels : public HostSteps {
  public:
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using Segments = std::span<const RetentionSegment>;
-  using LastTokens = HostLastTokens;
   struct Weight {
     int64_t rows = 0;
     int64_t columns = 0;
@@ -70,7 +67,6 @@ class ReferenceKernels {
   absl::StatusOr<Buffer> Allocate(int64_t size) const;
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape,
                                         std::span<const float> decay) const;
-  absl::StatusOr<LastTokens> AllocateLastTokens(int32_t slots) const { return LastTokens(slots); }
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> theta) const;
 
   void SetSampledRows(int32_t) const {}  // both classes are one
@@ -93,16 +89,6 @@ class ReferenceKernels {
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<LogitsAnswer> answers) const;
 
-  // Operators are computed when they are called.
-  bool Replays() const { return false; }
-  absl::Status Record(int32_t, absl::FunctionRef<void()>) const { return absl::OkStatus(); }
-  void Replay(int32_t, absl::FunctionRef<void()> operators) const { operators(); }
-  void EndStep() const {}
-  absl::Status WaitStep() const { return absl::OkStatus(); }
-  void CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens) const {
-    last_tokens.Copy(from, to);
-  }
-
   int64_t BaseBytes(const RetentionShape& shape) const;
   int64_t TailTokenBytes(const RetentionShape& shape) const;
   void ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) const;
@@ -112,10 +98,6 @@ class ReferenceKernels {
   void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
                  States& states) const;
   void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states) const;
-  void AfterTransfers(const std::function<void(const absl::Status&)>& done) const {
-    done(absl::OkStatus());
-  }
-  absl::Status Finish() const { return absl::OkStatus(); }
 };
 
 }  // namespace retnet

@@ -1,0 +1,63 @@
+// What the steps of backends that compute on the host, at the call, have in common.
+#ifndef RETNET_KERNELS_HOST_STEPS_H_
+#define RETNET_KERNELS_HOST_STEPS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/operands.h"
+#include "kernels/sampling.h"
+#include "kernels/tensor.h"
+
+namespace retnet {
+
+// The token that each slot sampled last.
+class HostLastTokens {
+ public:
+  HostLastTokens() = default;
+  explicit HostLastTokens(int32_t slots) : tokens_(slots, kNoToken) {}
+
+  // The token itself, or the one that it stands for.
+  TokenId Resolve(TokenId token) const {
+    return token >= 0 ? token : tokens_[SlotOfLastToken(token)];
+  }
+  // See the operator Answer.
+  void Keep(std::span<const int32_t> keep_in, std::span<const LogitsAnswer> answers) {
+    for (size_t i = 0; i < answers.size(); ++i) {
+      if (keep_in[i] != kNotKept) tokens_[keep_in[i]] = answers[i].token;
+    }
+  }
+  void Copy(int32_t from, int32_t to) { tokens_[to] = tokens_[from]; }
+
+ private:
+  std::vector<TokenId> tokens_;  // [slots]
+};
+
+// See the concept Kernels: nothing is ever in flight.
+struct HostSteps {
+  using LastTokens = HostLastTokens;
+
+  absl::StatusOr<LastTokens> AllocateLastTokens(int32_t slots) const { return LastTokens(slots); }
+  void CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens) const {
+    last_tokens.Copy(from, to);
+  }
+  bool Replays() const { return false; }
+  absl::Status Record(int32_t, absl::FunctionRef<void()>) const { return absl::OkStatus(); }
+  void Replay(int32_t, absl::FunctionRef<void()> operators) const { operators(); }
+  void EndStep() const {}
+  absl::Status WaitStep() const { return absl::OkStatus(); }
+  void AfterTransfers(const std::function<void(const absl::Status&)>& done) const {
+    done(absl::OkStatus());
+  }
+  absl::Status Finish() const { return absl::OkStatus(); }
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_HOST_STEPS_H_
