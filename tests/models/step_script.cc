@@ -29,7 +29,7 @@ class StepScript::Generator {
     switch (Below(8)) {
       case 0:
       case 1:
-        if (slots_[from].tokens == 0 || slots_[to].tokens > 0) return {};
+        if (slots_[from].tokens == 0 || from == to) return {};
         slots_[to] = slots_[from];
         return {.kind = Kind::kFork, .parts = {}, .from = from, .to = to};
       case 2:
@@ -39,9 +39,9 @@ class StepScript::Generator {
         slots_[from] = {};
         return {.kind = Kind::kClear, .parts = {}, .from = from};
       case 4:
-        if (slots_[from].tokens == 0 || slots_[to].tokens > 0) return {};
+        if (slots_[from].tokens == 0 || from == to) return {};
         slots_[to] = {.tokens = slots_[from].tokens};
-        return {.kind = Kind::kMove, .parts = {}, .from = from, .to = to};
+        return {.kind = Kind::kCopy, .parts = {}, .from = from, .to = to};
       default:
         return {};
     }
@@ -137,6 +137,7 @@ class StepScript::Runner {
         return;
       case Kind::kFork:
         last_[order.to] = last_[order.from];
+        EXPECT_TRUE(model_->Clear(order.to).ok());
         EXPECT_TRUE(model_->Fork(order.from, order.to).ok());
         return;
       case Kind::kTruncate: {
@@ -150,7 +151,8 @@ class StepScript::Runner {
       case Kind::kClear:
         EXPECT_TRUE(model_->Clear(order.from).ok());
         return;
-      case Kind::kMove:
+      case Kind::kCopy:
+        EXPECT_TRUE(model_->Clear(order.to).ok());
         model_.Write(model_.Read(order.from), order.to);
         return;
     }

@@ -26,7 +26,7 @@ class StepScript {
   int32_t decode_steps() const { return decode_steps_; }
 
  private:
-  enum class Kind { kStep, kFork, kTruncate, kClear, kMove };
+  enum class Kind { kStep, kFork, kTruncate, kClear, kCopy };
   struct Part {
     SlotId slot = 0;
     std::vector<TokenId> tokens;  // none: what the slot sampled last
