@@ -19,6 +19,7 @@ set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 # Device code calls constexpr functions of the headers it shares with the host.
 string(APPEND CMAKE_CUDA_FLAGS " --expt-relaxed-constexpr")
 set(CMAKE_CUDA_FLAGS_RELWITHDEBINFO "-O2 -lineinfo -DNDEBUG")
+add_library(CUDA::nvToolsExt INTERFACE IMPORTED)  # Debian's CMake sets properties of it; CUDA 13 lacks it
 find_package(CUDAToolkit REQUIRED)
 
 # A program that executes CUDA programs on the CPU, put before the CUDA tests' command lines. Unset

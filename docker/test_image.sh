@@ -1,13 +1,25 @@
 #!/usr/bin/env bash
-# Builds the image and uses it as a person would, beside a server outside. Needs a Docker engine, and build/retnet and
-# build/retnetd. The image stays as retnet:test.
+# Builds an image and uses it as a person would, beside a server outside. Needs a Docker engine, and build/retnet and
+# build/retnetd.
 #
-#   docker/test_image.sh [CHECKPOINT]     a checkpoint folder to mount; default: one of the tests' own
+#   docker/test_image.sh [CHECKPOINT]            docker/Dockerfile as retnet:test, with a checkpoint folder to mount;
+#                                                default: one of the tests' own
+#   docker/test_image.sh --cuda [CHECKPOINT]     docker/Dockerfile.cuda as retnet:test-cuda, on a machine without a GPU.
+#                                                BUILD_BASE names the image with nvcc, CUDA_ARCHITECTURES the GPUs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+cuda=false
 image=retnet:test
 base=${BASE:-debian:bookworm-slim}
+build_options=(-f docker/Dockerfile)
+if [[ ${1:-} == --cuda ]]; then
+  shift
+  cuda=true
+  image=retnet:test-cuda
+  build_options=(-f docker/Dockerfile.cuda --build-arg BUILD_BASE="${BUILD_BASE:-local/cuda-base:13.0}"
+    --build-arg CUDA_ARCHITECTURES="${CUDA_ARCHITECTURES:-80-virtual}")
+fi
 checkpoint=$(realpath "${1:-tests/testdata/goldens/base}")
 client=build/retnet
 prompt="Once upon a time"
@@ -72,7 +84,7 @@ generate() { "$client" generate --target "$1" --temperature 0 --max-tokens "${@:
 
 build_image() {
   docker build --network=host --build-arg BASE="$base" --build-arg REVISION=of-the-test \
-    -f docker/Dockerfile -t "$image" . >"$work/build" 2>&1 || {
+    "${build_options[@]}" -t "$image" . >"$work/build" 2>&1 || {
     tail -n 50 "$work/build" >&2
     fail "the image does not build"
   }
@@ -98,6 +110,25 @@ test_contents() {
     fail "packages of the build are in the image"
   fi
   passed "the server is the entry point, a numeric user, labels, and no package of the build"
+}
+
+# The image holds the libraries and says what it wants of the container toolkit; without a GPU it says so.
+test_without_gpu() {
+  local answer status=0 variable
+  for variable in NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility; do
+    [[ $(inspect '{{json .Config.Env}}' "$image") == *"\"$variable\""* ]] || fail "$variable is not set"
+  done
+  answer=$(docker run --rm --entrypoint ldd "$image" /usr/local/bin/retnetd)
+  [[ $answer == *"/usr/local/lib/libcudart.so"* && $answer == *"/usr/local/lib/libcublasLt.so"* && \
+    $answer != *"not found"* ]] || fail "the libraries: $answer"
+  docker run --rm --entrypoint test "$image" -e /usr/local/lib/libcublas.so.13 || fail "no libcublas"
+  answer=$(docker run --rm "$image" --device cuda 2>&1) || status=$?
+  [[ $status -eq 3 && $answer == "retnetd: there is no NVIDIA driver"*"start it with --device cpu, or auto" ]] ||
+    fail "--device cuda ends with $status: $answer"
+  passed "--device cuda exits 3: $answer"
+  start -p 127.0.0.1::50051
+  answer=$(docker logs "$container" 2>&1 | grep -o -e '--device auto takes the CPU: .*') || fail "auto does not say why the CPU"
+  passed "$answer"
 }
 
 test_stream() {
@@ -217,9 +248,13 @@ test_compose() {
 
 build_image
 test_contents
+if $cuda; then test_without_gpu; fi
 test_stream
 test_hardening
 test_termination
-test_memory
-test_compose
+# The limits are those of the programs without CUDA's libraries, and the compose file is of the other image.
+if ! $cuda; then
+  test_memory
+  test_compose
+fi
 test_mounted_checkpoint
