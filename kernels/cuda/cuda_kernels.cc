@@ -30,7 +30,27 @@ int64_t StagingBytes(int64_t rows) {
          (kArrays + output_launches) * Staging::kAlignment;
 }
 
+std::string Version(int number) {  // as CUDA counts: 13020 is 13.2
+  return absl::StrCat(number / 1000, ".", number % 1000 / 10);
+}
+
+// CUDA itself calls a driver that is not there too old.
+absl::Status CheckDriver() {
+  int driver = 0;
+  int runtime = 0;
+  RETURN_IF_ERROR(CudaStatus(cudaDriverGetVersion(&driver), "asking for the driver's version"));
+  RETURN_IF_ERROR(CudaStatus(cudaRuntimeGetVersion(&runtime), "asking for CUDA's version"));
+  if (driver == 0) return absl::UnavailableError("there is no NVIDIA driver");
+  if (driver / 1000 < runtime / 1000) {
+    return absl::UnavailableError(absl::StrCat("the NVIDIA driver is too old: it serves CUDA ",
+                                               Version(driver), ", and ", Version(runtime),
+                                               " is needed"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> FindDevice() {
+  RETURN_IF_ERROR(CheckDriver());
   int devices = 0;
   const cudaError_t error = cudaGetDeviceCount(&devices);
   if (error != cudaSuccess) return CudaStatus(error, "looking for a CUDA device");

@@ -27,20 +27,34 @@ cudaDataType_t DataType(ElementType type) {
                                          : CUDA_R_16BF;
 }
 
+// Keeps the first error of a few calls.
+class FirstError {
+ public:
+  void Note(cublasStatus_t status) {
+    if (status_ == CUBLAS_STATUS_SUCCESS) status_ = status;
+  }
+  cublasStatus_t get() const { return status_; }
+
+ private:
+  cublasStatus_t status_ = CUBLAS_STATUS_SUCCESS;
+};
+
 // What cuBLASLt wants to know of yᵀ = W·xᵀ, which its column-major eyes see in row-major y = x·Wᵀ.
 // k goes over the zeros behind the inputs too, so that it is aligned for every shape.
 struct Description {
   Description(const CudaWeight& weight, int64_t rows, int64_t y_stride) {
     const cudaDataType_t type = DataType(weight.type());
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    cublasLtMatmulDescInit(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    cublasLtMatmulDescSetAttribute(&product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                                   sizeof(transposed));
-    cublasLtMatrixLayoutInit(&w, type, weight.stride(), weight.outputs(), weight.stride());
-    cublasLtMatrixLayoutInit(&x, type, weight.stride(), rows, weight.stride());
-    cublasLtMatrixLayoutInit(&y, CUDA_R_32F, weight.outputs(), rows, y_stride);
+    error.Note(cublasLtMatmulDescInit(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    error.Note(cublasLtMatmulDescSetAttribute(&product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                              sizeof(transposed)));
+    error.Note(
+        cublasLtMatrixLayoutInit(&w, type, weight.stride(), weight.outputs(), weight.stride()));
+    error.Note(cublasLtMatrixLayoutInit(&x, type, weight.stride(), rows, weight.stride()));
+    error.Note(cublasLtMatrixLayoutInit(&y, CUDA_R_32F, weight.outputs(), rows, y_stride));
   }
 
+  FirstError error;
   cublasLtMatmulDescOpaque_t product;
   cublasLtMatrixLayoutOpaque_t w, x, y;
 };
@@ -49,29 +63,33 @@ class Preference {
  public:
   // Without split-k, and for y aligned as its columns leave it.
   explicit Preference(uint32_t y_alignment) {
-    cublasLtMatmulPreferenceInit(&preference_);
+    error_.Note(cublasLtMatmulPreferenceInit(&preference_));
     Set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
     Set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
     Set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y_alignment);
     Set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, y_alignment);
   }
+  cublasStatus_t error() const { return error_.get(); }
   cublasLtMatmulPreference_t get() { return &preference_; }
 
  private:
   template <typename T>
   void Set(cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-    cublasLtMatmulPreferenceSetAttribute(&preference_, attribute, &value, sizeof(value));
+    error_.Note(
+        cublasLtMatmulPreferenceSetAttribute(&preference_, attribute, &value, sizeof(value)));
   }
 
+  FirstError error_;
   cublasLtMatmulPreferenceOpaque_t preference_;
 };
 
-bool SplitsInputs(const cublasLtMatmulAlgo_t& algorithm) {
+// Also where cuBLASLt does not say.
+bool MaySplitInputs(const cublasLtMatmulAlgo_t& algorithm) {
   int32_t splits = 1;
   size_t written = 0;
-  cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &splits,
-                                       sizeof(splits), &written);
-  return splits > 1;
+  const cublasStatus_t status = cublasLtMatmulAlgoConfigGetAttribute(
+      &algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &splits, sizeof(splits), &written);
+  return status != CUBLAS_STATUS_SUCCESS || splits > 1;
 }
 
 // Where an algorithm may expect rows of y to begin: at 16 bytes if the columns allow it.
@@ -111,6 +129,8 @@ absl::Status CudaProducts::ChooseAlgorithm(CudaWeight& weight) const {
   // For as many rows as there may be: prompts come in pieces that fill a step.
   Description description(weight, max_rows_, weight.outputs());
   Preference preference(RowAlignment(weight.outputs()));
+  RETURN_IF_ERROR(BlasStatus(description.error.get(), "describing a product to cuBLASLt"));
+  RETURN_IF_ERROR(BlasStatus(preference.error(), "describing a product to cuBLASLt"));
   cublasLtMatmulHeuristicResult_t results[kAlgorithms];
   int found = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
@@ -119,7 +139,7 @@ absl::Status CudaProducts::ChooseAlgorithm(CudaWeight& weight) const {
   if (status == CUBLAS_STATUS_NOT_SUPPORTED) return absl::OkStatus();
   RETURN_IF_ERROR(BlasStatus(status, "choosing an algorithm of cuBLASLt"));
   for (int i = 0; i < found; ++i) {
-    if (results[i].state != CUBLAS_STATUS_SUCCESS || SplitsInputs(results[i].algo)) continue;
+    if (results[i].state != CUBLAS_STATUS_SUCCESS || MaySplitInputs(results[i].algo)) continue;
     weight.set_algorithm(results[i].algo);
     break;
   }
@@ -205,6 +225,8 @@ void CudaProducts::Given(MatrixView<const float> x, const Norm* norm, const Cuda
   if (x.rows == 0) return;
   Note(PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), stream_));
   Description description(weight, x.rows, y.stride);
+  status_.Update(BlasStatus(description.error.get(), "describing a product to cuBLASLt"));
+  if (!status_.ok()) return;
   const float alpha = 1;
   status_.Update(
       BlasStatus(cublasLtMatmul(handle_.get(), &description.product, &alpha, weight.data(),

@@ -1,0 +1,199 @@
+// The real server where CUDA fails: at the start, and with requests in flight.
+#include <grpcpp/client_context.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <future>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/retnetd.h"
+
+namespace retnet {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr char kDemo[] = RETNET_SOURCE_DIR "/models/demo";
+
+// A variable of the environment of the processes that are started while this lives.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    setenv(name, value.c_str(), 1);
+  }
+  ~Variable() { before_ ? setenv(name_, before_->c_str(), 1) : unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+  const std::optional<std::string>& before() const { return before_; }
+
+ private:
+  const char* const name_;
+  std::optional<std::string> before_;
+};
+
+// Makes `plan` of failing_cuda.cc that of the processes that are started while this lives.
+class Failing {
+ public:
+  explicit Failing(const std::string& plan) : plan_("FAILING_CUDA", plan) {}
+
+ private:
+  // Before the emulator's libraries, which stand in for CUDA's own.
+  static std::string Preload() {
+    const char* before = std::getenv("LD_PRELOAD");
+    return before == nullptr ? FAILING_CUDA_PATH : std::string(FAILING_CUDA_PATH ":") + before;
+  }
+
+  const Variable plan_;
+  const Variable preload_{"LD_PRELOAD", Preload()};
+};
+
+struct Ended {
+  int exit_code;
+  std::string error;
+};
+
+// A server that cannot start; one that does is ended after a while, which is no exit status of its.
+Ended RunToItsEnd() {
+  Process process({"/usr/bin/timeout", "--signal=KILL", "120", RETNETD_PATH, "--model", kDemo,
+                   "--listen", "127.0.0.1:0", "--device", "cuda"});
+  const int exit_code = process.Wait();
+  return {exit_code, process.error()};
+}
+
+TEST(CudaAtStart, ADriverThatIsMissingEndsTheServerWithStatusThree) {
+  const Failing failing("cudaDriverGetVersion=0");
+  const Ended ended = RunToItsEnd();
+  EXPECT_EQ(ended.exit_code, 3) << ended.error;
+  EXPECT_THAT(ended.error, HasSubstr("there is no NVIDIA driver"));
+  EXPECT_THAT(ended.error, HasSubstr("--device cpu"));
+}
+
+TEST(CudaAtStart, ADriverThatIsTooOldIsNamedWithItsVersion) {
+  const Failing failing("cudaDriverGetVersion=12040");
+  const Ended ended = RunToItsEnd();
+  EXPECT_EQ(ended.exit_code, 3) << ended.error;
+  EXPECT_THAT(ended.error, HasSubstr("too old: it serves CUDA 12.4, and 13.0 is needed"));
+}
+
+TEST(CudaAtStart, WithoutADeviceEndsTheServerWithStatusThree) {
+  const Failing failing("cudaGetDeviceCount=100");
+  const Ended ended = RunToItsEnd();
+  EXPECT_EQ(ended.exit_code, 3) << ended.error;
+  EXPECT_THAT(ended.error, HasSubstr("cudaErrorNoDevice"));
+}
+
+TEST(CudaAtStart, WithoutADeviceAutoServesOnTheCpuAndSaysWhy) {
+  const Failing failing("cudaGetDeviceCount=100");
+  Retnetd server({"--device", "auto"}, /*sessions=*/2, kDemo);
+  EXPECT_EQ(Generate(Prompt("Once upon a time", 5), server.NewStub().get()).ids.size(), 5);
+  EXPECT_THAT(server.process().error(),
+              AllOf(HasSubstr("--device auto takes the CPU: "), HasSubstr("cudaErrorNoDevice")));
+}
+
+TEST(CudaAtStart, ADeviceThatIsTooOldIsNamedWithItsCapability) {
+  if (std::getenv("CUDASIM_HOME") == nullptr) GTEST_SKIP() << "only an emulated device can be old";
+  const Variable capability("CUDASIM_CC", "7.5");
+  const Ended ended = RunToItsEnd();
+  EXPECT_EQ(ended.exit_code, 3) << ended.error;
+  EXPECT_THAT(ended.error, HasSubstr("compute capability 7.5; it must be 8.0 or newer"));
+}
+
+TEST(CudaAtStart, ADeviceThatIsTooSmallIsRefusedByThePlan) {
+  if (std::getenv("CUDASIM_HOME") == nullptr) GTEST_SKIP() << "only an emulated device is small";
+  for (const char* memory : {"24M", "48M"}) {
+    const Variable limit("CUDASIM_MEMORY", memory);
+    const Ended ended = RunToItsEnd();
+    EXPECT_EQ(ended.exit_code, 1) << memory << ": " << ended.error;
+    EXPECT_THAT(ended.error, HasSubstr("retnetd: ")) << memory;
+    EXPECT_THAT(ended.error, HasSubstr("give it more, or lower --max-sessions")) << memory;
+  }
+}
+
+// Another process may take memory between the plan and the allocation.
+TEST(CudaAtStart, AnyAllocationMayFail) {
+  for (const char* plan : {"cudaMalloc=2@1", "cudaMalloc=2@4", "cudaMalloc=2@20", "cudaMalloc=2@45",
+                           "cudaMallocHost=2@1", "cublasLtCreate=3"}) {
+    const Failing failing(plan);
+    const Ended ended = RunToItsEnd();
+    EXPECT_EQ(ended.exit_code, 1) << plan << ": " << ended.error;
+    EXPECT_THAT(ended.error, HasSubstr("give it more, or lower --max-sessions")) << plan;
+  }
+}
+
+TEST(CudaAtStart, OtherErrorsEndTheServerWithTheirNames) {
+  for (const char* plan : {"cudaStreamCreateWithFlags=999", "cudaMemcpy2DAsync=999@3"}) {
+    const Failing failing(plan);
+    const Ended ended = RunToItsEnd();
+    EXPECT_EQ(ended.exit_code, 1) << plan << ": " << ended.error;
+    EXPECT_THAT(ended.error, HasSubstr("cudaErrorUnknown")) << plan;
+  }
+}
+
+// function=code, and what the message must name.
+struct Loss {
+  const char* failure;
+  const char* named;
+};
+
+class CudaInFlight : public ::testing::TestWithParam<Loss> {};
+
+TEST_P(CudaInFlight, AnErrorFailsRequestsAndHealthAndNothingHangs) {
+  const std::string trigger = testing::TempDir() + "/cuda_fails_" + std::to_string(getpid());
+  std::remove(trigger.c_str());
+  std::optional<Retnetd> server;
+  {
+    const Failing failing(std::string(GetParam().failure) + "@" + trigger);
+    server.emplace(std::vector<std::string>{"--device", "cuda", "--max-step-rows", "32"},
+                   /*sessions=*/2, kDemo);
+  }
+  ASSERT_EQ(server->Health(), "SERVING");
+
+  // Two that run, one that waits for a slot.
+  std::vector<std::future<Generated>> requests;
+  for (int i = 0; i < 3; ++i) {
+    requests.push_back(std::async(std::launch::async, [&server] {
+      v1::GenerateRequest request = Prompt("Once upon a time", 30000);
+      request.set_ignore_eos(true);
+      return Generate(request, server->NewStub().get());
+    }));
+  }
+  const auto stub = server->NewStub();
+  EXPECT_FALSE(requests[0].wait_for(std::chrono::milliseconds(500)) == std::future_status::ready);
+  std::ofstream(trigger).put('x');
+
+  for (auto& request : requests) {
+    ASSERT_EQ(request.wait_for(std::chrono::seconds(60)), std::future_status::ready);
+    const grpc::Status status = request.get().status;
+    EXPECT_THAT(status.error_code(),
+                ::testing::AnyOf(grpc::StatusCode::INTERNAL, grpc::StatusCode::UNAVAILABLE));
+    EXPECT_THAT(status.error_message(), HasSubstr(GetParam().named));
+  }
+  EXPECT_EQ(server->Health(), "NOT_SERVING");
+  EXPECT_EQ(Generate(Prompt("Once more", 1), stub.get()).status.error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+
+  server->process().Signal(SIGTERM);
+  EXPECT_EQ(server->process().Wait(), 0) << server->process().error();
+  std::remove(trigger.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , CudaInFlight,
+    ::testing::Values(Loss{"all=700", "cudaErrorIllegalAddress"},
+                      Loss{"cudaStreamSynchronize=719", "cudaErrorLaunchFailure"},
+                      Loss{"__cudaLaunchKernel=701", "cudaErrorLaunchOutOfResources"},
+                      Loss{"cudaMemcpyAsync=999", "cudaErrorUnknown"}),
+    [](const auto& info) { return std::string(info.param.named); });
+
+}  // namespace
+}  // namespace retnet
