@@ -1,0 +1,68 @@
+// One small call each of the operators that seeded_faults.cmake puts faults into: right without
+// them, under every check of the emulator.
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/cuda/cuda_kernels.h"
+#include "kernels/reference/reference_kernels.h"
+#include "tests/kernels/cuda/cuda_backends.h"
+#include "tests/kernels/retention_world.h"
+
+namespace retnet {
+namespace {
+
+using Given = CudaBackend<CudaRows::kGiven>;
+
+TEST(SeededFaults, Normalize) {
+  const auto kernels = Given::Make(/*threads=*/1);
+  const std::vector<float> values(300, 3.0f);
+  const auto x = *kernels->Upload(values);
+  kernels->Normalize({.epsilon = 0}, MatrixView<float>(x.data(), 1, 300));
+  ASSERT_TRUE(kernels->Finish().ok());
+  EXPECT_THAT(NumbersOnHost(*kernels, x.data(), 300), testing::Each(testing::FloatNear(1, 1e-6)));
+}
+
+TEST(SeededFaults, Rotate) {
+  const auto kernels = Given::Make(/*threads=*/1);
+  const std::vector<double> thetas(33, 0.5);
+  auto rotation = *kernels->AllocateRotation(/*max_rows=*/3, thetas);
+  kernels->Rotate(std::vector<int32_t>{0, 2, 4}, rotation);
+  ASSERT_TRUE(kernels->Finish().ok());
+  const auto cosines = NumbersOnHost(*kernels, rotation.cosines.data(), 3 * 33);
+  for (int i = 0; i < 3 * 33; ++i) EXPECT_FLOAT_EQ(cosines[i], std::cos(i / 33));
+}
+
+TEST(SeededFaults, Retention) {
+  const RetentionShape shape{
+      .layers = 1, .heads = 2, .kv_heads = 1, .key_dim = 24, .value_dim = 20, .slots = 1};
+  RetentionWorld cuda(Given::Make(/*threads=*/1), shape);
+  RetentionWorld reference(std::make_unique<ReferenceKernels>(), shape);
+  const std::vector<float> expected = reference.Step({{0, /*text=*/1, /*tokens=*/70}});
+  const std::vector<float> actual = cuda.Step({{0, /*text=*/1, /*tokens=*/70}});
+  ASSERT_EQ(actual.size(), expected.size());
+  // Tails are rounded to bf16, and the norm's weights go up to 20.
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 0.5);
+}
+
+TEST(SeededFaults, Answer) {
+  const auto kernels = Given::Make(/*threads=*/1);
+  std::vector<float> logits(50, 0.0f);
+  logits[7] = 5;
+  const auto uploaded = *kernels->Upload(logits);
+  const auto packed = kernels->Pack(std::vector<HostTensor>{
+      {.data = std::as_bytes(std::span(logits)).data(), .rows = 50, .columns = 1}});
+  ASSERT_TRUE(packed.ok());  // as many outputs as there are logits
+  std::vector<LogitsAnswer> answers(1);
+  const std::vector<LogitsQuery> queries(1);
+  kernels->Answer(MatrixView<const float>(uploaded.data(), 1, 50), queries, answers);
+  ASSERT_TRUE(kernels->Finish().ok());
+  EXPECT_EQ(answers[0].token, 7);
+}
+
+}  // namespace
+}  // namespace retnet
