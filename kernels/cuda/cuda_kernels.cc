@@ -210,6 +210,7 @@ void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> ind
 void CudaKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
                          std::span<const int32_t> keep_in, LastTokens& last_tokens,
                          std::span<LogitsAnswer> answers) {
+  if (!status_.ok()) return;
   status_.Update(answerer_.Answer(logits, queries, keep_in, last_tokens.tokens.data(), answers,
                                   stream_.get(), mode_));
 }
@@ -231,7 +232,9 @@ void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
     if (answerer_.fits()) {
       Note(staging_.Flush(stream_.get()), "sending a step's rows to the device");
       Note(answerer_.Flush(stream_.get()), "sending queries");
-      Note(graphs_.Launch(rows, stream_.get()), "launching a recorded step");
+      if (status_.ok()) {
+        Note(graphs_.Launch(rows, stream_.get()), "launching a recorded step");
+      }
       return;
     }
     Rewind();

@@ -134,7 +134,8 @@ class CudaKernels {
   // The address on the device of a copy of `values`, for the rest of the step.
   template <typename T>
   const T* Send(std::span<const T> values);
-  bool launches() const { return mode_ != StepMode::kStage; }
+  // Not after an error either: what a kernel was to read may never have arrived.
+  bool launches() const { return mode_ != StepMode::kStage && status_.ok(); }
   void Rewind();
 
   // Constant after construction.

@@ -190,8 +190,8 @@ TEST_P(CudaInFlight, AnErrorFailsRequestsAndHealthAndNothingHangs) {
 INSTANTIATE_TEST_SUITE_P(
     , CudaInFlight,
     ::testing::Values(Loss{"all=700", "cudaErrorIllegalAddress"},
-                      Loss{"cudaStreamSynchronize=719", "cudaErrorLaunchFailure"},
-                      Loss{"__cudaLaunchKernel=701", "cudaErrorLaunchOutOfResources"},
+                      Loss{"cudaEventSynchronize=719", "cudaErrorLaunchFailure"},
+                      Loss{"cudaGraphLaunch=701", "cudaErrorLaunchOutOfResources"},
                       Loss{"cudaMemcpyAsync=999", "cudaErrorUnknown"}),
     [](const auto& info) { return std::string(info.param.named); });
 

@@ -123,6 +123,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return Call(&cudaStreamSynchronize, "cudaStreamSynchronize", stream);
 }
 
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return Call(&cudaEventSynchronize, "cudaEventSynchronize", event);
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  return Call(&cudaGraphLaunch, "cudaGraphLaunch", graph, stream);
+}
+
 // What <<<>>> becomes; the C API's name for it takes a function instead of a kernel.
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments,
                                size_t shared_bytes, cudaStream_t stream) {

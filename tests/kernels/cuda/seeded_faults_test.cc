@@ -59,7 +59,10 @@ TEST(SeededFaults, Answer) {
   ASSERT_TRUE(packed.ok());  // as many outputs as there are logits
   std::vector<LogitsAnswer> answers(1);
   const std::vector<LogitsQuery> queries(1);
-  kernels->Answer(MatrixView<const float>(uploaded.data(), 1, 50), queries, answers);
+  const std::vector<int32_t> keep_in{kNotKept};
+  auto last_tokens = *kernels->AllocateLastTokens(1);
+  kernels->Answer(MatrixView<const float>(uploaded.data(), 1, 50), queries, keep_in, last_tokens,
+                  answers);
   ASSERT_TRUE(kernels->Finish().ok());
   EXPECT_EQ(answers[0].token, 7);
 }
