@@ -1,31 +1,66 @@
 #!/usr/bin/env bash
-# Compiles every CUDA source for real GPUs and prints of each kernel the registers, shared memory and spills that ptxas
-# reports. Fails when a kernel spills, or when a source does not compile for one of the GPUs. Needs nvcc, not a GPU.
+# Compiles every CUDA source for real GPUs and prints of each kernel the registers, static shared memory and spills that
+# ptxas reports, and how many blocks a multiprocessor holds by them and by the dynamic shared memory of the widest launch.
+# Fails when a kernel spills, when fewer blocks fit than the line "occupancy" of its header claims, when a kernel has no
+# such line, or when a source does not compile for one of the GPUs. Needs nvcc, not a GPU.
 #
 #   ptxas_report.sh [ARCHITECTURE]...      default: sm_80 sm_90
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+[[ $# -gt 0 ]] || set -- sm_80 sm_90
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for architecture in "${@:-sm_80 sm_90}"; do echo "$architecture"; done | tr ' ' '\n' >"$work/architectures"
 
+# A line "NAME REGISTERS SHARED SPILLED" of each kernel of the report on standard input.
+kernels() {
+  c++filt | awk '
+    /Compiling entry function/ {
+      match($0, /'"'"'.*'"'"' for/)
+      name = substr($0, RSTART + 1, RLENGTH - 6)
+      gsub(/\(anonymous namespace\)::|retnet::|^void | /, "", name)
+      sub(/\(.*/, "", name)
+    }
+    /spill stores/ { spills = $5 + $9 }
+    /Used [0-9]+ registers/ {
+      shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH - 11) : 0
+      match($0, /Used [0-9]+/)
+      print name, substr($0, RSTART + 5, RLENGTH - 5), shared, spills
+    }'
+}
+
+sed -n 's,^// *occupancy  *,,p' kernels/cuda/* >"$work/claims"
 status=0
-while read -r architecture; do
+for architecture in "$@"; do
   for source in kernels/cuda/*.cu; do
     "$nvcc" -std=c++20 -O2 -I. --expt-relaxed-constexpr -Xptxas -v -arch="$architecture" -c "$source" -o "$work/object" \
       2>"$work/report" || { cat "$work/report" >&2; exit 1; }
-    c++filt <"$work/report" | awk -v where="$architecture ${source##*/}" '
-      /Compiling entry function/ { match($0, /'"'"'.*'"'"' for/); name = substr($0, RSTART + 1, RLENGTH - 6) }
-      /spill stores/ { spills = $5 + $9 }
-      /Used [0-9]+ registers/ {
-        shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH - 11) : 0
-        match($0, /Used [0-9]+/)
-        printf "%-24s %4d registers %6d B shared %4d B spilled  %s\n", where, substr($0, RSTART + 5, RLENGTH - 5), shared, spills, name
-        failed = failed || spills > 0
+    kernels <"$work/report" | awk -v architecture="$architecture" -v source="${source##*/}" '
+      # Registers go to warps in units of 256, shared memory to blocks in units of 128 bytes beside 1 KiB of the system.
+      function ceil(x, unit) { return int((x + unit - 1) / unit) * unit }
+      function min(a, b) { return a < b ? a : b }
+      BEGIN {
+        # Of a multiprocessor: KiB of shared memory, threads.
+        split("sm_80 164 2048,sm_86 100 1536,sm_89 100 1536,sm_90 228 2048,sm_100 228 2048,sm_120 100 1536", rows, ",")
+        for (i in rows) { split(rows[i], row, " "); memory[row[1]] = row[2] * 1024; threads_of[row[1]] = row[3] }
+        if (!(architecture in memory)) { print "no limits are known of " architecture > "/dev/stderr"; bad = 1; exit }
       }
-      END { exit failed }' || { echo "$source: a kernel spills on $architecture" >&2; status=1; }
+      NR == FNR { threads[$1] = $2; dynamic[$1] = $3; claim[$1, "sm_80"] = $4; claim[$1, "sm_90"] = $5; next }
+      {
+        if (!($1 in threads)) { print source ": " $1 " has no line \"occupancy\" in its header" > "/dev/stderr"; bad = 1; next }
+        warps = int((threads[$1] + 31) / 32)
+        blocks = min(int(65536 / (ceil($2 * 32, 256) * warps)), int(threads_of[architecture] / threads[$1]))
+        blocks = min(blocks, int(memory[architecture] / ceil($3 + dynamic[$1] + 1024, 128)))
+        printf "%-7s %-20s %-32s %4d registers %6d + %6d B shared %3d B spilled %3d blocks of %d\n", architecture, source, $1,
+          $2, $3, dynamic[$1], $4, blocks, threads[$1]
+        if ($4 > 0) { print "  it spills" > "/dev/stderr"; bad = 1 }
+        if (blocks < claim[$1, architecture]) {
+          print "  fewer blocks than the " claim[$1, architecture] " that its header claims" > "/dev/stderr"
+          bad = 1
+        }
+      }
+      END { exit bad }' "$work/claims" - || { echo "$source on $architecture: see above" >&2; status=1; }
   done
-done <"$work/architectures"
+done
 exit "$status"

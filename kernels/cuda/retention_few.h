@@ -25,6 +25,10 @@ int32_t FewColumns(const RetentionShape& shape, int32_t segments);
 // 64 columns 91 and 95, 128 columns 119 and 114, 8 rows 128 (two on an SM). Shared memory for
 // key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. Bytes:
 // retention_traffic.h.
+//   occupancy RetainFewKernel<1,1>          256   2304  3  3
+//   occupancy RetainFewKernel<1,2>          256   3328  2  2
+//   occupancy RetainFewKernel<1,4>          256   5376  2  2
+//   occupancy RetainFewKernel<8,1>          256  18432  2  2
 cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,
                       const RetentionExtent& extent, int32_t piece, const RetentionInputs& inputs,
                       const StatesView& states, MatrixView<float> out, cudaStream_t stream);

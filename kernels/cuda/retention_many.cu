@@ -282,7 +282,7 @@ class ManyBlock {
 };
 
 template <int kKeys>
-__global__ void __launch_bounds__(kThreads) RetainRowsKernel(ManyArguments arguments) {
+__global__ void __launch_bounds__(kThreads, 2) RetainRowsKernel(ManyArguments arguments) {
   extern __shared__ uint4 shared[];
   const int32_t first = arguments.starts[blockIdx.x];
   const int32_t end = arguments.starts[blockIdx.x + 1];

@@ -31,19 +31,25 @@ cudaError_t RetainMany(const ManyArguments& arguments, const RetentionExtent& ex
 
 // The launches, in their order.
 // Rotated q and k, and v, as bf16 rows in scratch. 32 registers.
+//   occupancy PrepareRowsKernel             256      0  8  8
 cudaError_t PrepareRows(const ManyArguments& arguments, const RetentionExtent& extent,
                         cudaStream_t stream);
 // γ^(t−j) q·k_j of each prepared row with its chunk's tokens, in scratch. A block does a piece
 // and a head. 50 to 56 registers; shared memory 66 KiB for key_dim 256, 34 KiB for 128.
+//   occupancy WeighRowsKernel<256>          128  67584  2  3
+//   occupancy WeighRowsKernel<128>          128  34816  4  6
+//   occupancy WeighRowsKernel<64>           128  18432  8  9
 cudaError_t WeighRows(const ManyArguments& arguments, const RetentionExtent& extent,
                       cudaStream_t stream);
 // Walks the pieces of each segment, folding as it goes; `out` not yet normed. A block does a
-// segment, a head and kManyColumns columns. 256 threads, up to 138 registers, no spills on sm_80
-// and sm_90; shared memory 84 KiB for key_dim 256, 52 KiB for 128: one block or, with key_dim 128
-// or on sm_90, two on an SM.
+// segment, a head and kManyColumns columns. Up to 128 registers, no spills on sm_80 and sm_90.
+//   occupancy RetainRowsKernel<256>         256  86016  1  2
+//   occupancy RetainRowsKernel<128>         256  53248  2  2
+//   occupancy RetainRowsKernel<64>          256  44032  2  2
 cudaError_t RetainRows(const ManyArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream);
 // Head norm and gate in place; the last piece's k and v to the tail. 80 registers.
+//   occupancy FinishRowsKernel              256      0  3  3
 cudaError_t FinishRows(const ManyArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream);
 

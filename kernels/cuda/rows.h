@@ -2,6 +2,12 @@
 // queues one launch and returns the launch's error. Their traffic is what a row holds, read and
 // written once: a few KB, so that what counts is the launch.
 // ptxas, sm_80 and sm_90: at most 32 registers, no spills; blocks of 256 threads, one a row.
+//   occupancy Embed<__nv_bfloat16>          256      0  8  8
+//   occupancy Embed<__half>                 256      0  8  8
+//   occupancy Embed<float>                  256      0  8  8
+//   occupancy Gather                        256      0  8  8
+//   occupancy Rotate                        256      0  8  8
+//   occupancy Normalize                     256      0  8  8
 #ifndef RETNET_KERNELS_CUDA_ROWS_H_
 #define RETNET_KERNELS_CUDA_ROWS_H_
 

@@ -22,8 +22,19 @@
 //   bf16   122 122 49.0  118 120 50.0  122 132 52.0  142 156 56.0
 //   fp16   125 126 64.3  120 122 64.5  136 136 65.0  184 186 66.0
 //   fp32   164 164 64.3  152 154 64.5
-// A multiprocessor holds two (fp16, fp32) or three (bf16) blocks on an A100, three or four on an
-// H100, two for 64 rows of fp16: 24 KB of weights in flight for each.
+// 24 KB of weights are in flight for each block of a multiprocessor.
+// Checked by scripts/ptxas_report.sh: kernel, threads and dynamic shared bytes of a block, blocks
+// that a multiprocessor of sm_80 and of sm_90 holds at least.
+//   occupancy Skinny<BFloat16Warp,8>        128  50176  3  4
+//   occupancy Skinny<BFloat16Warp,16>       128  51200  3  4
+//   occupancy Skinny<BFloat16Warp,32>       128  53248  3  3
+//   occupancy Skinny<BFloat16Warp,64>       128  57344  2  3
+//   occupancy Skinny<Float16Warp,8>         128  65792  2  3
+//   occupancy Skinny<Float16Warp,16>        128  66048  2  3
+//   occupancy Skinny<Float16Warp,32>        128  66560  2  3
+//   occupancy Skinny<Float16Warp,64>        128  67584  2  2
+//   occupancy Skinny<Float32Warp,8>         128  65792  2  3
+//   occupancy Skinny<Float32Warp,16>        128  66048  2  3
 #ifndef RETNET_KERNELS_CUDA_SKINNY_H_
 #define RETNET_KERNELS_CUDA_SKINNY_H_
 
