@@ -1,6 +1,8 @@
 // Steps of a whole model through the seam that the engine uses, beside what the machine can do at
 // most:
 //   model_bench DIR [THREADS [INSTRUCTION_SET]] [--benchmark_…]
+//   model_bench DIR cuda [--benchmark_…]        on a GPU, for tests/bench/gpu_report.sh: without
+//   `roof`
 // `roof` is the share of the limit that binds: of memory's bytes a second, or of multiply-adds. A
 // decode step's bytes are the weights' that it reads and, for each sequence, its base with a fold's
 // share and a half full tail.
@@ -26,12 +28,14 @@ namespace retnet {
 namespace {
 
 constexpr int32_t kMostSequences = 32;
+constexpr int32_t kMostSequencesOnGpu = 64;
 
 struct Subject {
   std::unique_ptr<Model> model;
   RetNetConfig config;
   Roofs roofs;
   bool bfloat16_products = false;
+  bool on_gpu = false;
 
   // Of the weights that every row of a step is multiplied with, the output projection's apart.
   int64_t LayerParameters() const {
@@ -68,6 +72,7 @@ void Report(benchmark::State& state, const Subject& subject, double tokens, doub
   state.counters["tokens/s"] = Counter(tokens, kRate);
   state.counters["bytes/s"] = Counter(bytes, kRate);
   state.counters["FLOP/s"] = Counter(flops, kRate);
+  if (subject.on_gpu) return;
   state.counters["roof"] =
       Counter(std::max(bytes / subject.roofs.bytes_per_second, flops / peak), kRate);
 }
@@ -122,9 +127,13 @@ void Prefill(benchmark::State& state, Subject& subject) {
 int Main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   ModelOptions options;
-  options.slots = kMostSequences;
-  if (argc < 2 || argc > 4 || (argc > 2 && !absl::SimpleAtoi(argv[2], &options.threads))) {
-    std::cerr << "usage: model_bench DIR [THREADS [INSTRUCTION_SET]]\n";
+  const bool on_gpu = argc == 3 && std::string(argv[2]) == "cuda";
+  const int32_t most_sequences = on_gpu ? kMostSequencesOnGpu : kMostSequences;
+  options.device = on_gpu ? "cuda" : "cpu";
+  options.slots = most_sequences;
+  if (argc < 2 || argc > 4 ||
+      (argc > 2 && !on_gpu && !absl::SimpleAtoi(argv[2], &options.threads))) {
+    std::cerr << "usage: model_bench DIR [cuda | THREADS [INSTRUCTION_SET]]\n";
     return 2;
   }
   if (argc > 3) options.instruction_set = argv[3];
@@ -138,24 +147,26 @@ int Main(int argc, char** argv) {
                                  ? BestInstructionSet()
                                  : *ParseInstructionSet(options.instruction_set);
   const int32_t threads = options.threads > 0 ? options.threads : AvailableCores();
-  Subject subject{*std::move(model), *config, RoofsOf(set, threads),
-                  set == InstructionSet::kAvx512Bf16};
+  Subject subject{*std::move(model), *config, on_gpu ? Roofs() : RoofsOf(set, threads),
+                  set == InstructionSet::kAvx512Bf16, on_gpu};
   const ModelInfo& info = subject.model->info();
   benchmark::AddCustomContext("model", info.name);
   benchmark::AddCustomContext("backend", info.backend);
   benchmark::AddCustomContext("parameters", absl::StrCat(info.parameters));
-  benchmark::AddCustomContext("memory bytes/s", absl::StrCat(subject.roofs.bytes_per_second));
+  if (!on_gpu) {
+    benchmark::AddCustomContext("memory bytes/s", absl::StrCat(subject.roofs.bytes_per_second));
+  }
   auto* decode = benchmark::RegisterBenchmark(
       "Decode", [&](benchmark::State& state) { Decode(state, subject); });
   decode->ArgName("sequences");
-  for (int sequences : {1, 4, 8, 16, kMostSequences}) decode->Arg(sequences);
+  for (int sequences : {1, 4, 8, 16, most_sequences}) decode->Arg(sequences);
   auto* prefill = benchmark::RegisterBenchmark(
       "Prefill", [&](benchmark::State& state) { Prefill(state, subject); });
   prefill->ArgName("tokens")->Arg(kChunk)->Arg(512);
   for (auto* registered : {decode, prefill}) {
     registered->Unit(benchmark::kMillisecond);
     // One thread is timed while it has a processor; of several, the slowest counts.
-    if (threads > 1) registered->UseRealTime();
+    if (threads > 1 || on_gpu) registered->UseRealTime();
   }
   benchmark::RunSpecifiedBenchmarks();
   return 0;
