@@ -114,6 +114,12 @@ cudaError_t LaunchFor(const SkinnyProduct& product, dim3 grid, cudaStream_t stre
   return cudaErrorInvalidValue;
 }
 
+dim3 GridOf(const SkinnyProduct& product) {
+  const int64_t tiles = CeilDivide(product.y.columns, TileColumns(product.epilogue));
+  return dim3(static_cast<unsigned>(tiles),
+              static_cast<unsigned>(Splits(tiles, product.stride_bytes)));
+}
+
 }  // namespace
 
 int32_t SkinnyMaxRows(ElementType type) { return type == ElementType::kFloat32 ? 16 : 64; }
@@ -142,9 +148,7 @@ cudaError_t AllowSkinnySharedMemory() {
 }
 
 cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream) {
-  const int64_t tiles = CeilDivide(product.y.columns, TileColumns(product.epilogue));
-  const dim3 grid(static_cast<unsigned>(tiles),
-                  static_cast<unsigned>(Splits(tiles, product.stride_bytes)));
+  const dim3 grid = GridOf(product);
   switch (product.type) {
     case ElementType::kBFloat16:
       return LaunchFor<BFloat16Warp>(product, grid, stream);
@@ -154,6 +158,24 @@ cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream) {
       return LaunchFor<Float32Warp>(product, grid, stream);
   }
   return cudaErrorInvalidValue;
+}
+
+SkinnyTraffic TrafficOf(const SkinnyProduct& product) {
+  const dim3 grid = GridOf(product);
+  const int64_t rows = product.x.rows;
+  const int64_t outputs = product.y.columns * (product.epilogue == SkinnyEpilogue::kGate ? 2 : 1);
+  const int64_t x = rows * product.inputs * int64_t{sizeof(float)};
+  const int64_t y = rows * product.y.columns * int64_t{sizeof(float)} *
+                    (product.epilogue == SkinnyEpilogue::kAdd ? 2 : 1);
+  // Each part of k is written by its block and read by the tile's last one, its squares by all
+  // rows.
+  const int64_t parts = grid.y == 1 ? 0 : grid.x * int64_t{grid.y} * rows * (kSkinnyOutputs + 1);
+  const int64_t element = product.type == ElementType::kFloat32 ? 4 : 2;
+  SkinnyTraffic traffic;
+  traffic.floor = outputs * product.inputs * element + x + y;
+  traffic.weights = outputs * product.stride_bytes;
+  traffic.requested = traffic.weights + grid.x * x + y + 2 * parts * int64_t{sizeof(float)};
+  return traffic;
 }
 
 }  // namespace retnet

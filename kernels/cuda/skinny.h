@@ -14,8 +14,8 @@
 // RMSNorm's scale multiplies the finished sums.
 //
 // DRAM: the weight, x and y once, the floor. The cache also gives x to every tile and takes the
-// parts: of a 1.3B layer's 136 MB of weights, 6% more at 1 row, 32% at 8, 61% at 16, 2.4 times as
-// much at 64.
+// parts: over the floor of a 1.3B layer's 102 MB of weights, 4% more at 1 row, 29% at 8, 58% at 16,
+// 2.2 times as much at 64 (TrafficOf).
 //
 // Registers, of sm_80 and of sm_90, and KB of dynamic shared memory; ptxas reports no spills.
 //   rows            8             16             32             64
@@ -85,6 +85,14 @@ int64_t SkinnyScratchFloats(int64_t outputs, int64_t stride_bytes, int64_t rows)
 cudaError_t AllowSkinnySharedMemory();
 
 cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream);
+
+// The bytes of a product, counted from its launch: for documents and tests.
+struct SkinnyTraffic {
+  int64_t floor = 0;      // the weight without its padding, x and y once; y twice for kAdd
+  int64_t weights = 0;    // of `requested`
+  int64_t requested = 0;  // by all blocks, as if a cache kept nothing
+};
+SkinnyTraffic TrafficOf(const SkinnyProduct& product);
 
 }  // namespace retnet
 
