@@ -47,7 +47,8 @@ class RetNet : public Model {
   absl::Status Launch(std::span<const Segment> segments) override;
   absl::Status Wait(StepResult* result) override;
 
-  absl::Status Fork(SlotId from, SlotId to) override;
+  using Model::Fork;
+  absl::Status Fork(SlotId from, SlotId to, int32_t position) override;
   absl::Status Truncate(SlotId slot, int32_t position) override {
     return slots_.Truncate(slot, position);
   }
@@ -276,9 +277,9 @@ absl::Status RetNet<K>::Wait(StepResult* result) {
 }
 
 template <Kernels K>
-absl::Status RetNet<K>::Fork(SlotId from, SlotId to) {
-  RETURN_IF_ERROR(slots_.Fork(from, to));
-  kernels_->CopyTail(from, to, slots_[from].tail(), *states_);
+absl::Status RetNet<K>::Fork(SlotId from, SlotId to, int32_t position) {
+  RETURN_IF_ERROR(slots_.Fork(from, to, position));
+  kernels_->CopyTail(from, to, slots_[to].tail(), *states_);
   if (slots_[from].has_sampled) kernels_->CopyLastToken(from, to, *last_tokens_);
   return absl::OkStatus();
 }

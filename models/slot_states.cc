@@ -18,7 +18,7 @@ absl::Status SlotStates::Check(SlotId slot) const {
       absl::StrCat("slot ", slot, " does not exist; there are ", size()));
 }
 
-absl::Status SlotStates::Fork(SlotId from, SlotId to) {
+absl::Status SlotStates::Fork(SlotId from, SlotId to, int32_t position) {
   RETURN_IF_ERROR(Check(from));
   RETURN_IF_ERROR(Check(to));
   if (from == to) return absl::InvalidArgumentError(absl::StrCat("slot ", to, " forks to itself"));
@@ -26,21 +26,26 @@ absl::Status SlotStates::Fork(SlotId from, SlotId to) {
     return absl::FailedPreconditionError(absl::StrCat("slot ", to, " holds ", slots_[to].position,
                                                       " tokens; a fork needs it clear"));
   }
+  RETURN_IF_ERROR(CheckPosition(from, position));
   slots_[to] = slots_[from];
+  slots_[to].position = position;
   if (slots_[to].base != kZeroBase) ++readers_[slots_[to].base];
   return absl::OkStatus();
 }
 
-absl::Status SlotStates::Truncate(SlotId id, int32_t position) {
-  RETURN_IF_ERROR(Check(id));
-  Slot& slot = slots_[id];
-  if (position < slot.base_position || position > slot.position) {
-    return absl::OutOfRangeError(absl::StrCat("slot ", id, " can be truncated to ",
-                                              slot.base_position, " … ", slot.position, ", not to ",
-                                              position));
-  }
-  slot.position = position;
+absl::Status SlotStates::Truncate(SlotId slot, int32_t position) {
+  RETURN_IF_ERROR(Check(slot));
+  RETURN_IF_ERROR(CheckPosition(slot, position));
+  slots_[slot].position = position;
   return absl::OkStatus();
+}
+
+absl::Status SlotStates::CheckPosition(SlotId id, int32_t position) const {
+  const Slot& slot = slots_[id];
+  if (position >= slot.base_position && position <= slot.position) return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrCat("slot ", id, " can be truncated to ",
+                                            slot.base_position, " … ", slot.position, ", not to ",
+                                            position));
 }
 
 absl::Status SlotStates::Clear(SlotId slot) {

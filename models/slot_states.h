@@ -34,7 +34,7 @@ class SlotStates {
   const Slot& operator[](SlotId slot) const { return slots_[slot]; }
 
   // As Model's. Only the bookkeeping: the caller copies the tail's numbers.
-  absl::Status Fork(SlotId from, SlotId to);
+  absl::Status Fork(SlotId from, SlotId to, int32_t position);
   absl::Status Truncate(SlotId slot, int32_t position);
   absl::Status Clear(SlotId slot);
   // Puts a state that comes as bytes into a clear slot, with a base of its own unless it stands at
@@ -52,6 +52,8 @@ class SlotStates {
                   std::vector<RetentionPiece>& pieces);
 
  private:
+  // OUT_OF_RANGE unless the slot's state can be cut to so many tokens.
+  absl::Status CheckPosition(SlotId slot, int32_t position) const;
   int32_t Fold(Slot& slot, RetentionPiece& piece);
   int32_t TakeBase();
   void ReleaseBase(Slot& slot);

@@ -68,7 +68,7 @@ TEST(SlotStates, AnEmptyTailAtABaseDoesNotFold) {
 TEST(SlotStates, ASharedBaseIsLeftAlone) {
   SlotStates states(2);
   Advance(states, 0, 128);
-  ASSERT_TRUE(states.Fork(0, 1).ok());
+  ASSERT_TRUE(states.Fork(0, 1, states[0].position).ok());
   const int32_t shared = states[0].base;
   EXPECT_EQ(states[1].base, shared);
   const auto first = Advance(states, 1, 1);
@@ -84,7 +84,7 @@ TEST(SlotStates, ASharedBaseIsLeftAlone) {
 TEST(SlotStates, AFoldInPlaceWaitsForThoseThatReadItsBase) {
   SlotStates states(3);
   Advance(states, 0, 128);
-  ASSERT_TRUE(states.Fork(0, 1).ok());
+  ASSERT_TRUE(states.Fork(0, 1, states[0].position).ok());
   Advance(states, 2, 128);
   std::vector<RetentionPiece> pieces;
   states.BeginStep();
@@ -99,8 +99,8 @@ TEST(SlotStates, RefusesWhatItCannotDo) {
   Advance(states, 1, 1);
   EXPECT_EQ(states.Check(2).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(states.Check(-1).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(states.Fork(0, 1).code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(states.Fork(0, 0).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(states.Fork(0, 1, states[0].position).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(states.Fork(0, 0, states[0].position).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(states.Truncate(0, 63).code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(states.Truncate(0, 101).code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(states.Adopt({.base_position = 64, .position = 65}, 1).code(),
@@ -118,7 +118,7 @@ TEST(SlotStates, AForkSamplesOnWithItsOriginalsToken) {
   SlotStates states(2);
   Advance(states, 0, 3);
   states.SetSampled(0);
-  ASSERT_TRUE(states.Fork(0, 1).ok());
+  ASSERT_TRUE(states.Fork(0, 1, states[0].position).ok());
   EXPECT_TRUE(states[1].has_sampled);
   ASSERT_TRUE(states.Clear(1).ok());
   EXPECT_FALSE(states[1].has_sampled);
@@ -139,7 +139,7 @@ class SlotStatesWalk : public ::testing::Test {
       case 1:
         if (const SlotId to = Random(kSlots); to != slot) {
           ASSERT_TRUE(states_.Clear(to).ok());
-          ASSERT_TRUE(states_.Fork(slot, to).ok());
+          ASSERT_TRUE(states_.Fork(slot, to, states_[slot].position).ok());
         }
         break;
       case 2:
