@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -25,27 +26,53 @@ EngineOptions Resolved(EngineOptions options, const ModelInfo& info) {
 // What the engine thread is asked for.
 struct Inbox {
   std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<std::function<void()>> tasks;
   std::vector<RequestId> cancelled;
   absl::Status end_all;  // not OK: ends every sequence with it
   bool closing = false;  // the last turn
 
-  bool empty() const { return sequences.empty() && cancelled.empty() && end_all.ok() && !closing; }
+  bool empty() const {
+    return sequences.empty() && tasks.empty() && cancelled.empty() && end_all.ok() && !closing;
+  }
   // Keeps the vectors' memory.
   void Clear() {
     sequences.clear();
+    tasks.clear();
     cancelled.clear();
     end_all = absl::OkStatus();
   }
 };
 
+// Of snapshots that wait to be written: as much again as a machine's page cache would hold back.
+constexpr int64_t kMostQueuedBytes = int64_t{1} << 30;
+
+std::unique_ptr<SnapshotIo> MakeIo(std::unique_ptr<SnapshotStore> store,
+                                   const SnapshotFormat& format) {
+  if (store == nullptr) return nullptr;
+  return std::make_unique<SnapshotIo>(std::move(store), format, kMostQueuedBytes);
+}
+
+ExecutorOptions ExecutorOptionsOf(const EngineOptions& options, SnapshotIo* store) {
+  return {.max_rows = options.max_step_rows,
+          .max_step = options.max_step,
+          .states = {.host_bytes = options.host_state_bytes,
+                     .prefix_cache = options.prefix_cache,
+                     .deterministic = options.deterministic},
+          .sessions = {.max_kept = options.max_kept_sessions, .store = store}};
+}
+
 }  // namespace
 
 class Engine::Impl {
  public:
-  Impl(std::unique_ptr<Model> model, const EngineOptions& options)
+  Impl(std::unique_ptr<Model> model, const EngineOptions& options,
+       std::unique_ptr<SnapshotStore> store)
       : info_(model->info()),
         options_(Resolved(options, info_)),
-        executor_(std::move(model), options_.max_step_rows, options_.max_step) {
+        format_(MakeSnapshotFormat(info_, options_.snapshot_at_rest, options_.snapshot_zstd_level)),
+        store_(MakeIo(std::move(store), format_)),
+        executor_(std::move(model), ExecutorOptionsOf(options_, store_.get()),
+                  [this](std::function<void()> task) { Post(std::move(task)); }) {
     counters_ = executor_.stats();
     thread_ = std::thread([this] { Run(); });
   }
@@ -59,6 +86,7 @@ class Engine::Impl {
     }
     wake_.notify_one();
     thread_.join();
+    store_.reset();  // what it still tells goes to the inbox
   }
 
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<TokenSink> sink);
@@ -68,11 +96,23 @@ class Engine::Impl {
   bool healthy() const;
   const ModelInfo& model_info() const { return info_; }
   const EngineOptions& options() const { return options_; }
+  const SnapshotFormat& format() const { return format_; }
+
+  // Runs `call` on the engine thread; or answers why not.
+  template <typename T>
+  void Call(const Reply<T>& reply, std::function<void(Sessions&)> call) {
+    if (absl::Status refusal = Refusal(); !refusal.ok()) return reply(refusal);
+    Post([this, call = std::move(call)] { call(executor_.sessions()); });
+  }
 
  private:
   // --- Called with mutex_ held.
   absl::Status Admissible() const;
   int64_t unfinished() const { return accepted_ - counters_.requests_finished; }
+
+  absl::Status Refusal() const;
+  void Post(std::function<void()> task);
+  void Persist(absl::Time deadline);
 
   // --- The engine thread's.
   void Run();
@@ -84,6 +124,8 @@ class Engine::Impl {
   // --- Constant after construction.
   const ModelInfo info_;
   const EngineOptions options_;
+  const SnapshotFormat format_;
+  std::unique_ptr<SnapshotIo> store_;  // nullptr: none
 
   // --- The engine thread's alone, once it runs.
   Executor executor_;
@@ -147,15 +189,46 @@ void Engine::Impl::Cancel(RequestId id) {
   wake_.notify_one();
 }
 
+absl::Status Engine::Impl::Refusal() const {
+  std::lock_guard lock(mutex_);
+  return refusal_;
+}
+
+void Engine::Impl::Post(std::function<void()> task) {
+  {
+    std::lock_guard lock(mutex_);
+    inbox_.tasks.push_back(std::move(task));
+  }
+  wake_.notify_one();
+}
+
 bool Engine::Impl::Drain(absl::Time deadline) {
   std::unique_lock lock(mutex_);
   refusal_.Update(absl::UnavailableError("the engine is draining; no request is accepted"));
   const auto all_told = [this] { return idle_ && inbox_.empty(); };
-  if (went_idle_.wait_until(lock, absl::ToChronoTime(deadline), all_told)) return true;
-  inbox_.end_all = absl::UnavailableError("the engine was drained before the request had finished");
+  const bool finished = went_idle_.wait_until(lock, absl::ToChronoTime(deadline), all_told);
+  if (!finished) {
+    inbox_.end_all =
+        absl::UnavailableError("the engine was drained before the request had finished");
+    wake_.notify_one();
+    went_idle_.wait(lock, all_told);
+  }
+  lock.unlock();
+  if (store_ != nullptr) Persist(deadline);
+  return finished;
+}
+
+// Sessions that the store does not have are given to it; the reads of their states end before the
+// engine is idle again.
+void Engine::Impl::Persist(absl::Time deadline) {
+  std::unique_lock lock(mutex_);
+  inbox_.tasks.push_back([this] { executor_.sessions().WriteAll(); });
   wake_.notify_one();
-  went_idle_.wait(lock, all_told);
-  return false;
+  went_idle_.wait(lock, [this] { return idle_ && inbox_.empty(); });
+  lock.unlock();
+  // What has been given in time is written even if that takes a little longer.
+  constexpr absl::Duration kGrace = absl::Seconds(10);
+  store_->Flush(std::max(deadline, absl::Now() + kGrace)).IgnoreError();
 }
 
 EngineStats Engine::Impl::stats() const {
@@ -175,7 +248,8 @@ void Engine::Impl::Run() {
   Inbox inbox;
   while (!inbox.closing) {
     Take(&inbox);
-    for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence));
+    for (const auto& task : inbox.tasks) task();
+    for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence), absl::Now());
     for (RequestId id : inbox.cancelled) executor_.Cancel(id);
     if (!inbox.end_all.ok()) executor_.EndAll(inbox.end_all);
     executor_.Prepare(absl::Now());
@@ -184,16 +258,24 @@ void Engine::Impl::Run() {
     Tell();
     GiveWay();
   }
+  executor_.Close();
 }
 
-// Waits only when there is no sequence at all: where one waits for a slot, others run.
+// Waits only when nothing can be computed: no sequence is there, or those that are wait for states
+// to be moved or read.
 void Engine::Impl::Take(Inbox* inbox) {
   inbox->Clear();
   std::unique_lock lock(mutex_);
-  if (executor_.idle() && inbox_.empty()) {
-    idle_ = true;
-    went_idle_.notify_all();
-    wake_.wait(lock, [this] { return !inbox_.empty(); });
+  if (executor_.stalled() && inbox_.empty()) {
+    idle_ = executor_.idle() && !executor_.transferring();
+    if (idle_) went_idle_.notify_all();
+    const auto filled = [this] { return !inbox_.empty(); };
+    // An InfiniteFuture would overflow the clock of the condition.
+    if (const absl::Time event = executor_.next_event(); event < absl::InfiniteFuture()) {
+      wake_.wait_until(lock, absl::ToChronoTime(event), filled);
+    } else {
+      wake_.wait(lock, filled);
+    }
     idle_ = false;
   }
   std::swap(*inbox, inbox_);
@@ -232,14 +314,66 @@ void Engine::Impl::Fail(const absl::Status& status) {
   executor_.EndAll(status);
 }
 
-Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options)
-    : impl_(std::make_unique<Impl>(std::move(model), options)) {}
+Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options,
+               std::unique_ptr<SnapshotStore> store)
+    : impl_(std::make_unique<Impl>(std::move(model), options, std::move(store))) {}
 
 Engine::~Engine() = default;
 
 absl::StatusOr<RequestId> Engine::Submit(Request request, std::shared_ptr<TokenSink> sink) {
   return impl_->Submit(std::move(request), std::move(sink));
 }
+
+void Engine::CreateSession(SessionSpec spec, Reply<SessionInfo> reply) {
+  impl_->Call<SessionInfo>(reply, [spec = std::move(spec), reply](Sessions& sessions) {
+    sessions.Create(spec, absl::Now(), reply);
+  });
+}
+
+void Engine::GetSession(SessionKey key, Reply<SessionInfo> reply) {
+  impl_->Call<SessionInfo>(
+      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Get(key, reply); });
+}
+
+void Engine::ListSessions(std::string owner, std::string after, int32_t limit,
+                          Reply<std::vector<SessionInfo>> reply) {
+  impl_->Call<std::vector<SessionInfo>>(
+      reply, [owner = std::move(owner), after = std::move(after), limit,
+              reply](Sessions& sessions) { sessions.List(owner, after, limit, reply); });
+}
+
+void Engine::ForkSession(SessionKey key, std::vector<std::string> ids,
+                         Reply<std::vector<SessionInfo>> reply) {
+  impl_->Call<std::vector<SessionInfo>>(
+      reply, [key = std::move(key), ids = std::move(ids), reply](Sessions& sessions) {
+        sessions.Fork(key, ids, absl::Now(), reply);
+      });
+}
+
+void Engine::RewindSession(SessionKey key, int32_t tokens, Reply<SessionInfo> reply) {
+  impl_->Call<SessionInfo>(reply, [key = std::move(key), tokens, reply](Sessions& sessions) {
+    sessions.Rewind(key, tokens, absl::Now(), reply);
+  });
+}
+
+void Engine::DeleteSession(SessionKey key, Reply<SessionInfo> reply) {
+  impl_->Call<SessionInfo>(
+      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Delete(key, reply); });
+}
+
+void Engine::ExportSession(SessionKey key, Reply<Snapshot> reply) {
+  impl_->Call<Snapshot>(
+      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Export(key, reply); });
+}
+
+void Engine::ImportSession(SessionSpec spec, Snapshot snapshot, Reply<SessionInfo> reply) {
+  impl_->Call<SessionInfo>(
+      reply, [spec = std::move(spec), snapshot = std::move(snapshot), reply](Sessions& sessions) {
+        sessions.Import(spec, snapshot, absl::Now(), reply);
+      });
+}
+
+const SnapshotFormat& Engine::snapshot_format() const { return impl_->format(); }
 
 void Engine::Cancel(RequestId id) { impl_->Cancel(id); }
 bool Engine::Drain(absl::Time deadline) { return impl_->Drain(deadline); }

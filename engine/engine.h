@@ -5,11 +5,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/request.h"
+#include "engine/session.h"
+#include "engine/snapshot.h"
+#include "engine/snapshot_store.h"
 #include "engine/stats.h"
 #include "models/model.h"
 
@@ -22,14 +27,25 @@ struct EngineOptions {
   // What a step may take that holds decoding sequences and prompts; but prompts may always make it
   // half again as long as it would be without them.
   absl::Duration max_step = absl::Milliseconds(50);
+
+  int32_t max_kept_sessions = 65536;
+  int64_t host_state_bytes = int64_t{1} << 30;  // of states that gave up their slots
+  bool prefix_cache = true;
+  // A cached prefix serves only prompts whose tokens are of the same classes: exact everywhere.
+  bool deterministic = false;
+  int32_t max_draft_tokens = 0;  // of requests that do not say
+  AtRest snapshot_at_rest = AtRest::kExact;
+  int snapshot_zstd_level = 0;  // 0: not compressed
 };
 
 // Thread-safe: everything but the destructor may be called from any thread, from within a sink too
 // (but Drain there would wait for itself).
 class Engine {
  public:
-  // Starts the engine thread.
-  Engine(std::unique_ptr<Model> model, const EngineOptions& options);
+  // Starts the engine thread. Sessions are written to `store`, if there is one, whenever a request
+  // on them ends, and read from it when they are asked for.
+  Engine(std::unique_ptr<Model> model, const EngineOptions& options,
+         std::unique_ptr<SnapshotStore> store = nullptr);
   // Cancels what is left (their Done says CANCELLED) and joins the engine thread. Not from within a
   // sink.
   ~Engine();
@@ -40,6 +56,31 @@ class Engine {
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<TokenSink> sink);
   // Ends the request within a step; no effect when it has ended.
   void Cancel(RequestId id);
+
+  // Calls on sessions, in the order of arrival, those of requests included. All but Create and
+  // Import are NOT_FOUND for a key that names no session; ABORTED where a running request is in the
+  // way; UNAVAILABLE when the model has failed.
+  //
+  // ALREADY_EXISTS when the id is taken; RESOURCE_EXHAUSTED when max_kept_sessions is reached.
+  void CreateSession(SessionSpec spec, Reply<SessionInfo> reply);
+  void GetSession(SessionKey key, Reply<SessionInfo> reply);
+  // Of one owner, by id: at most `limit` of those after `after`.
+  void ListSessions(std::string owner, std::string after, int32_t limit,
+                    Reply<std::vector<SessionInfo>> reply);
+  // Makes sessions of the same owner with the same history and state; an empty id is made. All or
+  // none.
+  void ForkSession(SessionKey key, std::vector<std::string> ids,
+                   Reply<std::vector<SessionInfo>> reply);
+  // Forgets all but the first `tokens` tokens of the history, whose last becomes pending.
+  // OUT_OF_RANGE beyond its length.
+  void RewindSession(SessionKey key, int32_t tokens, Reply<SessionInfo> reply);
+  // The answer is the session as it was.
+  void DeleteSession(SessionKey key, Reply<SessionInfo> reply);
+  // The session as it stands; EncodeSnapshot with snapshot_format() makes bytes of it.
+  void ExportSession(SessionKey key, Reply<Snapshot> reply);
+  // A session of `spec` with history and state of a snapshot that DecodeSnapshot has read.
+  void ImportSession(SessionSpec spec, Snapshot snapshot, Reply<SessionInfo> reply);
+  const SnapshotFormat& snapshot_format() const;
 
   // Refuses new requests from now on and waits until the running ones have finished or the deadline
   // has come, then cancels what is left (their Done says UNAVAILABLE). Returns whether all had

@@ -8,40 +8,55 @@
 
 namespace retnet {
 
-Executor::Executor(std::unique_ptr<Model> model, int32_t max_rows, absl::Duration max_step)
+Executor::Executor(std::unique_ptr<Model> model, const ExecutorOptions& options,
+                   std::function<void(std::function<void()>)> post)
     : model_(std::move(model)),
-      max_step_(max_step),
-      scheduler_(max_rows, model_->info().chunk),
-      slots_(model_->info().slots) {
-  segments_.reserve(std::min(max_rows, model_->info().slots));
-  outputs_.reserve(max_rows);
+      max_step_(options.max_step),
+      post_(std::move(post)),
+      scheduler_(options.max_rows, model_->info().chunk),
+      keeper_(model_.get(), options.states, [this] { post_([] {}); }),
+      sessions_(options.sessions, &keeper_, this) {
+  segments_.reserve(std::min(options.max_rows, model_->info().slots));
+  outputs_.reserve(options.max_rows);
 }
 
-void Executor::Admit(std::unique_ptr<Sequence> sequence) {
+void Executor::Admit(std::unique_ptr<Sequence> sequence, absl::Time now) {
   Sequence* admitted = sequence.get();
   sequences_.emplace(admitted->id(), std::move(sequence));
-  scheduler_.Enqueue(admitted);
   if (admitted->deadline() < absl::InfiniteFuture()) {
     deadlines_.emplace(admitted->deadline(), admitted->id());
   }
-  if (admitted->finished()) Retire(admitted);
+  sessions_.Attach(admitted, now);
 }
 
-void Executor::Cancel(RequestId id) {
-  const auto entry = sequences_.find(id);
-  if (entry == sequences_.end()) return;
-  Sequence* sequence = entry->second.get();
-  sequence->End(absl::CancelledError("the request was cancelled"), absl::Now());
+void Executor::Close() {
+  sessions_.Close();
+  keeper_.resting().AwaitTransfers();
+}
+
+void Executor::Ready(Sequence* sequence) {
+  if (sequence->finished()) return Retire(sequence);
+  if (keeper_.Plan(sequence)) scheduler_.Enqueue(sequence);
+}
+
+void Executor::Fail(Sequence* sequence, absl::Status status) {
+  sequence->End(std::move(status), absl::Now());
   Retire(sequence);
 }
 
-void Executor::EndAll(const absl::Status& status) {
-  const absl::Time now = absl::Now();
-  while (!sequences_.empty()) {
-    Sequence* sequence = sequences_.begin()->second.get();
-    sequence->End(status, now);
-    Retire(sequence);
+Sequence* Executor::Find(RequestId id) {
+  const auto entry = sequences_.find(id);
+  return entry == sequences_.end() ? nullptr : entry->second.get();
+}
+
+void Executor::Cancel(RequestId id) {
+  if (Sequence* sequence = Find(id); sequence != nullptr) {
+    Fail(sequence, absl::CancelledError("the request was cancelled"));
   }
+}
+
+void Executor::EndAll(const absl::Status& status) {
+  while (!sequences_.empty()) Fail(sequences_.begin()->second.get(), status);
 }
 
 void Executor::Prepare(absl::Time now) {
@@ -54,11 +69,41 @@ void Executor::Prepare(absl::Time now) {
         now);
     Retire(sequence);
   }
-  while (slots_.free() > 0 && scheduler_.waiting() > 0) {
-    Sequence* sequence = scheduler_.NextWaiting();
-    sequence->set_slot(slots_.Take());
-    scheduler_.Start(sequence);
+  sessions_.Expire(now);
+  keeper_.resting().Poll();
+  GiveSlots();
+}
+
+absl::Time Executor::next_event() const {
+  return std::min(sessions_.next_expiry(),
+                  deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first);
+}
+
+void Executor::GiveSlots() {
+  slots_may_be_free_ = false;
+  const absl::Duration prefill_row = step_cost_.PromptRow();
+  for (Sequence* sequence : std::exchange(filling_, {})) {
+    if (keeper_.ready(*sequence)) {
+      scheduler_.Add(sequence);
+    } else {
+      filling_.push_back(sequence);
+    }
   }
+  while (true) {
+    for (Sequence* sequence : keeper_.TakeReleased()) scheduler_.Enqueue(sequence);
+    if (scheduler_.waiting() == 0) break;
+    Sequence* sequence = scheduler_.NextWaiting();
+    if (!keeper_.Resume(sequence, prefill_row)) break;
+    scheduler_.Remove(sequence);
+    if (sequence->finished()) {
+      Retire(sequence);
+    } else if (keeper_.ready(*sequence)) {
+      scheduler_.Add(sequence);
+    } else {
+      filling_.push_back(sequence);
+    }
+  }
+  model_status_.Update(keeper_.resting().status());
 }
 
 absl::Status Executor::Step() {
@@ -110,29 +155,32 @@ absl::Status Executor::AcceptAnswers(std::span<const Piece> batch) {
   std::span<const LogitsAnswer> left = result_.answers;
   for (size_t i = 0; i < batch.size(); ++i) {
     const auto& [sequence, rows] = batch[i];
-    const auto answers = left.first(segments_[i].outputs.size());
-    left = left.subspan(answers.size());
+    const auto given = left.first(segments_[i].outputs.size());
+    left = left.subspan(given.size());
     if (segments_[i].row_class == RowClass::kGiven) counters_.prompt_tokens += rows;
+    const auto answers = given.first(sequence->Accept(rows, given, now));
     if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += answers.size();
-    sequence->Accept(rows, answers, now);
     if (!answers.empty()) answered_.emplace_back(sequence, answers);
+    if (sequence->position() < segments_[i].position + rows) {  // wrong guesses are taken back
+      RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->position()));
+    }
+    keeper_.PieceEnded(sequence, segments_[i].position);
     if (sequence->finished()) Retire(sequence);
   }
+  model_status_.Update(keeper_.resting().status());
   return model_status_;
 }
 
 void Executor::Retire(Sequence* sequence) {
   scheduler_.Remove(sequence);
   deadlines_.erase({sequence->deadline(), sequence->id()});
-  if (sequence->slot() != kNoSlot) {
-    if (model_status_.ok()) model_status_ = model_->Clear(sequence->slot());
-    slots_.Release(sequence->slot());
-    sequence->set_slot(kNoSlot);
-  }
+  std::erase(filling_, sequence);
+  slots_may_be_free_ = true;
   ++counters_.requests_finished;
   const auto entry = sequences_.find(sequence->id());
   ended_.push_back(std::move(entry->second));
   sequences_.erase(entry);
+  sessions_.Detach(sequence, absl::Now());
 }
 
 void Executor::Deliver() {
@@ -145,8 +193,16 @@ void Executor::Deliver() {
 EngineStats Executor::stats() const {
   EngineStats stats = counters_;
   stats.waiting = scheduler_.waiting();
-  stats.running = scheduler_.running();
-  stats.free_slots = slots_.free();
+  stats.running = scheduler_.running() + static_cast<int32_t>(filling_.size());
+  const RestingStates& resting = keeper_.resting();
+  stats.free_slots = resting.free_slots() + resting.resting_slots();
+  stats.resting_slots = resting.resting_slots();
+  stats.host_state_bytes = resting.host_bytes();
+  stats.evictions = resting.evictions();
+  stats.sessions = sessions_.count();
+  stats.cached_prefixes = keeper_.cached_prefixes();
+  stats.cache_hits = keeper_.cache_hits();
+  stats.cache_misses = keeper_.cache_misses();
   return stats;
 }
 

@@ -3,6 +3,7 @@
 #define RETNET_ENGINE_EXECUTOR_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -14,28 +15,43 @@
 #include "absl/time/time.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
-#include "engine/slot_pool.h"
+#include "engine/sessions.h"
+#include "engine/state_keeper.h"
 #include "engine/stats.h"
 #include "engine/step_cost.h"
 #include "models/model.h"
 
 namespace retnet {
 
-// Owns the model, the scheduler, the slots and the sequences. Nothing here calls a sink but
-// Deliver, so that the owner can make public what has happened before anybody is told.
-// Thread-compatible.
-class Executor {
- public:
-  // Steps of at most `max_rows` rows; those that hold decoding sequences have prompts beside them
-  // as far as StepCost::PromptRows allows for `max_step`.
-  Executor(std::unique_ptr<Model> model, int32_t max_rows, absl::Duration max_step);
+struct ExecutorOptions {
+  int32_t max_rows = 0;  // of a step
+  // Steps that hold decoding sequences have prompts beside them as far as StepCost::PromptRows
+  // allows for it.
+  absl::Duration max_step = absl::InfiniteDuration();
+  StateKeeperOptions states = {};
+  SessionsOptions sessions = {};
+};
 
-  void Admit(std::unique_ptr<Sequence> sequence);
+// Owns the model, the scheduler, the states, the sessions and the sequences. Nothing here calls a
+// sink but Deliver, so that the owner can make public what has happened before anybody is told.
+// Thread-compatible.
+class Executor : private SequenceOwner {
+ public:
+  // `post` runs a task on the thread that drives the executor, later; it and its tasks are called
+  // from any thread, also while the executor is destroyed.
+  Executor(std::unique_ptr<Model> model, const ExecutorOptions& options,
+           std::function<void(std::function<void()>)> post);
+
+  void Admit(std::unique_ptr<Sequence> sequence, absl::Time now);
   // Ends a sequence as CANCELLED; no effect when it has ended.
   void Cancel(RequestId id);
   void EndAll(const absl::Status& status);
-  // Ends the sequences whose deadline has come, then gives free slots to those that wait.
+  // Ends the sequences whose deadline has come and forgets sessions that have expired, then gives
+  // slots to those that wait.
   void Prepare(absl::Time now);
+  // Nothing can be computed before a transfer ends, a task is posted or `next_event` has come.
+  bool stalled() const { return scheduler_.running() == 0 && !slots_may_be_free_; }
+  absl::Time next_event() const;
   // One step over the sequences that have a slot; none, no step. An error is the model's; it is
   // final, and every later call returns it.
   absl::Status Step();
@@ -44,10 +60,23 @@ class Executor {
 
   // No sequence is left.
   bool idle() const { return sequences_.empty(); }
+  // Calls of the sessions' own; their errors are not the executor's.
+  Sessions& sessions() { return sessions_; }
+  // Before it is destroyed: calls on sessions that wait are answered, what is to be written is
+  // given to the store.
+  void Close();
+  bool transferring() const { return keeper_.resting().transferring(); }
+  void ClearCache() { keeper_.ClearCache(); }
   // Counts what Executor knows of; the rest is 0.
   EngineStats stats() const;
 
  private:
+  void Ready(Sequence* sequence) override;
+  void Fail(Sequence* sequence, absl::Status status) override;
+  Sequence* Find(RequestId id) override;
+  void Post(std::function<void()> task) override { post_(std::move(task)); }
+
+  void GiveSlots();
   absl::Status RunStep();
   absl::Status RunModel();
   void Compose(std::span<const Piece> batch);
@@ -57,9 +86,13 @@ class Executor {
   const std::unique_ptr<Model> model_;
   absl::Status model_status_;
   const absl::Duration max_step_;
+  const std::function<void(std::function<void()>)> post_;
   Scheduler scheduler_;
   StepCost step_cost_;
-  SlotPool slots_;
+  StateKeeper keeper_;
+  Sessions sessions_;
+  bool slots_may_be_free_ = false;  // for some that wait: something has ended since GiveSlots
+  std::vector<Sequence*> filling_;  // that have a slot whose state is on its way
   absl::flat_hash_map<RequestId, std::unique_ptr<Sequence>> sequences_;
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // of those that have one
   EngineStats counters_;

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "engine/session_key.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -34,7 +35,7 @@ struct SamplingParams {
 };
 
 enum class FinishReason {
-  kStop,       // a stop token, or the stop checker; a score: the end of its prompt
+  kStop,       // a stop token, or the stop checker; without sampling: the end of the prompt
   kLength,     // max_tokens or the context length
   kCancelled,  // by Cancel
   kError,      // the status says why
@@ -47,15 +48,25 @@ using StopChecker = std::function<bool(TokenId)>;
 
 enum class RequestKind {
   kGenerate,
-  kScore,  // log-probability of every prompt token but the first; nothing is sampled
+  kScore,    // log-probability of every prompt token but the first; nothing is sampled
+  kPrefill,  // appends the prompt to its session and computes it; nothing is sampled
 };
 
 // Immutable input of one sequence.
 struct Request {
   RequestKind kind = RequestKind::kGenerate;
-  // At least one token, and for a generation fewer than the context length. A score may be longer:
-  // its state does not grow.
+  // At least one token, but for a session that has some; for a generation fewer than the context
+  // length, together with the session's. A score may be longer: its state does not grow.
   std::vector<TokenId> prompt;
+  // Whose request it is: the owner of `session`, and of the cached prefixes it may use. With an id
+  // the prompt follows that session's history: a generation's tokens are appended to it, a score
+  // leaves it as it is and scores the prompt alone.
+  SessionKey session;
+  bool keep = true;               // the session, when this generation has ended; else it is deleted
+  bool wait_for_session = false;  // while another request runs on it; else ABORTED
+  // Lengths of the prompt at which its state is worth caching, ascending, beside those that the
+  // engine chooses; the chunk boundary at or before each counts.
+  std::vector<int32_t> cache_boundaries;
   int32_t top_logprobs = 0;  // 0 to kMaxTopLogprobs
   int32_t priority = 0;      // greater first, as far as kPriorityReach goes; equal: by arrival
   absl::Time deadline =
@@ -68,21 +79,32 @@ struct Request {
   std::vector<TokenId> stop_token_ids;  // EOS included unless it is to be ignored
   StopChecker stop;                     // may be empty
   bool logprobs = false;                // of the sampled tokens (a score always has them)
+  // Most tokens guessed ahead, from what followed the same tokens earlier, and verified in one
+  // step, 0 to kMaxDraftTokens; the output is the same.
+  int32_t max_draft_tokens = 0;
+  // Not 0: the request that has the same prompt, from which the state before its last token is
+  // taken once it is computed. It must have been submitted with `samples` above 1.
+  RequestId sample_of = 0;
+  int32_t samples = 1;  // how many requests, this one included, will share its prompt
 };
 
 // For each step of priority a request passes at most so many that came before it, so that none
 // waits for ever: it counts as one that came so many requests earlier.
 inline constexpr int64_t kPriorityReach = 1024;
 
+inline constexpr int32_t kMaxDraftTokens = 31;
+
 struct Usage {
-  int32_t prompt_tokens = 0;
+  int32_t prompt_tokens = 0;  // the session's included
   int32_t completion_tokens = 0;
-  int32_t cached_tokens = 0;  // prompt tokens that a kept state spared
+  int32_t cached_tokens = 0;    // prompt tokens that a kept state spared
+  int32_t drafted_tokens = 0;   // guessed ahead,
+  int32_t accepted_tokens = 0;  // and right
 };
 
 struct Timings {
   absl::Duration queued;   // submission to the first step that holds the sequence
-  absl::Duration prefill;  // from there to the first sampled token (a score: to its end)
+  absl::Duration prefill;  // from there to the first sampled token (without one: to the end)
   absl::Duration decode;   // from there to the end
 };
 
@@ -92,6 +114,8 @@ struct Completion {
   TokenId stop_token = kNoToken;  // the stop token that ended it, if one did
   Usage usage;
   Timings timings;
+  // Of the session's history from now on; 0 without one, and for a request that never ran on it.
+  int32_t session_tokens = 0;
 };
 
 // Where a request's answers go. Methods are called on the engine thread, in order, and must not

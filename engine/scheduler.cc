@@ -22,10 +22,7 @@ void Scheduler::Enqueue(Sequence* sequence) { waiting_.insert(sequence); }
 
 Sequence* Scheduler::NextWaiting() const { return waiting_.empty() ? nullptr : *waiting_.begin(); }
 
-void Scheduler::Start(Sequence* sequence) {
-  waiting_.erase(sequence);
-  prompts_.insert(sequence);
-}
+void Scheduler::Add(Sequence* sequence) { prompts_.insert(sequence); }
 
 void Scheduler::Remove(Sequence* sequence) {
   if (waiting_.erase(sequence) + prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
@@ -44,9 +41,13 @@ std::span<const Piece> Scheduler::NextBatch(PromptBudget prompt_budget) {
   }
   AddDecodingRows();
   if (!batch_.empty()) {
-    rows_free_ = std::min(rows_free_, prompt_budget(static_cast<int32_t>(batch_.size())));
+    rows_free_ = std::min(rows_free_, prompt_budget(max_rows_ - rows_free_));
   }
   AddPromptRows();
+  // As Model::Launch asks; a history that is computed again has sampled tokens among the given.
+  std::stable_partition(batch_.begin(), batch_.end(), [](const Piece& piece) {
+    return piece.sequence->row_class() == RowClass::kSampled;
+  });
   return batch_;
 }
 
@@ -54,7 +55,12 @@ void Scheduler::AddDecodingRows() {
   const int32_t kept =
       prompts_.empty() ? 0 : std::min(std::max(1, max_rows_ / kPromptShare), max_rows_ - 1);
   const auto count = std::min<ptrdiff_t>(decoding_.size(), rows_free_ - kept);
-  for (ptrdiff_t i = 0; i < count; ++i) AddPiece(decoding_[i], /*rows=*/1);
+  for (ptrdiff_t i = 0; i < count; ++i) {
+    // A guess must not fold the chunk, which could not be taken back.
+    const int32_t to_fold = chunk_ - decoding_[i]->position() % chunk_;
+    const auto others = static_cast<int32_t>(count - i - 1);
+    AddPiece(decoding_[i], decoding_[i]->Draft(std::min(to_fold, rows_free_ - kept - others) - 1));
+  }
   if (count < decoding_.size()) {
     std::rotate(decoding_.begin(), decoding_.begin() + count, decoding_.end());
   }
@@ -78,7 +84,7 @@ void Scheduler::AddPiece(Sequence* sequence, int32_t rows) {
 }
 
 int32_t Scheduler::PieceRows(const Sequence& sequence, int32_t rows_free) const {
-  if (sequence.rows_left() <= rows_free) return sequence.rows_left();
+  if (sequence.piece_rows() <= rows_free) return sequence.piece_rows();
   const int32_t to_boundary = rows_free - (sequence.position() + rows_free) % chunk_;
   return 2 * to_boundary >= rows_free ? to_boundary : rows_free;
 }

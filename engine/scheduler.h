@@ -18,15 +18,15 @@ struct Piece {
   int32_t rows = 0;
 };
 
-// A step holds one row of every decoding sequence, then pieces of prompts, under a row budget, and
-// under the caller's own for prompts beside decoding sequences, who wait for the step.
-// Where decoding sequences would leave prompts less than an eighth of the rows, prompts are kept
-// that eighth and the decoding ones take turns. Half of the prompts' rows are the first one's by
-// rank; the others go by priority and then to whoever needs the fewest, so that short prompts do
-// not wait behind long ones. So nobody waits for ever: to become the first by rank takes boundedly
-// many others (kPriorityReach), and each step gives rows to the first; only a budget of a single
-// row goes to prompts last. Sequences are not owned and must live until they are removed.
-// Thread-compatible.
+// A step holds a row of every decoding sequence, and those of its guesses, then pieces of prompts,
+// under a row budget, and under the caller's own for prompts beside decoding sequences, who wait
+// for the step. Where decoding sequences would leave prompts less than an eighth of the rows,
+// prompts are kept that eighth and the decoding ones take turns. Half of the prompts' rows are the
+// first one's by rank; the others go by priority and then to whoever needs the fewest, so that
+// short prompts do not wait behind long ones. So nobody waits for ever: to become the first by rank
+// takes boundedly many others (kPriorityReach), and each step gives rows to the first; only a
+// budget of a single row goes to prompts last. Sequences are not owned and must live until they are
+// removed. Thread-compatible.
 class Scheduler {
  public:
   // Prompts are cut at multiples of `chunk` where that costs less than half of the rows there are.
@@ -36,8 +36,8 @@ class Scheduler {
   void Enqueue(Sequence* sequence);
   // The first in the queue; nullptr when it is empty.
   Sequence* NextWaiting() const;
-  // It has got a slot: from the queue into the steps.
-  void Start(Sequence* sequence);
+  // It has a slot: its rows go into the steps.
+  void Add(Sequence* sequence);
   // It is no longer to be scheduled, wherever it was.
   void Remove(Sequence* sequence);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace retnet {
 namespace {
 
@@ -11,10 +13,11 @@ std::vector<TokenId> Ascending(std::vector<TokenId> tokens) {
   return tokens;
 }
 
-LogitEdits EditsOf(const Request& request, std::span<const TokenId> stop_tokens) {
-  if (request.kind == RequestKind::kScore) return LogitEdits({}, {}, {});
+LogitEdits EditsOf(const Request& request, std::span<const TokenId> prompt,
+                   std::span<const TokenId> stop_tokens) {
+  if (request.kind != RequestKind::kGenerate) return LogitEdits({}, {}, {});
   if (request.min_tokens == 0) stop_tokens = {};
-  return LogitEdits(request.sampling, request.prompt, /*banned=*/stop_tokens);
+  return LogitEdits(request.sampling, prompt, /*banned=*/stop_tokens);
 }
 
 LogitsQuery SampleQueryOf(const Request& request) {
@@ -44,47 +47,139 @@ Sequence::Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t con
     : request_(std::move(request)),
       sink_(std::move(sink)),
       submitted_(submitted),
+      context_length_(context_length),
       prompt_tokens_(static_cast<int32_t>(request_.prompt.size())),
       max_output_(std::min(request_.max_tokens, context_length - prompt_tokens_)),
       stop_tokens_(Ascending(std::move(request_.stop_token_ids))),
-      edits_(EditsOf(request_, stop_tokens_)),
+      lookup_(request_.max_draft_tokens),
+      edits_(EditsOf(request_, request_.prompt, stop_tokens_)),
       query_(SampleQueryOf(request_)) {
-  history_ = std::move(request_.prompt);
-  if (kind() == RequestKind::kScore && rows_left() == 0) Finish(FinishReason::kStop, submitted);
+  history_ = History(std::move(request_.prompt), /*class_runs=*/{});
+  if (!has_session()) FinishIfNothingIsLeft(submitted);
+}
+
+absl::Status Sequence::Continue(History* session, StatePrefix* state) {
+  const int64_t tokens = int64_t{session->size()} + prompt_tokens_;
+  if (kind() != RequestKind::kScore && tokens >= context_length_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the session has ", session->size(), " tokens and the prompt ", prompt_tokens_,
+                     "; together they must have fewer than the context length, ", context_length_));
+  }
+  if (tokens == 0) {
+    return absl::InvalidArgumentError(
+        "the prompt has 0 tokens and so has the session; together they must have at least 1");
+  }
+  session->Append(history_.tokens(), RowClass::kGiven);
+  history_ = std::exchange(*session, History());
+  state_ = std::exchange(*state, {});
+  session_tokens_ = static_cast<int32_t>(tokens) - prompt_tokens_;
+  prompt_tokens_ = static_cast<int32_t>(tokens);
+  max_output_ = std::min(request_.max_tokens, context_length_ - prompt_tokens_);
+  if (request_.sampling.repetition_penalty != 1.0f) {
+    edits_ = EditsOf(request_, history_.tokens(), stop_tokens_);
+  }
+  FinishIfNothingIsLeft(submitted_);
+  return absl::OkStatus();
+}
+
+int32_t Sequence::most_resumed() const {
+  if (kind() == RequestKind::kScore) return std::max(session_tokens_, 1) - 1;
+  return history_.size() - 1;
+}
+
+void Sequence::Start(SlotId slot, int32_t position) {
+  slot_ = slot;
+  computed_ = position;
+  completion_.usage.cached_tokens = position;
+  FinishIfNothingIsLeft(submitted_);
+}
+
+History Sequence::TakeHistory() {
+  if (!completion_.status.ok()) {
+    const int32_t computed = computed_ == 0 ? 0 : computed_ + 1;
+    history_.Truncate(std::min(std::max(computed, session_tokens_), history_.size()));
+  }
+  return std::move(history_);
+}
+
+bool Sequence::PassCut() {
+  const auto first_ahead = std::upper_bound(cuts_.begin(), cuts_.end(), computed_);
+  const bool passed = first_ahead != cuts_.begin() && *(first_ahead - 1) == computed_;
+  cuts_.erase(cuts_.begin(), first_ahead);
+  return passed;
+}
+
+int32_t Sequence::piece_rows() const {
+  int32_t rows = std::min(rows_left(), history_.RunEnd(computed_) - computed_);
+  const auto cut = std::upper_bound(cuts_.begin(), cuts_.end(), computed_);
+  return cut == cuts_.end() ? rows : std::min(rows, *cut - computed_);
+}
+
+// While edits change with the output, a guess's logits would need those of the guesses before it.
+bool Sequence::MayDraft() const {
+  const SamplingParams& sampling = request_.sampling;
+  return request_.max_draft_tokens > 0 && sampling.repetition_penalty == 1.0f &&
+         sampling.frequency_penalty == 0.0f && sampling.presence_penalty == 0.0f &&
+         output_tokens() >= request_.min_tokens;
+}
+
+int32_t Sequence::Draft(int32_t most) {
+  segment_tokens_.assign(1, history_.tokens().back());
+  if (!MayDraft()) return 1;
+  // A step samples one token more than it guesses.
+  most = std::min(most, max_output_ - output_tokens() - 1);
+  lookup_.Guess(history_.tokens(), most, &segment_tokens_);
+  return static_cast<int32_t>(segment_tokens_.size());
 }
 
 Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
   const size_t first_output = outputs->size();
+  Segment segment{.slot = slot_,
+                  .position = computed_,
+                  .row_class = row_class(),
+                  .tokens = history_.tokens().subspan(computed_, std::min(rows, rows_left())),
+                  .outputs = {}};
   if (kind() == RequestKind::kScore) {
-    for (int32_t row = 0; row < rows; ++row) {
+    for (int32_t row = std::max(0, session_tokens_ - 1 - computed_); row < rows; ++row) {
       const TokenId given = history_[computed_ + row + 1];
       outputs->push_back({.row = row, .query = ScoreQueryOf(given, request_)});
     }
-  } else if (rows == rows_left()) {
-    query_.sampling.draw = history_.size();  // the place of the token to be sampled
+  } else if (kind() == RequestKind::kGenerate && rows >= rows_left()) {
+    if (rows > rows_left()) segment.tokens = std::span(segment_tokens_).first(rows);
     query_.sampling.edits = edits_.edits();
-    outputs->push_back({.row = rows - 1, .query = query_});
+    for (int32_t row = rows_left() - 1; row < rows; ++row) {
+      // The place of the token to be sampled.
+      query_.sampling.draw = static_cast<uint64_t>(computed_) + row + 1;
+      outputs->push_back({.row = row, .query = query_});
+    }
   }
-  return {.slot = slot_,
-          .position = computed_,
-          .row_class = decoding() ? RowClass::kSampled : RowClass::kGiven,
-          .tokens = std::span(history_).subspan(computed_, rows),
-          .outputs = std::span(*outputs).subspan(first_output)};
+  segment.outputs = std::span(*outputs).subspan(first_output);
+  return segment;
 }
 
 void Sequence::MarkStarted(absl::Time now) { started_ = std::min(started_, now); }
 
-void Sequence::Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now) {
-  computed_ += rows;
-  if (kind() == RequestKind::kScore) {
-    if (rows_left() == 0) Finish(FinishReason::kStop, now);
-  } else if (!answers.empty()) {
-    AcceptToken(answers.front().token, now);
+size_t Sequence::Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now) {
+  const int32_t guesses = std::max(0, rows - rows_left());
+  computed_ += rows - guesses;
+  if (kind() != RequestKind::kGenerate || answers.empty()) {
+    FinishIfNothingIsLeft(now);
+    return answers.size();
   }
+  AcceptToken(answers[0].token, now);
+  int32_t right = 0;
+  while (right < guesses && !finished_ && segment_tokens_[right + 1] == history_.tokens().back()) {
+    ++computed_;
+    AcceptToken(answers[++right].token, now);
+  }
+  lookup_.Learn(guesses, right);
+  completion_.usage.drafted_tokens += guesses;
+  completion_.usage.accepted_tokens += right;
+  return right + 1;
 }
 
 void Sequence::AcceptToken(TokenId token, absl::Time now) {
-  history_.push_back(token);
+  history_.Append(token, RowClass::kSampled);
   edits_.Count(token);
   first_token_ = std::min(first_token_, now);
   if (output_tokens() == request_.min_tokens) edits_.LiftBan();
@@ -102,6 +197,10 @@ void Sequence::End(absl::Status status, absl::Time now) {
   const bool cancelled = absl::IsCancelled(status);
   completion_.status = std::move(status);
   Finish(cancelled ? FinishReason::kCancelled : FinishReason::kError, now);
+}
+
+void Sequence::FinishIfNothingIsLeft(absl::Time now) {
+  if (kind() != RequestKind::kGenerate && rows_left() <= 0) Finish(FinishReason::kStop, now);
 }
 
 void Sequence::Finish(FinishReason reason, absl::Time now) {

@@ -10,19 +10,24 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "engine/chunk_keys.h"
+#include "engine/history.h"
 #include "engine/logit_edits.h"
+#include "engine/prompt_lookup.h"
 #include "engine/request.h"
+#include "engine/resting_states.h"
 #include "engine/slot_pool.h"
 #include "models/model.h"
 
 namespace retnet {
 
-// The history is the prompt and then the output; its newest token is pending: the state has not
-// seen it. Made on the thread that submits, then handed over to the engine thread; never used by
-// two at a time.
+// The history is the session's, if there is one, then the prompt and then the output; its newest
+// token is pending: the state has not seen it. Made on the thread that submits, then handed over to
+// the engine thread; never used by two at a time.
 class Sequence {
  public:
-  // The request is a valid one. Prompt and output of a generation end at `context_length` tokens.
+  // The request is a valid one. Session, prompt and output of a generation end at `context_length`
+  // tokens.
   Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t context_length,
            absl::Time submitted);
 
@@ -30,59 +35,106 @@ class Sequence {
   void set_id(RequestId id) { id_ = id; }
   RequestId id() const { return id_; }
   RequestKind kind() const { return request_.kind; }
+  // What was asked, but for the prompt, which has become the history.
+  const Request& request() const { return request_; }
+  bool has_session() const { return !request_.session.id.empty(); }
   absl::Time deadline() const { return request_.deadline; }
   TokenSink& sink() const { return *sink_; }
   int32_t priority() const { return request_.priority; }
   // Smaller comes first; the id decides among equals.
   int64_t rank() const { return static_cast<int64_t>(id_) - int64_t{priority()} * kPriorityReach; }
 
+  // Puts a session's history before the prompt; `state` is that of some of it, or none.
+  // Once, before anything is computed. INVALID_ARGUMENT, and nothing is taken, when together they
+  // are empty or too long.
+  absl::Status Continue(History* session, StatePrefix* state);
+
+  // The history's first tokens that a state may have seen before the first step: at least one row
+  // is left, and all that have an output.
+  int32_t most_resumed() const;
+  // A state of its own to go on from, or none; taken once.
+  StatePrefix TakeState() { return std::exchange(state_, {}); }
+  void set_state(StatePrefix state) { state_ = std::move(state); }
+  // It has a slot, whose state has seen the first `position` tokens.
+  void Start(SlotId slot, int32_t position);
   SlotId slot() const { return slot_; }  // kNoSlot while it has none
-  void set_slot(SlotId slot) { slot_ = slot; }
+  // The slot is somebody else's from now on.
+  void LeaveSlot() { slot_ = kNoSlot; }
+
+  const History& history() const { return history_; }
+  // Gives away what a session keeps: the history; of one that has failed, as far as it is computed,
+  // with its pending token, but all that it had at the start. Ends the use of everything but the
+  // completion.
+  History TakeHistory();
+  // Of the history, for the prefix cache.
+  ChunkKeys& chunk_keys() { return chunk_keys_; }
+  // Tokens at whose end the state is to be cached, ascending; pieces end there.
+  void set_cuts(std::vector<int32_t> cuts) { cuts_ = std::move(cuts); }
+  // Whether a piece has just ended at a cut, which is then behind it.
+  bool PassCut();
 
   // Tokens of the history that the state has seen.
   int32_t position() const { return computed_; }
+  int32_t prompt_tokens() const { return prompt_tokens_; }  // the session's included
+  int32_t new_prompt_tokens() const { return prompt_tokens_ - session_tokens_; }
   // Rows whose tokens are known and that are still to be computed: of the prompt, or the pending
-  // token. The last token of a score needs no row.
+  // token. The last token of a score or a prefill needs no row.
   int32_t rows_left() const {
-    return static_cast<int32_t>(history_.size()) - computed_ -
-           (kind() == RequestKind::kScore ? 1 : 0);
+    return history_.size() - computed_ - (kind() == RequestKind::kGenerate ? 0 : 1);
   }
+  // How many of them the next piece may have: they are of one class, and end at the next cut.
+  int32_t piece_rows() const;
+  RowClass row_class() const { return history_.ClassAt(computed_); }
   // The prompt is computed, so that the next row is that of a sampled token.
   bool decoding() const { return computed_ >= prompt_tokens_; }
+  // While decoding: guesses up to `most` tokens that may follow the pending one, and gives the rows
+  // of the next segment, at least 1.
+  int32_t Draft(int32_t most);
 
-  // The next `rows` rows, 1 to rows_left(). Appends what they ask for to `outputs`, which must have
-  // room without growing; the segment is valid until Accept.
+  // The next `rows` rows: 1 to piece_rows(), or those of Draft. Appends what they ask for to
+  // `outputs`, which must have room without growing; the segment is valid until Accept.
   Segment NextSegment(int32_t rows, std::vector<RowOutput>* outputs);
   // The step that holds these rows begins.
   void MarkStarted(absl::Time now);
-  // Takes the answers of the `rows` rows of the last NextSegment.
-  void Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now);
+  // Takes the answers of the `rows` rows of the last NextSegment; returns how many are the
+  // sequence's own: those behind a wrong guess are not, and the state must forget their tokens.
+  size_t Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now);
   // Ends it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, the model's
   // failure.
   void End(absl::Status status, absl::Time now);
 
-  // By Accept or End; a score of one token is finished from the start.
+  // By Accept or End; one that has nothing to compute is finished from the start.
   bool finished() const { return finished_; }
   // Of a finished sequence.
   const Completion& completion() const { return completion_; }
+  void set_session_tokens(int32_t tokens) { completion_.session_tokens = tokens; }
 
  private:
   void AcceptToken(TokenId token, absl::Time now);
   void Finish(FinishReason reason, absl::Time now);
-  int32_t output_tokens() const { return static_cast<int32_t>(history_.size()) - prompt_tokens_; }
+  void FinishIfNothingIsLeft(absl::Time now);
+  int32_t output_tokens() const { return history_.size() - prompt_tokens_; }
+  bool MayDraft() const;
 
   // Constant once accepted.
   RequestId id_ = 0;
   Request request_;  // but for the prompt, which has become the history
   std::shared_ptr<TokenSink> sink_;
   absl::Time submitted_;
-  int32_t prompt_tokens_;
+  int32_t context_length_;
+  int32_t session_tokens_ = 0;        // of the history, when it came
+  int32_t prompt_tokens_;             // with them
   int32_t max_output_;                // tokens
   std::vector<TokenId> stop_tokens_;  // ascending
 
   // Progress.
-  std::vector<TokenId> history_;
+  History history_;
   int32_t computed_ = 0;
+  StatePrefix state_;
+  ChunkKeys chunk_keys_;
+  std::vector<int32_t> cuts_;
+  PromptLookup lookup_;
+  std::vector<TokenId> segment_tokens_;  // while it drafts: the pending token and the guesses
   SlotId slot_ = kNoSlot;
   LogitEdits edits_;
   LogitsQuery query_;  // of the next sampled token

@@ -93,6 +93,7 @@ void WriteHeader(const Snapshot& snapshot, const SnapshotFormat& format, FieldWr
   out.Number(snapshot.shape.position);
   out.Number(snapshot.version);
   out.Number(absl::ToUnixNanos(snapshot.created));
+  out.Number(absl::ToUnixNanos(snapshot.last_used));
   out.Number(absl::ToUnixNanos(snapshot.expires));
   out.String(snapshot.key.owner);
   out.String(snapshot.key.id);
@@ -203,6 +204,7 @@ absl::Status ReadSession(FieldReader& in, Snapshot* snapshot) {
   snapshot->shape.position = in.Number<int32_t>();
   snapshot->version = in.Number<uint64_t>();
   snapshot->created = FromNanos(in.Number<int64_t>());
+  snapshot->last_used = FromNanos(in.Number<int64_t>());
   snapshot->expires = FromNanos(in.Number<int64_t>());
   snapshot->key.owner = in.String();
   snapshot->key.id = in.String();

@@ -7,12 +7,21 @@
 namespace retnet {
 
 struct EngineStats {
-  int32_t waiting = 0;  // accepted, without a slot
-  int32_t running = 0;  // with a slot
-  int32_t free_slots = 0;
+  int32_t waiting = 0;           // accepted, without a slot
+  int32_t running = 0;           // with a slot
+  int32_t free_slots = 0;        // that no running request has
+  int32_t resting_slots = 0;     // of them, those of idle sessions and cached prefixes
+  int64_t host_state_bytes = 0;  // of states that gave up their slots
+  int64_t evictions = 0;         // from a slot or from host memory
+  int32_t sessions = 0;          // known here; the store may have more
+  int32_t cached_prefixes = 0;
+  int64_t cache_hits = 0;  // requests whose prompt has at least a chunk, each a hit or a miss
+  int64_t cache_misses = 0;
   int64_t steps = 0;
   int64_t prompt_tokens = 0;  // computed
   int64_t generated_tokens = 0;
+  int64_t drafted_tokens = 0;     // guessed ahead,
+  int64_t accepted_tokens = 0;    // and right
   int64_t requests_finished = 0;  // in whatever way
   int64_t requests_refused = 0;   // by Submit
 };

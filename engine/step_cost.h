@@ -20,6 +20,9 @@ class StepCost {
   // Zero before the first step.
   absl::Duration Expected(int32_t decoding_rows, int32_t prompt_rows) const;
 
+  // What one more row of a prompt takes; zero before the first step.
+  absl::Duration PromptRow() const { return absl::Seconds(seconds_[2]); }
+
   // The most prompt rows beside so many decoding ones for which the step is expected to end within
   // `limit`; at least 1. Where that is less than half again of what the decoding rows take alone,
   // that much is allowed, so that prompts always get on. But 0 when the last 15 steps had both: of

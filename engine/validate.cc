@@ -45,10 +45,15 @@ absl::Status CheckTokens(std::string_view field, std::span<const TokenId> tokens
 
 absl::Status CheckPrompt(const Request& request, int32_t vocab_size, int32_t context_length) {
   const size_t length = request.prompt.size();
-  if (length == 0) {
+  // A session may have tokens enough; whether it has is seen when it is the request's turn.
+  const bool has_session = !request.session.id.empty();
+  if (length == 0 && (!has_session || request.kind == RequestKind::kScore)) {
     return absl::InvalidArgumentError("prompt has 0 tokens; it must have at least 1");
   }
-  if (request.kind == RequestKind::kGenerate && length >= std::max<int64_t>(context_length, 0)) {
+  if (request.kind == RequestKind::kPrefill && !has_session) {
+    return absl::InvalidArgumentError("a prompt is prefilled for a session; session is not set");
+  }
+  if (request.kind != RequestKind::kScore && length >= std::max<int64_t>(context_length, 0)) {
     return absl::InvalidArgumentError(
         absl::StrCat("prompt has ", length, " tokens; it must have fewer than the context length, ",
                      context_length));
@@ -109,12 +114,26 @@ absl::Status CheckBan(const Request& request, int32_t vocab_size) {
                                                  request.min_tokens, " it must leave at least 1"));
 }
 
+absl::Status CheckSharing(const Request& request) {
+  RETURN_IF_ERROR(CheckRange("max_draft_tokens", request.max_draft_tokens, 0, kMaxDraftTokens));
+  RETURN_IF_ERROR(CheckAtLeast("samples", request.samples, 1));
+  const auto length = static_cast<int32_t>(request.prompt.size());
+  int32_t before = 0;
+  for (const int32_t boundary : request.cache_boundaries) {
+    RETURN_IF_ERROR(CheckRange("cache_boundaries", boundary, before, length));
+    before = boundary;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateRequest(const Request& request, int32_t vocab_size, int32_t context_length) {
   RETURN_IF_ERROR(CheckPrompt(request, vocab_size, context_length));
   RETURN_IF_ERROR(CheckRange("top_logprobs", request.top_logprobs, 0, kMaxTopLogprobs));
   if (request.kind == RequestKind::kScore) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckSharing(request));
+  if (request.kind == RequestKind::kPrefill) return absl::OkStatus();
   RETURN_IF_ERROR(CheckAtLeast("max_tokens", request.max_tokens, 1));
   RETURN_IF_ERROR(CheckRange("min_tokens", request.min_tokens, 0, request.max_tokens));
   RETURN_IF_ERROR(CheckTokens("stop_token_ids", request.stop_token_ids, vocab_size));

@@ -24,7 +24,8 @@ class ExecutorTest : public testing::Test {
     options_ = std::move(options);
     control_ = std::make_shared<FakeModelControl>();
     executor_ = std::make_unique<Executor>(std::make_unique<FakeModel>(options_, control_),
-                                           max_rows, absl::InfiniteDuration());
+                                           ExecutorOptions{.max_rows = max_rows},
+                                           [](const std::function<void()>&) {});
     next_id_ = 1;
   }
 
@@ -32,7 +33,7 @@ class ExecutorTest : public testing::Test {
     auto sink = std::make_shared<RecordingSink>();
     auto sequence = std::make_unique<Sequence>(std::move(request), sink, kContext, now_);
     sequence->set_id(next_id_++);
-    executor_->Admit(std::move(sequence));
+    executor_->Admit(std::move(sequence), now_);
     return sink;
   }
 

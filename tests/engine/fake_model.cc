@@ -102,12 +102,21 @@ uint64_t Checksum(std::span<const Segment> segments) {
   return hash;
 }
 
+uint64_t TailEntry(const FakeModelOptions& options, TokenId token, RowClass row_class) {
+  const bool marked = options.class_sensitive && row_class == RowClass::kSampled;
+  return static_cast<uint64_t>(token) | (marked ? uint64_t{1} << 32 : 0);
+}
+
 }  // namespace
 
 LogitsAnswer FakeAnswer(const FakeModelOptions& options, std::span<const TokenId> history,
-                        const LogitsQuery& query) {
+                        const LogitsQuery& query,
+                        const std::function<RowClass(int32_t position)>& class_at) {
   Point point;
-  for (TokenId token : history) point.hash = Mix(point.hash, token);
+  for (int32_t i = 0; i < history.size(); ++i) {
+    const RowClass row_class = class_at ? class_at(i) : RowClass::kGiven;
+    point.hash = Mix(point.hash, TailEntry(options, history[i], row_class));
+  }
   point.position = static_cast<int32_t>(history.size()) - 1;
   point.last = history.back();
   return AnswerAt(options, point, query);
@@ -197,25 +206,43 @@ FakeModel::FakeModel(FakeModelOptions options, std::shared_ptr<FakeModelControl>
   info_.chunk = options_.chunk;
   info_.bos = options_.bos;
   info_.eos = options_.eos;
+  info_.base_bytes = sizeof(uint64_t);
+  info_.tail_token_bytes = sizeof(uint64_t);
+}
+
+FakeModel::~FakeModel() {
+  for (std::thread& transfer : transfers_) transfer.join();
+}
+
+uint64_t FakeModel::Slot::hash() const {
+  uint64_t hash = base;
+  for (const uint64_t entry : tail) hash = Mix(hash, entry);
+  return hash;
+}
+
+absl::Status FakeModel::CheckSlot(SlotId slot) const {
+  if (slot < 0 || slot >= info_.slots) {
+    return control_->Violation(absl::StrCat("slot ", slot, " does not exist"));
+  }
+  if (slots_[slot].transfer != nullptr && *slots_[slot].transfer) {
+    return control_->Violation(absl::StrCat("slot ", slot, " is named during a transfer"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status FakeModel::CheckSegment(const Segment& segment) const {
-  if (segment.slot < 0 || segment.slot >= info_.slots) return absl::OutOfRangeError("slot");
+  RETURN_IF_ERROR(CheckSlot(segment.slot));
   const Slot& slot = slots_[segment.slot];
   if (segment.tokens.empty()) return absl::InvalidArgumentError("a segment without tokens");
-  if (segment.position != slot.position) {
+  if (segment.position != slot.position()) {
     return absl::InvalidArgumentError(absl::StrCat("slot ", segment.slot, " has seen ",
-                                                   slot.position, " tokens, the segment is at ",
+                                                   slot.position(), " tokens, the segment is at ",
                                                    segment.position));
   }
   for (TokenId token : segment.tokens) {
     if (token < 0 || token >= info_.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat("token ", token));
     }
-  }
-  if (segment.row_class == RowClass::kSampled &&
-      (slot.sampled_position != segment.position || slot.last_sampled != segment.tokens[0])) {
-    return absl::InvalidArgumentError("a row of class kSampled whose token was not sampled");
   }
   return CheckOutputs(segment);
 }
@@ -272,15 +299,17 @@ void FakeModel::Compute(const Segment& segment, std::vector<LogitsAnswer>* answe
   size_t next_output = 0;
   for (int32_t row = 0; row < segment.tokens.size(); ++row) {
     const TokenId token = segment.tokens[row];
-    slot.hash = Mix(slot.hash, token);
-    const Point point = {.hash = slot.hash, .position = slot.position, .last = token};
-    ++slot.position;
+    if (slot.tail.size() == info_.chunk) {
+      slot.base = slot.hash();
+      slot.base_position += info_.chunk;
+      slot.tail.clear();
+    }
+    const int32_t position = slot.position();
+    slot.tail.push_back(TailEntry(options_, token, segment.row_class));
     if (next_output == segment.outputs.size() || segment.outputs[next_output].row != row) continue;
     const LogitsQuery& query = segment.outputs[next_output++].query;
+    const Point point = {.hash = slot.hash(), .position = position, .last = token};
     answers->push_back(AnswerAt(options_, point, query));
-    if (query.given != kNoToken) continue;
-    slot.last_sampled = answers->back().token;
-    slot.sampled_position = slot.position;
   }
 }
 
@@ -303,21 +332,80 @@ absl::Status FakeModel::Wait(StepResult* result) {
 
 absl::Status FakeModel::Clear(SlotId slot) {
   RETURN_IF_ERROR(failure_);
-  if (slot < 0 || slot >= info_.slots) return control_->Violation("Clear of an unknown slot");
+  RETURN_IF_ERROR(CheckSlot(slot));
   slots_[slot] = Slot();
   return absl::OkStatus();
 }
 
-absl::Status FakeModel::Fork(SlotId, SlotId) { return absl::UnimplementedError("Fork"); }
-absl::Status FakeModel::Truncate(SlotId, int32_t) { return absl::UnimplementedError("Truncate"); }
+absl::Status FakeModel::Fork(SlotId from, SlotId to, int32_t position) {
+  RETURN_IF_ERROR(failure_);
+  RETURN_IF_ERROR(CheckSlot(from));
+  RETURN_IF_ERROR(CheckSlot(to));
+  if (slots_[to].position() != 0 || from == to) return control_->Violation("Fork to a used slot");
+  slots_[to] = slots_[from];
+  return Truncate(to, position);
+}
+
+absl::Status FakeModel::Truncate(SlotId id, int32_t position) {
+  RETURN_IF_ERROR(failure_);
+  RETURN_IF_ERROR(CheckSlot(id));
+  Slot& slot = slots_[id];
+  if (position < slot.base_position || position > slot.position()) {
+    return control_->Violation(absl::StrCat("Truncate to ", position, " outside ",
+                                            slot.base_position, " to ", slot.position()));
+  }
+  slot.tail.resize(position - slot.base_position);
+  return absl::OkStatus();
+}
+
 Model::StateShape FakeModel::state(SlotId slot) const {
-  return {.base_position = 0, .position = slots_.at(slot).position};
+  return {.base_position = slots_.at(slot).base_position, .position = slots_.at(slot).position()};
 }
-absl::StatusOr<Ticket> FakeModel::StartRead(SlotId, std::span<std::byte>) {
-  return absl::UnimplementedError("StartRead");
+
+// The bytes are there at once; what runs is the time until the model says so.
+Ticket FakeModel::Transfer(SlotId slot) {
+  const Ticket ticket = ++last_ticket_;
+  if (!options_.slow_transfers) {
+    transfer_done_(ticket, absl::OkStatus());
+    return ticket;
+  }
+  auto running = std::make_shared<std::atomic<bool>>(true);
+  slots_[slot].transfer = running;
+  transfers_.emplace_back([ticket, running, done = transfer_done_] {
+    absl::SleepFor(absl::Microseconds(200));
+    *running = false;
+    done(ticket, absl::OkStatus());
+  });
+  return ticket;
 }
-absl::StatusOr<Ticket> FakeModel::StartWrite(std::span<const std::byte>, StateShape, SlotId) {
-  return absl::UnimplementedError("StartWrite");
+
+absl::StatusOr<Ticket> FakeModel::StartRead(SlotId id, std::span<std::byte> bytes) {
+  RETURN_IF_ERROR(failure_);
+  RETURN_IF_ERROR(CheckSlot(id));
+  const Slot& slot = slots_[id];
+  if (bytes.size() != StateBytes(state(id))) return control_->Violation("a read of a wrong size");
+  std::vector<uint64_t> numbers = slot.tail;
+  if (slot.base_position > 0) numbers.insert(numbers.begin(), slot.base);
+  std::copy_n(std::as_bytes(std::span(numbers)).begin(), bytes.size(), bytes.begin());
+  return Transfer(id);
+}
+
+absl::StatusOr<Ticket> FakeModel::StartWrite(std::span<const std::byte> bytes, StateShape shape,
+                                             SlotId id) {
+  RETURN_IF_ERROR(failure_);
+  RETURN_IF_ERROR(CheckSlot(id));
+  if (slots_[id].position() != 0) return control_->Violation("a write to a used slot");
+  if (bytes.size() != StateBytes(shape)) return control_->Violation("a write of a wrong size");
+  std::vector<uint64_t> numbers(bytes.size() / sizeof(uint64_t));
+  std::copy(bytes.begin(), bytes.end(), std::as_writable_bytes(std::span(numbers)).begin());
+  Slot& slot = slots_[id];
+  slot.base_position = shape.base_position;
+  if (shape.base_position > 0) {
+    slot.base = numbers.front();
+    numbers.erase(numbers.begin());
+  }
+  slot.tail = std::move(numbers);
+  return Transfer(id);
 }
 
 }  // namespace retnet

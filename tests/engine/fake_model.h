@@ -4,6 +4,7 @@
 #ifndef RETNET_TESTS_ENGINE_FAKE_MODEL_H_
 #define RETNET_TESTS_ENGINE_FAKE_MODEL_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,12 +32,18 @@ struct FakeModelOptions {
   absl::Duration row_time = absl::ZeroDuration();   // and so much longer for each row of its step
   // When set: the token that has by far the greatest logit after `last`, which is at `position`.
   std::function<TokenId(int32_t position, TokenId last)> next = nullptr;
+  // Logits depend on the class that each token was computed in, as they do, by rounding, on CUDA.
+  bool class_sensitive = false;
+  // Transfers end a little later, on another thread.
+  bool slow_transfers = false;
 };
 
 // What the fake answers to a query about the last token of `history`. Its logits are a hash of the
 // history and of nothing else; what it samples depends on all of query.sampling.
+// Without `class_at` all tokens are given ones.
 LogitsAnswer FakeAnswer(const FakeModelOptions& options, std::span<const TokenId> history,
-                        const LogitsQuery& query);
+                        const LogitsQuery& query,
+                        const std::function<RowClass(int32_t position)>& class_at = nullptr);
 
 // How a test steers a fake that an engine owns, and what it sees of it. Thread-safe.
 class FakeModelControl {
@@ -82,17 +90,19 @@ class FakeModelControl {
   std::vector<std::string> violations_;
 };
 
-// Checks the rules of the seam strictly. Keeps no states as bytes: the calls for that are
-// UNIMPLEMENTED.
+// Checks the rules of the seam strictly. A base is a hash of the tokens before it, a tail its
+// tokens.
 class FakeModel : public Model {
  public:
   explicit FakeModel(FakeModelOptions options, std::shared_ptr<FakeModelControl> control =
                                                    std::make_shared<FakeModelControl>());
+  ~FakeModel() override;
 
   const ModelInfo& info() const override { return info_; }
   absl::Status Launch(std::span<const Segment> segments) override;
   absl::Status Wait(StepResult* result) override;
-  absl::Status Fork(SlotId from, SlotId to) override;
+  using Model::Fork;
+  absl::Status Fork(SlotId from, SlotId to, int32_t position) override;
   absl::Status Truncate(SlotId slot, int32_t position) override;
   absl::Status Clear(SlotId slot) override;
   StateShape state(SlotId slot) const override;
@@ -101,22 +111,31 @@ class FakeModel : public Model {
                                     SlotId slot) override;
 
  private:
-  // What the tokens so far amount to.
+  // What the tokens so far amount to. A tail's entry is a token and, where the classes count, its
+  // class.
   struct Slot {
-    int32_t position = 0;  // tokens seen
-    uint64_t hash = 0;     // of them
-    TokenId last_sampled = kNoToken;
-    int32_t sampled_position = -1;  // where that token stands
+    int32_t base_position = 0;
+    uint64_t base = 0;  // hash of the tokens before it
+    std::vector<uint64_t> tail;
+    std::shared_ptr<std::atomic<bool>> transfer;  // true while one runs
+
+    int32_t position() const { return base_position + static_cast<int32_t>(tail.size()); }
+    uint64_t hash() const;  // of all
   };
 
   absl::Status CheckSegment(const Segment& segment) const;
   absl::Status CheckOutputs(const Segment& segment) const;
   void Compute(const Segment& segment, std::vector<LogitsAnswer>* answers);
+  // A rule broken, or OK: the slot exists and no transfer runs on it.
+  absl::Status CheckSlot(SlotId slot) const;
+  Ticket Transfer(SlotId slot);
 
   const FakeModelOptions options_;
   const std::shared_ptr<FakeModelControl> control_;
   ModelInfo info_;
   std::vector<Slot> slots_;
+  Ticket last_ticket_ = 0;
+  std::vector<std::thread> transfers_;
   std::vector<Segment> in_flight_;
   uint64_t checksum_ = 0;  // of what the spans in flight held at Launch
   int64_t waited_ = 0;     // steps

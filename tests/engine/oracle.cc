@@ -18,13 +18,20 @@ bool Contains(const Tokens& tokens, TokenId token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
 }
 
-Expected ExpectedScore(const FakeModelOptions& options, const Request& request) {
+LogitsAnswer AnswerAfter(const FakeModelOptions& options, const History& history,
+                         const LogitsQuery& query) {
+  return FakeAnswer(options, history.tokens(), query,
+                    [&](int32_t position) { return history.ClassAt(position); });
+}
+
+Expected ExpectedScore(const FakeModelOptions& options, const Request& request, History history) {
   Expected expected;
-  for (size_t i = 1; i < request.prompt.size(); ++i) {
+  for (const TokenId token : request.prompt) {
     LogitsQuery query;
-    query.given = request.prompt[i];
+    query.given = token;
     query.top_logprobs = request.top_logprobs;
-    expected.answers.push_back(FakeAnswer(options, std::span(request.prompt).first(i), query));
+    if (!history.empty()) expected.answers.push_back(AnswerAfter(options, history, query));
+    history.Append(token, RowClass::kGiven);
   }
   return expected;
 }
@@ -68,14 +75,18 @@ std::vector<LogitEdit> ExpectedEdits(const Request& request, std::span<const Tok
   return edits;
 }
 
-Expected ExpectedOf(const FakeModelOptions& options, const Request& request,
-                    int32_t context_length) {
-  if (request.kind == RequestKind::kScore) return ExpectedScore(options, request);
+Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int32_t context_length,
+                    const History& session) {
+  if (request.kind == RequestKind::kScore) return ExpectedScore(options, request, session);
   Expected expected;
-  std::vector<TokenId> history = request.prompt;
+  if (request.kind == RequestKind::kPrefill) return expected;
+  History history = session;
+  history.Append(request.prompt, RowClass::kGiven);
+  Request whole = request;  // penalties count the session's tokens as the prompt's
+  whole.prompt.assign(history.tokens().begin(), history.tokens().end());
   StopChecker stop = request.stop;  // a copy has a state of its own
   while (true) {
-    const auto edits = ExpectedEdits(request, std::span(history).subspan(request.prompt.size()));
+    const auto edits = ExpectedEdits(whole, history.tokens().subspan(whole.prompt.size()));
     LogitsQuery query;
     query.sampling.temperature = request.sampling.temperature;
     query.sampling.top_k = request.sampling.top_k;
@@ -86,9 +97,9 @@ Expected ExpectedOf(const FakeModelOptions& options, const Request& request,
     query.sampling.edits = edits;
     query.logprob = request.logprobs;
     query.top_logprobs = request.top_logprobs;
-    expected.answers.push_back(FakeAnswer(options, history, query));
+    expected.answers.push_back(AnswerAfter(options, history, query));
     const TokenId token = expected.answers.back().token;
-    history.push_back(token);
+    history.Append(token, RowClass::kSampled);
     if (Contains(request.stop_token_ids, token)) {
       expected.stop_token = token;
       return expected;

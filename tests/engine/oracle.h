@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/history.h"
 #include "engine/request.h"
 #include "tests/engine/fake_model.h"
 
@@ -22,8 +23,9 @@ struct Expected {
 // The edits of the token after `output`, from the definitions of the penalties.
 std::vector<LogitEdit> ExpectedEdits(const Request& request, std::span<const TokenId> output);
 
-Expected ExpectedOf(const FakeModelOptions& options, const Request& request,
-                    int32_t context_length);
+// The request's prompt follows `session`'s tokens, whose classes count where the model says so.
+Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int32_t context_length,
+                    const History& session = {});
 
 // A valid request of any kind, with any of the fields set.
 Request RandomRequest(const FakeModelOptions& options, int32_t context_length,

@@ -45,6 +45,7 @@ void ExpectSame(const Snapshot& found, const Snapshot& expected) {
   EXPECT_EQ(found.key, expected.key);
   EXPECT_EQ(found.labels, expected.labels);
   EXPECT_EQ(found.created, expected.created);
+  EXPECT_EQ(found.last_used, expected.last_used);
   EXPECT_EQ(found.expires, expected.expires);
   EXPECT_EQ(found.version, expected.version);
   EXPECT_EQ(found.history, expected.history);

@@ -29,7 +29,8 @@ class SchedulerTest : public testing::Test {
 
   Sequence* Started(Scheduler& scheduler, Sequence* sequence) {
     scheduler.Enqueue(sequence);
-    scheduler.Start(sequence);
+    scheduler.Remove(sequence);
+    scheduler.Add(sequence);
     return sequence;
   }
 

@@ -1,0 +1,50 @@
+// The tokens of a session or a sequence, each with the class it was, or is to be, computed in.
+#ifndef RETNET_ENGINE_HISTORY_H_
+#define RETNET_ENGINE_HISTORY_H_
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "models/model.h"
+
+namespace retnet {
+
+// Classes are kept as the positions at which they change, so that a conversation costs a few bytes
+// a turn. Thread-compatible.
+class History {
+ public:
+  History() = default;
+  // `class_runs` as class_runs() gives them. Whether they are valid: ascending, within the tokens.
+  static bool Valid(std::span<const TokenId> tokens, std::span<const int32_t> class_runs);
+  History(std::vector<TokenId> tokens, std::vector<int32_t> class_runs)
+      : tokens_(std::move(tokens)), class_runs_(std::move(class_runs)) {}
+
+  int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
+  bool empty() const { return tokens_.empty(); }
+  std::span<const TokenId> tokens() const { return tokens_; }
+  TokenId operator[](int32_t position) const { return tokens_[position]; }
+
+  RowClass ClassAt(int32_t position) const;
+  // The end of the run of tokens of one class that holds `position`.
+  int32_t RunEnd(int32_t position) const;
+  // Positions at which the class changes, ascending; before the first one tokens are given.
+  std::span<const int32_t> class_runs() const { return class_runs_; }
+
+  void Append(TokenId token, RowClass row_class);
+  void Append(std::span<const TokenId> tokens, RowClass row_class);
+  // Forgets all but the first `size` tokens.
+  void Truncate(int32_t size);
+
+ private:
+  // The number of changes at or before `position`: odd within a run of sampled tokens.
+  size_t Changes(int32_t position) const;
+
+  std::vector<TokenId> tokens_;
+  std::vector<int32_t> class_runs_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_HISTORY_H_

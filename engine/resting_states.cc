@@ -1,0 +1,293 @@
+#include "engine/resting_states.h"
+
+#include <algorithm>
+
+#include "absl/time/clock.h"
+
+namespace retnet {
+
+RestingStates::RestingStates(Model* model, int64_t host_bytes, std::function<void()> wake)
+    : model_(model), max_host_bytes_(host_bytes), slots_(model->info().slots) {
+  model->set_transfer_done(
+      [ended = ended_, wake = std::move(wake)](Ticket ticket, absl::Status status) {
+        {
+          std::lock_guard lock(ended->mutex);
+          ended->tickets.emplace_back(ticket, std::move(status));
+        }
+        wake();
+      });
+}
+
+// Transfers write to memory that ends with this object.
+RestingStates::~RestingStates() {
+  for (auto& [ticket, transfer] : transfers_) transfer.done = nullptr;
+  AwaitTransfers();
+  transfers_.clear();
+}
+
+void RestingStates::AwaitTransfers() {
+  Poll();
+  while (transferring() && status_.ok()) {
+    absl::SleepFor(absl::Microseconds(100));
+    Poll();
+  }
+}
+
+StateRef RestingStates::Make(Model::StateShape shape) {
+  StateRef state(new RestingState, [this](RestingState* last) {
+    Forget(last);
+    delete last;
+  });
+  state->shape = shape;
+  return state;
+}
+
+void RestingStates::Forget(RestingState* state) {
+  if (state->slot != kNoSlot) {
+    Dequeue(state, &on_device_);
+    ClearSlot(state->slot);
+  }
+  if (state->bytes != nullptr) DropFromHost(state);
+}
+
+// An empty state has nothing to be spared.
+void RestingStates::Enqueue(RestingState* state, Queue* queue) {
+  const auto bytes = static_cast<double>(std::max<int64_t>(BytesOf(*state), 1));
+  state->rank = clock_ + static_cast<double>(state->shape.position) / bytes;
+  queue->insert({state->rank, state});
+}
+
+StateRef RestingStates::Rest(SlotId slot) {
+  StateRef state = Make(model_->state(slot));
+  if (state->shape.position == 0) {
+    ClearSlot(slot);
+    return state;
+  }
+  state->slot = slot;
+  Enqueue(state.get(), &on_device_);
+  return state;
+}
+
+StateRef RestingStates::RestAt(SlotId slot, int32_t position) {
+  status_.Update(model_->Truncate(slot, position));
+  return Rest(slot);
+}
+
+StateRef RestingStates::RestFork(SlotId slot, int32_t position) {
+  const SlotId copy = Take();
+  if (copy == kNoSlot) return nullptr;
+  status_.Update(model_->Fork(slot, copy, position));
+  return Rest(copy);
+}
+
+StateRef RestingStates::Adopt(Model::StateShape shape, StateBytes bytes) {
+  StateRef state = Make(shape);
+  if (shape.position > 0) KeepInHost(state.get(), std::move(bytes));
+  return state;
+}
+
+void RestingStates::Touch(const StateRef& state) {
+  state->leave_behind = false;
+  if (state->in_transfer || state->gone()) return;
+  Queue* queue = state->slot != kNoSlot ? &on_device_ : &in_host_;
+  if (queue->erase({state->rank, state.get()}) > 0) Enqueue(state.get(), queue);
+}
+
+SlotId RestingStates::Take() {
+  while (true) {
+    if (const SlotId slot = slots_.Take(); slot != kNoSlot) return slot;
+    if (!MakeRoom()) return kNoSlot;
+    Poll();  // a backend may have moved it already
+    if (slots_.free() == 0) return kNoSlot;
+  }
+}
+
+// One slot is emptied at a time for those that wait; more would be more than they need.
+bool RestingStates::MakeRoom() {
+  const auto leaving = [](const auto& entry) { return entry.second.moves_out; };
+  if (std::any_of(transfers_.begin(), transfers_.end(), leaving)) return true;
+  if (on_device_.empty()) return false;
+  const StateRef state = on_device_.begin()->second->shared_from_this();
+  clock_ = std::max(clock_, state->rank);
+  ++evictions_;
+  if (!state->leave_behind && BytesOf(*state) <= max_host_bytes_) {
+    StartRead(state, /*moves_out=*/true, nullptr);
+    return true;
+  }
+  Dequeue(state.get(), &on_device_);
+  ClearSlot(std::exchange(state->slot, kNoSlot));
+  return true;
+}
+
+void RestingStates::Release(SlotId slot) {
+  if (!filling(slot)) return ClearSlot(slot);
+  for (auto& [ticket, transfer] : transfers_) {
+    if (transfer.state == nullptr && transfer.slot == slot) transfer.unwanted = true;
+  }
+}
+
+void RestingStates::ClearSlot(SlotId slot) {
+  status_.Update(model_->Clear(slot));
+  slots_.Release(slot);
+}
+
+SlotId RestingStates::Resume(StatePrefix* prefix) {
+  StateRef& state = prefix->state;
+  const int32_t position = prefix->tokens;
+  RestingState& resting = *state;
+  if (resting.in_transfer) return kNoSlot;
+  if (resting.slot != kNoSlot && state.use_count() == 1) {
+    const SlotId slot = std::exchange(resting.slot, kNoSlot);
+    Dequeue(&resting, &on_device_);
+    status_.Update(model_->Truncate(slot, position));
+    *prefix = {};
+    return slot;
+  }
+  Touch(state);
+  const StateBytes bytes = resting.bytes;  // also when room is made at its own expense
+  const SlotId slot = resting.slot != kNoSlot ? TakeBeside(&resting) : Take();
+  if (slot == kNoSlot) return slot;
+  if (resting.slot != kNoSlot) {
+    status_.Update(model_->Fork(resting.slot, slot, position));
+  } else {
+    StartWrite(bytes, resting.shape, position, slot);
+  }
+  *prefix = {};
+  return slot;
+}
+
+// A slot for a fork must not come from the state that is forked; unless there is no other, and
+// nobody runs who could leave one.
+SlotId RestingStates::TakeBeside(RestingState* state) {
+  Dequeue(state, &on_device_);
+  const SlotId slot = Take();
+  const bool alone = slot == kNoSlot && on_device_.empty() && transfers_.empty();
+  on_device_.insert({state->rank, state});
+  if (!alone || model_->info().slots > 1) return slot;
+  MakeRoom();
+  Poll();
+  return kNoSlot;
+}
+
+absl::Duration RestingStates::RestoreTime(const RestingState& state) const {
+  if (state.slot != kNoSlot) return absl::ZeroDuration();
+  return absl::Seconds(seconds_a_byte_ * static_cast<double>(BytesOf(state)));
+}
+
+void RestingStates::StartWrite(const StateBytes& bytes, Model::StateShape shape, int32_t position,
+                               SlotId slot) {
+  const absl::Time start = absl::Now();
+  const absl::StatusOr<Ticket> ticket = model_->StartWrite(*bytes, shape, slot);
+  status_.Update(ticket.status());
+  if (!ticket.ok()) return;
+  filling_.insert(slot);
+  Transfer& transfer = transfers_[*ticket];
+  transfer.slot = slot;
+  transfer.written = bytes;
+  transfer.position = position;
+  transfer.start = start;
+  Poll();
+}
+
+void RestingStates::Read(const StateRef& state,
+                         std::function<void(absl::StatusOr<StateBytes>)> done) {
+  if (state->bytes != nullptr) return done(state->bytes);
+  if (state->slot == kNoSlot) {
+    if (state->gone()) return done(absl::NotFoundError("the state has been evicted"));
+    return done(std::make_shared<std::vector<std::byte>>());
+  }
+  for (auto& [ticket, transfer] : transfers_) {
+    if (transfer.state != state) continue;
+    transfer.done = [first = std::move(transfer.done),
+                     second = std::move(done)](absl::StatusOr<StateBytes> bytes) {
+      if (first) first(bytes);
+      second(std::move(bytes));
+    };
+    return;
+  }
+  StartRead(state, /*moves_out=*/false, std::move(done));
+  Poll();
+}
+
+void RestingStates::StartRead(const StateRef& state, bool moves_out,
+                              std::function<void(absl::StatusOr<StateBytes>)> done) {
+  Dequeue(state.get(), &on_device_);
+  state->in_transfer = true;
+  Transfer transfer;
+  transfer.state = state;
+  transfer.slot = state->slot;
+  transfer.read = std::make_shared<std::vector<std::byte>>(BytesOf(*state));
+  transfer.moves_out = moves_out;
+  transfer.done = std::move(done);
+  const absl::StatusOr<Ticket> ticket = model_->StartRead(state->slot, *transfer.read);
+  if (ticket.ok()) {
+    transfers_[*ticket] = std::move(transfer);
+  } else {
+    Finish(std::move(transfer), ticket.status());
+  }
+}
+
+void RestingStates::Poll() {
+  std::vector<std::pair<Ticket, absl::Status>> ended;
+  {
+    std::lock_guard lock(ended_->mutex);
+    ended.swap(ended_->tickets);
+  }
+  for (const auto& [ticket, status] : ended) {
+    auto transfer = transfers_.extract(ticket);
+    if (!transfer.empty()) Finish(std::move(transfer.mapped()), status);
+  }
+}
+
+void RestingStates::Finish(Transfer transfer, const absl::Status& status) {
+  status_.Update(status);
+  if (transfer.state != nullptr) {
+    FinishRead(transfer, status);
+  } else {
+    FinishWrite(transfer, status);
+  }
+}
+
+void RestingStates::FinishRead(Transfer& transfer, const absl::Status& status) {
+  RestingState& state = *transfer.state;
+  state.in_transfer = false;
+  if (transfer.moves_out) {
+    ClearSlot(std::exchange(state.slot, kNoSlot));
+    if (status.ok()) KeepInHost(&state, transfer.read);
+  } else {
+    on_device_.insert({state.rank, &state});
+  }
+  if (!transfer.done) return;
+  transfer.done(status.ok() ? absl::StatusOr<StateBytes>(transfer.read) : status);
+}
+
+void RestingStates::FinishWrite(Transfer& transfer, const absl::Status& status) {
+  filling_.erase(transfer.slot);
+  if (status.ok() && !transfer.written->empty()) {
+    const double rate = absl::ToDoubleSeconds(absl::Now() - transfer.start) /
+                        static_cast<double>(transfer.written->size());
+    seconds_a_byte_ = seconds_a_byte_ == 0.0 ? rate : 0.75 * seconds_a_byte_ + 0.25 * rate;
+  }
+  if (transfer.unwanted) return ClearSlot(transfer.slot);
+  if (status.ok()) status_.Update(model_->Truncate(transfer.slot, transfer.position));
+}
+
+void RestingStates::KeepInHost(RestingState* state, StateBytes bytes) {
+  host_bytes_ += static_cast<int64_t>(bytes->size());
+  state->bytes = std::move(bytes);
+  Enqueue(state, &in_host_);
+  while (host_bytes_ > max_host_bytes_ && !in_host_.empty()) {
+    RestingState* evicted = in_host_.begin()->second;
+    clock_ = std::max(clock_, evicted->rank);
+    ++evictions_;
+    DropFromHost(evicted);
+  }
+}
+
+void RestingStates::DropFromHost(RestingState* state) {
+  Dequeue(state, &in_host_);
+  host_bytes_ -= static_cast<int64_t>(state->bytes->size());
+  state->bytes.reset();
+}
+
+}  // namespace retnet

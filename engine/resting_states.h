@@ -1,0 +1,160 @@
+// States that nobody computes on: of idle sessions, of their forks, and of cached prefixes, in
+// slots of the device or in host memory.
+#ifndef RETNET_ENGINE_RESTING_STATES_H_
+#define RETNET_ENGINE_RESTING_STATES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/slot_pool.h"
+#include "models/model.h"
+
+namespace retnet {
+
+using StateBytes = std::shared_ptr<const std::vector<std::byte>>;
+
+// One of them; RestingStates alone changes it.
+struct RestingState : std::enable_shared_from_this<RestingState> {
+  Model::StateShape shape;
+  SlotId slot = kNoSlot;      // on the device, or
+  StateBytes bytes;           // in host memory, or gone: evicted, and to be computed again
+  bool in_transfer = false;   // its slot is being read
+  bool leave_behind = false;  // what moves out of its slot is not worth host memory
+  double rank = 0.0;          // the least is evicted first
+
+  bool gone() const { return slot == kNoSlot && bytes == nullptr && shape.position > 0; }
+};
+
+// Whoever has an interest in a state holds a reference: a session, its forks, cache entries. The
+// last holder takes its slot when it goes on; others get a fork. Without holders it is forgotten.
+using StateRef = std::shared_ptr<RestingState>;
+
+// What is wanted of a state that may have seen more: its first `tokens` tokens. Of none: null.
+struct StatePrefix {
+  StateRef state;
+  int32_t tokens = 0;
+
+  bool there() const {
+    return state != nullptr && !state->gone() && state->shape.base_position <= tokens &&
+           tokens <= state->shape.position;
+  }
+};
+
+// Hands out the slots, too. Where none is free, the resting state whose loss would cost least a
+// byte moves from its slot to host memory, and the one of host memory that costs least is evicted,
+// by GreedyDual-Size (Cao and Irani, USITS 1997): rank = clock + tokens / bytes, the clock being
+// the last evicted one's rank. Transfers run beside the steps. Thread-compatible; outlives every
+// reference.
+class RestingStates {
+ public:
+  // `model` outlives it; `wake` is called from any thread when a transfer has ended, which Poll
+  // then takes note of.
+  RestingStates(Model* model, int64_t host_bytes, std::function<void()> wake);
+  ~RestingStates();
+
+  // The state in this slot, which rests from now on.
+  StateRef Rest(SlotId slot);
+  // The same, cut to its first `position` tokens.
+  StateRef RestAt(SlotId slot, int32_t position);
+  // The same, as a fork; null where there is no slot for it.
+  StateRef RestFork(SlotId slot, int32_t position);
+  // A state that came as bytes.
+  StateRef Adopt(Model::StateShape shape, StateBytes bytes);
+  // It has been of use: its eviction is put off.
+  void Touch(const StateRef& state);
+
+  // A clear slot; kNoSlot when none can be had now: all are running or being moved.
+  SlotId Take();
+  // Gives a slot back, whatever is in it.
+  void Release(SlotId slot);
+
+  // A slot with the state of the prefix, which is there: its own slot for the last holder, else a
+  // fork's, or one that it is written to. kNoSlot when none can be had now, or the state is being
+  // read; `prefix` is then unchanged, else of none. The slot may still be filling.
+  SlotId Resume(StatePrefix* prefix);
+  bool filling(SlotId slot) const { return filling_.contains(slot); }
+  // What writing the state to a slot is expected to take; zero for one that has a slot.
+  absl::Duration RestoreTime(const RestingState& state) const;
+
+  // The state's bytes: calls `done` once with them, at once or from Poll. The state keeps its
+  // place.
+  void Read(const StateRef& state, std::function<void(absl::StatusOr<StateBytes>)> done);
+
+  // Ends the transfers that are over.
+  void Poll();
+  // Waits until all transfers have ended, and ends them.
+  void AwaitTransfers();
+  bool transferring() const { return !transfers_.empty(); }
+  // Not OK once the model has failed.
+  const absl::Status& status() const { return status_; }
+
+  int32_t free_slots() const { return slots_.free(); }
+  int32_t resting_slots() const { return static_cast<int32_t>(on_device_.size()); }
+  int64_t host_bytes() const { return host_bytes_; }
+  int64_t evictions() const { return evictions_; }
+
+ private:
+  using Queue = std::set<std::pair<double, RestingState*>>;
+  struct Transfer {
+    StateRef state;  // being read; null for a write
+    SlotId slot = kNoSlot;
+    std::shared_ptr<std::vector<std::byte>> read;
+    StateBytes written;
+    int32_t position = 0;   // a write: to be truncated to
+    bool unwanted = false;  // a write whose slot has been released meanwhile
+    bool moves_out = false;
+    absl::Time start;
+    std::function<void(absl::StatusOr<StateBytes>)> done;
+  };
+  // What RestingStates and the model's transfer threads share: outlives both.
+  struct Ended {
+    std::mutex mutex;
+    std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
+  };
+
+  StateRef Make(Model::StateShape shape);
+  void Forget(RestingState* state);
+  void Enqueue(RestingState* state, Queue* queue);
+  void Dequeue(RestingState* state, Queue* queue) { queue->erase({state->rank, state}); }
+  int64_t BytesOf(const RestingState& state) const { return model_->StateBytes(state.shape); }
+  // Starts what makes a slot free, now or later; whether there was anything to start.
+  bool MakeRoom();
+  SlotId TakeBeside(RestingState* state);
+  void KeepInHost(RestingState* state, StateBytes bytes);
+  void DropFromHost(RestingState* state);
+  void ClearSlot(SlotId slot);
+  void StartRead(const StateRef& state, bool moves_out,
+                 std::function<void(absl::StatusOr<StateBytes>)> done);
+  void StartWrite(const StateBytes& bytes, Model::StateShape shape, int32_t position, SlotId slot);
+  void Finish(Transfer transfer, const absl::Status& status);
+  void FinishRead(Transfer& transfer, const absl::Status& status);
+  void FinishWrite(Transfer& transfer, const absl::Status& status);
+
+  Model* const model_;
+  const int64_t max_host_bytes_;
+  SlotPool slots_;
+  Queue on_device_;  // that have a slot and are not in transfer
+  Queue in_host_;
+  int64_t host_bytes_ = 0;  // held by those in host memory
+  double clock_ = 0.0;
+  int64_t evictions_ = 0;
+  double seconds_a_byte_ = 0.0;  // of writes, lately
+  std::set<SlotId> filling_;
+  std::map<Ticket, Transfer> transfers_;
+  std::shared_ptr<Ended> ended_ = std::make_shared<Ended>();
+  absl::Status status_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_RESTING_STATES_H_

@@ -1,0 +1,167 @@
+// The calls on sessions that clients make.
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/sessions.h"
+#include "kernels/status_macros.h"
+
+namespace retnet {
+
+SessionInfo Sessions::InfoOf(const Session& session) const {
+  SessionInfo info{.key = session.spec.key,
+                   .labels = session.spec.labels,
+                   .created = session.created,
+                   .last_used = session.last_used,
+                   .expires = session.expires(),
+                   .busy = session.running != nullptr,
+                   .version = session.version};
+  const History& history = info.busy ? session.running->history() : session.history;
+  info.tokens = history.size();
+  if (info.busy) {
+    info.state_tokens = session.running->position();
+    if (session.running->slot() != kNoSlot) info.tier = StateTier::kDevice;
+    return info;
+  }
+  if (session.state.there()) {
+    info.state_tokens = session.state.tokens;
+    info.state_bytes = keeper_->StateBytes(session.state.state->shape);
+    info.tier = session.state.state->slot != kNoSlot ? StateTier::kDevice : StateTier::kHost;
+  } else if (session.version > 0 && session.written_version == session.version) {
+    info.tier = StateTier::kStore;
+  }
+  return info;
+}
+
+void Sessions::Reserve(const std::string& owner, std::vector<std::string> ids,
+                       std::function<void(absl::Status)> then) {
+  while (!ids.empty() && ids.back().empty()) ids.pop_back();
+  if (ids.empty()) return then(absl::OkStatus());
+  const SessionKey key{owner, ids.back()};
+  ids.pop_back();
+  if (std::find(ids.begin(), ids.end(), key.id) != ids.end()) {
+    return then(absl::InvalidArgumentError(absl::StrCat("id ", key.id, " is named twice")));
+  }
+  With(key, [this, key, ids = std::move(ids), then = std::move(then)](SessionOr session) mutable {
+    if (absl::IsNotFound(session.status())) {
+      return Reserve(key.owner, std::move(ids), std::move(then));
+    }
+    then(session.ok()
+             ? absl::AlreadyExistsError(absl::StrCat("there is a session ", key.id, " already"))
+             : session.status());
+  });
+}
+
+void Sessions::Create(SessionSpec spec, absl::Time now, const Reply<SessionInfo>& reply) {
+  const SessionKey key = spec.key;
+  Reserve(key.owner, {key.id}, [this, spec = std::move(spec), now, reply](absl::Status reserved) {
+    if (!reserved.ok()) return reply(reserved);
+    const SessionOr session = Add(spec, now);
+    if (!session.ok()) return reply(session.status());
+    Unindex(**session);
+    Changed(*session, now);
+    reply(InfoOf(**session));
+  });
+}
+
+void Sessions::Get(const SessionKey& key, const Reply<SessionInfo>& reply) {
+  With(key, [this, reply](SessionOr session) {
+    if (!session.ok()) return reply(session.status());
+    reply(InfoOf(**session));
+  });
+}
+
+void Sessions::List(const std::string& owner, const std::string& after, int32_t limit,
+                    const Reply<std::vector<SessionInfo>>& reply) const {
+  std::vector<SessionInfo> infos;
+  for (auto it = sessions_.upper_bound({owner, after});
+       it != sessions_.end() && it->first.owner == owner && infos.size() < limit; ++it) {
+    infos.push_back(InfoOf(*it->second));
+  }
+  reply(std::move(infos));
+}
+
+void Sessions::Fork(const SessionKey& key, std::vector<std::string> ids, absl::Time now,
+                    const Reply<std::vector<SessionInfo>>& reply) {
+  Reserve(key.owner, ids, [this, key, ids, now, reply](absl::Status reserved) {
+    if (!reserved.ok()) return reply(reserved);
+    With(key, [this, ids, now, reply](SessionOr found) {
+      if (!found.ok()) return reply(found.status());
+      if ((*found)->running != nullptr) return reply(Busy((*found)->spec.key));
+      const SessionKey key = (*found)->spec.key;
+      if (count() + static_cast<int64_t>(ids.size()) > options_.max_kept) {
+        return reply(absl::ResourceExhaustedError(
+            absl::StrCat("max_kept_sessions = ", options_.max_kept, " would be exceeded")));
+      }
+      std::vector<SessionInfo> children;
+      for (const std::string& id : ids) {
+        SessionSpec spec = (*found)->spec;
+        spec.key.id = id;
+        Session* child = *Add(std::move(spec), now);
+        Unindex(*child);
+        child->history = (*found)->history;
+        child->state = (*found)->state;
+        Changed(child, now);
+        children.push_back(InfoOf(*child));
+      }
+      reply(std::move(children));
+    });
+  });
+}
+
+// The state stays where the tokens that are left are within its tail, and is cut when it goes on.
+void Sessions::Rewind(const SessionKey& key, int32_t tokens, absl::Time now,
+                      const Reply<SessionInfo>& reply) {
+  With(key, [this, tokens, now, reply](SessionOr found) {
+    if (!found.ok()) return reply(found.status());
+    Session* session = *found;
+    if (session->running != nullptr) return reply(Busy(session->spec.key));
+    if (tokens < 0 || tokens > session->history.size()) {
+      return reply(absl::OutOfRangeError(absl::StrCat(
+          "tokens is ", tokens, "; the session's history has 0 to ", session->history.size())));
+    }
+    Unindex(*session);
+    session->history.Truncate(tokens);
+    session->state.tokens = std::min(session->state.tokens, std::max(tokens - 1, 0));
+    if (session->state.tokens == 0 || !session->state.there()) session->state = {};
+    Changed(session, now);
+    reply(InfoOf(*session));
+  });
+}
+
+void Sessions::Delete(const SessionKey& key, const Reply<SessionInfo>& reply) {
+  With(key, [this, reply](SessionOr session) {
+    if (!session.ok()) return reply(session.status());
+    if (!(*session)->idle()) return reply(Busy((*session)->spec.key));
+    const SessionInfo info = InfoOf(**session);
+    Forget(*session);
+    reply(info);
+  });
+}
+
+void Sessions::Export(const SessionKey& key, const Reply<Snapshot>& reply) {
+  With(key, [this, reply](SessionOr session) {
+    if (!session.ok()) return reply(session.status());
+    if ((*session)->running != nullptr) return reply(Busy((*session)->spec.key));
+    ReadInto(**session, [reply](Snapshot snapshot) { reply(std::move(snapshot)); });
+  });
+}
+
+void Sessions::Import(SessionSpec spec, Snapshot snapshot, absl::Time now,
+                      const Reply<SessionInfo>& reply) {
+  const SessionKey key = spec.key;
+  auto shared = std::make_shared<Snapshot>(std::move(snapshot));
+  Reserve(key.owner, {key.id},
+          [this, spec = std::move(spec), shared, now, reply](absl::Status reserved) {
+            if (!reserved.ok()) return reply(reserved);
+            const SessionOr session = Add(spec, now);
+            if (!session.ok()) return reply(session.status());
+            Unindex(**session);
+            Adopt(std::move(*shared), *session);
+            Changed(*session, now);
+            reply(InfoOf(**session));
+          });
+}
+
+}  // namespace retnet

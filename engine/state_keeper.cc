@@ -1,0 +1,175 @@
+#include "engine/state_keeper.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace retnet {
+
+StateKeeper::StateKeeper(Model* model, const StateKeeperOptions& options,
+                         std::function<void()> wake)
+    : model_(model),
+      options_(options),
+      chunk_(model->info().chunk),
+      resting_(model, options.host_bytes, std::move(wake)),
+      cache_(chunk_) {}
+
+// A score needs every row's logits, so a cached prefix would spare it nothing.
+bool StateKeeper::Caches(const Sequence& sequence) const {
+  return options_.prefix_cache && sequence.kind() != RequestKind::kScore;
+}
+
+// Before its first token there is no state to share.
+bool StateKeeper::Leads(const Sequence& sequence) {
+  return sequence.request().samples > 1 && sequence.prompt_tokens() > 1;
+}
+
+bool StateKeeper::Plan(Sequence* sequence) {
+  if (Caches(*sequence)) {
+    sequence->chunk_keys().Begin(sequence->request().session.owner, chunk_, options_.deterministic);
+    sequence->chunk_keys().Extend(sequence->history(), sequence->history().size());
+  }
+  sequence->set_cuts(Cuts(sequence));
+  if (sequence->request().sample_of != 0) return Join(sequence);
+  if (Leads(*sequence)) groups_[sequence->id()];
+  return true;
+}
+
+std::vector<int32_t> StateKeeper::Cuts(Sequence* sequence) {
+  std::vector<int32_t> cuts;
+  if (Caches(*sequence)) {
+    const auto keys = sequence->chunk_keys().keys();
+    const int32_t new_from = sequence->prompt_tokens() - sequence->new_prompt_tokens();
+    for (const int32_t boundary : sequence->request().cache_boundaries) {
+      cuts.push_back((new_from + boundary) / chunk_ * chunk_);
+    }
+    cuts.push_back(cache_.Note(keys));
+    std::erase_if(cuts, [&](int32_t cut) {
+      return cut <= 0 || cut > static_cast<int32_t>(keys.size()) * chunk_ ||
+             cache_.Contains(keys, cut);
+    });
+  }
+  if (Leads(*sequence)) cuts.push_back(sequence->prompt_tokens() - 1);
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  return cuts;
+}
+
+bool StateKeeper::Join(Sequence* sequence) {
+  const auto group = groups_.find(sequence->request().sample_of);
+  if (group == groups_.end()) return true;
+  if (group->second.state.state != nullptr) {
+    sequence->set_state(group->second.state);
+    return true;
+  }
+  group->second.waiting.push_back(sequence);
+  return false;
+}
+
+// Without a state each sample computes the prompt itself.
+void StateKeeper::Share(Sequence* leader, StatePrefix state) {
+  const auto group = groups_.find(leader->id());
+  if (group == groups_.end()) return;
+  group->second.state = std::move(state);
+  for (Sequence* sample : std::exchange(group->second.waiting, {})) {
+    sample->set_state(group->second.state);
+    released_.push_back(sample);
+  }
+}
+
+// A sample that came before the others may end before they are there; they do without it.
+void StateKeeper::EndGroup(Sequence* sequence) {
+  if (const auto joined = groups_.find(sequence->request().sample_of); joined != groups_.end()) {
+    std::erase(joined->second.waiting, sequence);
+  }
+  std::erase(released_, sequence);
+  const auto led = groups_.find(sequence->id());
+  if (led == groups_.end()) return;
+  released_.insert(released_.end(), led->second.waiting.begin(), led->second.waiting.end());
+  groups_.erase(led);
+}
+
+bool StateKeeper::WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const {
+  if (!prefix.there() || prefix.tokens == 0) return false;
+  const absl::Duration restore = resting_.RestoreTime(*prefix.state);
+  return restore == absl::ZeroDuration() || restore < prefix.tokens * prefill_row;
+}
+
+bool StateKeeper::Resume(Sequence* sequence, absl::Duration prefill_row) {
+  const int32_t most = sequence->most_resumed();
+  StatePrefix prefix = sequence->TakeState();
+  prefix.tokens = std::min(prefix.tokens, most);
+  if (!WorthRestoring(prefix, prefill_row)) prefix = {};
+  bool hit = false;
+  if (Caches(*sequence)) {
+    StatePrefix cached = cache_.Find(sequence->chunk_keys().keys(), most);
+    hit = cached.tokens > prefix.tokens && WorthRestoring(cached, prefill_row);
+    if (hit) prefix = std::move(cached);
+  }
+  const int32_t tokens = prefix.tokens;
+  const SlotId slot = tokens == 0 ? resting_.Take() : resting_.Resume(&prefix);
+  if (slot == kNoSlot) {
+    // A state that had to leave the only slot may be had from where it went.
+    const bool moved = tokens > 0 && prefix.state->slot == kNoSlot && resting_.free_slots() > 0;
+    sequence->set_state(std::move(prefix));
+    return moved && Resume(sequence, prefill_row);
+  }
+  if (Caches(*sequence) && sequence->prompt_tokens() > chunk_) {
+    ++(hit ? cache_hits_ : cache_misses_);
+  }
+  sequence->Start(slot, tokens);
+  // Nothing is left to be shared that the cache does not have.
+  if (Leads(*sequence) && tokens == sequence->prompt_tokens() - 1) Share(sequence, {});
+  return true;
+}
+
+void StateKeeper::PieceEnded(Sequence* sequence, int32_t first) {
+  const int32_t position = sequence->position();
+  if (sequence->PassCut()) {
+    if (position % chunk_ == 0) CacheFork(sequence, position);
+    if (Leads(*sequence) && position == sequence->prompt_tokens() - 1) {
+      StateRef state = resting_.RestFork(sequence->slot(), position);
+      Share(sequence, {.state = state, .tokens = state == nullptr ? 0 : position});
+    }
+  }
+  const bool prompt_ended = first < sequence->prompt_tokens() && sequence->decoding();
+  if (prompt_ended) CacheFork(sequence, model_->state(sequence->slot()).base_position);
+}
+
+void StateKeeper::CacheFork(Sequence* sequence, int32_t tokens) {
+  if (!Caches(*sequence) || tokens == 0) return;
+  const auto keys = sequence->chunk_keys().keys();
+  if (cache_.Contains(keys, tokens)) return;
+  StateRef state = resting_.RestFork(sequence->slot(), tokens);
+  if (state == nullptr) return;
+  state->leave_behind = true;  // until it has been of use
+  cache_.Insert(keys, tokens, std::move(state));
+}
+
+// At the end of an answer, with which the next turn's prompt begins.
+bool StateKeeper::CacheWhole(Sequence* sequence) {
+  if (!Caches(*sequence) || !sequence->completion().status.ok()) return false;
+  const int32_t tokens = model_->state(sequence->slot()).base_position;
+  if (tokens == 0) return false;
+  sequence->chunk_keys().Extend(sequence->history(), tokens);
+  const auto keys = sequence->chunk_keys().keys();
+  if (cache_.Contains(keys, tokens)) return false;
+  StateRef state = resting_.RestAt(sequence->slot(), tokens);
+  state->leave_behind = true;
+  cache_.Insert(keys, tokens, std::move(state));
+  return true;
+}
+
+StatePrefix StateKeeper::Retire(Sequence* sequence, bool keep) {
+  EndGroup(sequence);
+  if (sequence->slot() == kNoSlot) return sequence->TakeState();
+  StatePrefix kept;
+  if (keep && ready(*sequence)) {
+    kept = {.state = resting_.Rest(sequence->slot()), .tokens = sequence->position()};
+  } else if (!ready(*sequence) || !CacheWhole(sequence)) {
+    resting_.Release(sequence->slot());
+  }
+  sequence->LeaveSlot();
+  return kept;
+}
+
+}  // namespace retnet

@@ -1,0 +1,92 @@
+// Where a sequence's state comes from and where it goes: its session's, a sample's of the same
+// prompt, a cached prefix, or nothing yet.
+#ifndef RETNET_ENGINE_STATE_KEEPER_H_
+#define RETNET_ENGINE_STATE_KEEPER_H_
+
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "engine/prefix_cache.h"
+#include "engine/resting_states.h"
+#include "engine/sequence.h"
+#include "models/model.h"
+
+namespace retnet {
+
+struct StateKeeperOptions {
+  int64_t host_bytes = int64_t{1} << 30;  // of states that gave up their slots
+  bool prefix_cache = true;
+  // A cached prefix serves only tokens of the same classes: exact on every backend.
+  bool deterministic = false;
+};
+
+// Thread-compatible; sequences are not owned and must be retired before they end.
+class StateKeeper {
+ public:
+  StateKeeper(Model* model, const StateKeeperOptions& options, std::function<void()> wake);
+
+  RestingStates& resting() { return resting_; }
+  const RestingStates& resting() const { return resting_; }
+
+  // Before anything of it is computed, its history being complete: decides where its pieces end so
+  // that their states can be shared. False: it takes its state from a sequence that is computing
+  // it, and is not to be scheduled before TakeReleased names it.
+  bool Plan(Sequence* sequence);
+  std::vector<Sequence*> TakeReleased() { return std::exchange(released_, {}); }
+
+  // Gives the sequence a slot with the longest state there is for it; false when none can be had
+  // now. `prefill_row` is what computing one token is expected to take: a state in host memory
+  // must cost less.
+  bool Resume(Sequence* sequence, absl::Duration prefill_row);
+  // The slot's state is there.
+  bool ready(const Sequence& sequence) const { return !resting_.filling(sequence.slot()); }
+
+  // A piece of it has been computed that began at `first`.
+  void PieceEnded(Sequence* sequence, int32_t first);
+
+  // It has finished: gives its slot up. The state goes to a session where `keep`, then as far as
+  // the history it keeps reaches; else into the prefix cache or away.
+  StatePrefix Retire(Sequence* sequence, bool keep);
+
+  int64_t StateBytes(Model::StateShape shape) const { return model_->StateBytes(shape); }
+
+  void ClearCache() { cache_.Clear(); }
+  int32_t cached_prefixes() const { return cache_.entries(); }
+  int64_t cache_hits() const { return cache_hits_; }
+  int64_t cache_misses() const { return cache_misses_; }
+
+ private:
+  // Samples that wait for the first one of their prompt.
+  struct SampleGroup {
+    std::vector<Sequence*> waiting;
+    StatePrefix state;  // before the prompt's last token, once it is computed
+  };
+
+  bool Caches(const Sequence& sequence) const;
+  std::vector<int32_t> Cuts(Sequence* sequence);
+  bool Join(Sequence* sequence);
+  static bool Leads(const Sequence& sequence);
+  void Share(Sequence* leader, StatePrefix state);
+  void EndGroup(Sequence* sequence);
+  void CacheFork(Sequence* sequence, int32_t tokens);
+  bool CacheWhole(Sequence* sequence);
+  bool WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const;
+
+  Model* const model_;
+  const StateKeeperOptions options_;
+  const int32_t chunk_;
+  RestingStates resting_;
+  PrefixCache cache_;
+  absl::flat_hash_map<RequestId, SampleGroup> groups_;  // by the first sample
+  std::vector<Sequence*> released_;
+  int64_t cache_hits_ = 0;
+  int64_t cache_misses_ = 0;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_STATE_KEEPER_H_
