@@ -8,6 +8,7 @@ namespace retnet {
 
 void CompleteCall::Plan(const GenerationPlan& plan) {
   std::lock_guard lock(mu_);
+  response_.set_session_id(KeptSession(plan.request));
   response_.set_seed(plan.request.sampling.seed);
   for (int32_t i = 0; i < plan.samples; ++i) {
     samples_.emplace_back(plan, tokenizer_);
@@ -29,6 +30,7 @@ void CompleteCall::Ended(int sample, const Completion& completion) {
   choice->mutable_text()->append(samples_[sample].Flush());
   *choice->mutable_finish() = samples_[sample].Finish(sample, completion);
   AddUsage(completion.usage, response_.mutable_usage());
+  if (!response_.session_id().empty()) response_.set_session_tokens(completion.session_tokens);
 }
 
 void CompleteCall::AllEnded(const absl::Status& status) {

@@ -1,5 +1,7 @@
 #include "server/engine_call.h"
 
+#include <memory>
+#include <mutex>
 #include <utility>
 
 namespace retnet {
@@ -19,25 +21,6 @@ class EngineCall::Sink : public TokenSink {
   const int sample_;
 };
 
-void EngineCall::Open() {
-  std::lock_guard lock(mu_);
-  self_ = shared_from_this();
-  open_calls_->Add();
-}
-
-void EngineCall::Close() {
-  std::shared_ptr<EngineCall> self;
-  {
-    std::lock_guard lock(mu_);
-    self = std::move(self_);
-  }
-  // The last touch of anything that a drain waits for; `self` may be the last reference to the
-  // call.
-  OpenCalls* open_calls = open_calls_;
-  self.reset();
-  open_calls->Remove();
-}
-
 void EngineCall::Submit(Engine* engine, std::vector<Request> requests,
                         std::function<void()> model_failed) {
   const int samples = static_cast<int>(requests.size());
@@ -45,14 +28,20 @@ void EngineCall::Submit(Engine* engine, std::vector<Request> requests,
     std::lock_guard lock(mu_);
     engine_ = engine;
     model_failed_ = std::move(model_failed);
+    submitted_.clear();
     open_ = samples;
+    status_ = absl::OkStatus();
   }
+  const auto self = std::static_pointer_cast<EngineCall>(shared_from_this());
+  RequestId first = 0;
   // Without mu_, which the engine thread takes for samples that run already.
   for (int i = 0; i < samples; ++i) {
+    requests[i].sample_of = first;
     const absl::StatusOr<RequestId> id =
-        engine->Submit(std::move(requests[i]), std::make_shared<Sink>(shared_from_this(), i));
+        engine->Submit(std::move(requests[i]), std::make_shared<Sink>(self, i));
     std::lock_guard lock(mu_);
     if (id.ok()) {
+      if (i == 0) first = *id;
       submitted_.push_back(*id);
       continue;
     }
@@ -66,6 +55,11 @@ void EngineCall::Submit(Engine* engine, std::vector<Request> requests,
     unwanted = cancelled_ || !status_.ok();
   }
   if (unwanted) CancelSubmitted();
+}
+
+void EngineCall::DeleteOnFailure(SessionKey session) {
+  std::lock_guard lock(mu_);
+  made_ = std::move(session);
 }
 
 void EngineCall::Refuse(const absl::Status& status) {
@@ -100,7 +94,9 @@ void EngineCall::SampleEnded(int sample, const Completion& completion) {
 
 void EngineCall::EndSamples(int samples) {
   open_ -= samples;
-  if (open_ == 0) AllEnded(status_);
+  if (open_ > 0) return;
+  if (!status_.ok() && !made_.id.empty()) engine_->DeleteSession(made_, [](const auto&) {});
+  AllEnded(status_);
 }
 
 void EngineCall::CancelSubmitted() {

@@ -4,49 +4,43 @@
 #define RETNET_SERVER_ENGINE_CALL_H_
 
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "engine/request.h"
-#include "server/open_calls.h"
+#include "engine/session_key.h"
+#include "server/open_call.h"
 
 namespace retnet {
 
-// Lives in a std::shared_ptr, held by itself from Open to Close and by the engine's sinks until
-// their Done. Submit or Refuse is called once, Cancel at any time and from any thread.
-class EngineCall : public std::enable_shared_from_this<EngineCall> {
+// Held by the engine's sinks too, until their Done. Submit or Refuse is called once, and again only
+// after AllEnded; Cancel at any time and from any thread.
+class EngineCall : public OpenCall {
  public:
-  EngineCall(const EngineCall&) = delete;
-  virtual ~EngineCall() = default;
-
-  // Before the call is given to gRPC, and when gRPC is done with it. In between it counts as open.
-  void Open();
-  void Close();
-
-  // Submits the requests, at least one; the i-th is sample i. When one is refused or fails, the
-  // others are cancelled and the call ends with its status. `model_failed` is called when the
-  // engine is no longer healthy; it may be called on any thread, several times.
+  // Submits the requests, at least one; the i-th is sample i, and all have the prompt of the first.
+  // When one is refused or fails, the others are cancelled and the call ends with its status.
+  // `model_failed` is called when the engine is no longer healthy; it may be called on any thread,
+  // several times.
   void Submit(Engine* engine, std::vector<Request> requests, std::function<void()> model_failed);
+  // Before Submit: this session was made for the call and goes with it when it fails.
+  void DeleteOnFailure(SessionKey session);
   // Ends the call without the engine; instead of Submit.
   void Refuse(const absl::Status& status);
   // Ends what runs, within a step of the model.
   void Cancel();
 
  protected:
-  explicit EngineCall(OpenCalls* open_calls) : open_calls_(open_calls) {}
+  using OpenCall::OpenCall;
 
   // All are called with mu_ held, on the engine thread but for an AllEnded of a call that was
   // refused.
   virtual void Answered(int sample, std::span<const LogitsAnswer> answers) = 0;
   virtual void Ended(int sample, const Completion& completion) = 0;
-  // The last one, exactly once: all samples have ended, or the status is not OK.
+  // The last one of a Submit or Refuse, exactly once: all samples have ended, or the status is not
+  // OK.
   virtual void AllEnded(const absl::Status& status) = 0;
-
-  std::mutex mu_;
 
  private:
   class Sink;
@@ -55,12 +49,11 @@ class EngineCall : public std::enable_shared_from_this<EngineCall> {
   void EndSamples(int samples);
   void CancelSubmitted();
 
-  OpenCalls* const open_calls_;
-  std::shared_ptr<EngineCall> self_;  // guarded by mu_, as all below
-  Engine* engine_ = nullptr;
+  Engine* engine_ = nullptr;  // guarded by mu_, as all below
   std::function<void()> model_failed_;
   std::vector<RequestId> submitted_;
-  int open_ = 0;  // samples that have not ended
+  int open_ = 0;     // samples that have not ended
+  SessionKey made_;  // goes with a call that fails; no id: none
   bool cancelled_ = false;
   absl::Status status_;  // the first error
 };

@@ -8,6 +8,8 @@
 #include "absl/time/time.h"
 #include "kernels/status_macros.h"
 #include "server/complete_call.h"
+#include "server/converse_stream.h"
+#include "server/owner.h"
 #include "server/score_stream.h"
 #include "server/token_stream.h"
 #include "server/wire.h"
@@ -56,11 +58,22 @@ void DescribeModel(const ServedModel& model, const EngineOptions& options,
   wire->set_server_version(RETNET_VERSION);
 }
 
+// Puts BOS before a prompt that begins its session's history, if one comes there; whether it did.
+// Behind a request that is running the prompt does not begin it.
+bool BeginHistory(const SessionInfo& session, const SessionNeeds& needs, Request* request) {
+  if (session.tokens > 0 || session.busy || needs.first_bos == kNoToken) return false;
+  BeginWithBos(needs.first_bos, request);
+  return true;
+}
+
 }  // namespace
 
-GenerationService::GenerationService(ServedModel model, Engine* engine,
+GenerationService::GenerationService(ServedModel model, Engine* engine, CallGate* gate,
                                      std::function<void()> model_failed)
-    : model_(std::move(model)), engine_(engine), model_failed_(std::move(model_failed)) {}
+    : model_(std::move(model)),
+      engine_(engine),
+      gate_(gate),
+      model_failed_(std::move(model_failed)) {}
 
 void GenerationService::Dispatch(size_t request_bytes, std::function<void()> task) {
   if (request_bytes <= kInlineRequestBytes) {
@@ -72,10 +85,22 @@ void GenerationService::Dispatch(size_t request_bytes, std::function<void()> tas
   }
 }
 
-absl::Status GenerationService::Read(const grpc::ByteBuffer& bytes,
-                                     google::protobuf::Message* request) const {
-  if (refusing_) return absl::UnavailableError("the server is draining; ask another one");
-  return ParseMessage(bytes, request);
+void GenerationService::PrepareSession(const SessionNeeds& needs, const SessionKey& session,
+                                       std::shared_ptr<EngineCall> call,
+                                       std::function<void(const SessionInfo&)> submit) {
+  if (!needs.make && !needs.look) return submit(SessionInfo());
+  Reply<SessionInfo> reply = [call, submit, made = needs.make](absl::StatusOr<SessionInfo> info) {
+    if (!info.ok()) return call->Refuse(info.status());
+    if (made) call->DeleteOnFailure(info->key);
+    submit(*info);
+  };
+  if (needs.make) {
+    SessionSpec spec;
+    spec.key = session;
+    engine_->CreateSession(std::move(spec), std::move(reply));
+  } else {
+    engine_->GetSession(session, std::move(reply));
+  }
 }
 
 template <typename Call>
@@ -83,14 +108,22 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* bytes, std::shared_ptr<Call> call) {
   call->Open();
   // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(bytes->Length(), [this, bytes, call, deadline = Deadline(*context)] {
+  Dispatch(bytes->Length(), [this, bytes, call, owner = OwnerOf(*context),
+                             deadline = Deadline(*context)] {
     const auto begin = [&]() -> absl::Status {
       v1::GenerateRequest request;
-      RETURN_IF_ERROR(Read(*bytes, &request));
-      ASSIGN_OR_RETURN(GenerationPlan plan, TranslateGenerate(request, model_));
-      plan.request.deadline = deadline;
-      call->Plan(plan);
-      call->Submit(engine_, SampleRequests(plan, model_.tokenizer), model_failed_);
+      RETURN_IF_ERROR(gate_->Read(*bytes, &request));
+      ASSIGN_OR_RETURN(GenerationPlan translated, TranslateGenerate(request, model_));
+      const auto plan = std::make_shared<GenerationPlan>(std::move(translated));
+      plan->request.session.owner = owner;
+      plan->request.deadline = deadline;
+      PrepareSession(
+          plan->needs, plan->request.session, call, [this, call, plan](const SessionInfo& session) {
+            if (plan->needs.make) plan->request.session = session.key;
+            BeginHistory(session, plan->needs, &plan->request);
+            call->Plan(*plan);
+            call->Submit(engine_, SampleRequests(*plan, model_.tokenizer), model_failed_);
+          });
       return absl::OkStatus();
     };
     if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
@@ -99,7 +132,7 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<TokenStream>(&open_calls_, model_.tokenizer);
+  auto call = std::make_shared<TokenStream>(&gate_->open_calls(), model_.tokenizer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
@@ -107,27 +140,48 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
 grpc::ServerUnaryReactor* GenerationService::Complete(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
-  auto call = std::make_shared<CompleteCall>(&open_calls_, model_.tokenizer, answer);
+  auto call = std::make_shared<CompleteCall>(&gate_->open_calls(), model_.tokenizer, answer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<ScoreStream>(&open_calls_, model_.tokenizer);
+  auto call = std::make_shared<ScoreStream>(&gate_->open_calls(), model_.tokenizer);
   call->Open();
-  Dispatch(bytes->Length(), [this, bytes, call, deadline = Deadline(*context)] {
-    const auto begin = [&]() -> absl::Status {
-      v1::ScoreRequest request;
-      RETURN_IF_ERROR(Read(*bytes, &request));
-      ASSIGN_OR_RETURN(ScorePlan plan, TranslateScore(request, model_));
-      plan.request.deadline = deadline;
-      call->Plan(plan);
-      call->Submit(engine_, {std::move(plan.request)}, model_failed_);
-      return absl::OkStatus();
-    };
-    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-  });
+  Dispatch(bytes->Length(),
+           [this, bytes, call, owner = OwnerOf(*context), deadline = Deadline(*context)] {
+             const auto begin = [&]() -> absl::Status {
+               v1::ScoreRequest request;
+               RETURN_IF_ERROR(gate_->Read(*bytes, &request));
+               ASSIGN_OR_RETURN(ScorePlan translated, TranslateScore(request, model_));
+               const auto plan = std::make_shared<ScorePlan>(std::move(translated));
+               plan->request.session.owner = owner;
+               plan->request.deadline = deadline;
+               PrepareSession(plan->needs, plan->request.session, call,
+                              [this, call, plan](const SessionInfo& session) {
+                                plan->follows_history = session.tokens > 0;
+                                if (BeginHistory(session, plan->needs, &plan->request)) {
+                                  plan->first_bytes = 0;
+                                }
+                                call->Plan(*plan);
+                                call->Submit(engine_, {std::move(plan->request)}, model_failed_);
+                              });
+               return absl::OkStatus();
+             };
+             if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+           });
+  return call.get();
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::Converse(
+    grpc::CallbackServerContext* context) {
+  auto call = std::make_shared<ConverseStream>(
+      ConverseStream::Surroundings{&model_, engine_, gate_, &conversations_, &large_requests_,
+                                   model_failed_},
+      OwnerOf(*context), Deadline(*context));
+  call->Open();
+  call->Start();
   return call.get();
 }
 
@@ -139,7 +193,7 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
   Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_answer] {
     Wire request;
     Response response;
-    absl::Status status = Read(*bytes, &request);
+    absl::Status status = gate_->Read(*bytes, &request);
     if (status.ok()) status = make_answer(request, &response);
     if (status.ok()) *answer = SerializeMessage(response);
     reactor->Finish(ToGrpcStatus(status));

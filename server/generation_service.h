@@ -2,13 +2,14 @@
 #ifndef RETNET_SERVER_GENERATION_SERVICE_H_
 #define RETNET_SERVER_GENERATION_SERVICE_H_
 
-#include <atomic>
 #include <functional>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "retnet/v1/generation.grpc.pb.h"
-#include "server/open_calls.h"
+#include "server/call_gate.h"
+#include "server/engine_call.h"
 #include "server/request_translation.h"
 #include "server/worker.h"
 
@@ -17,20 +18,17 @@ namespace retnet {
 // Every method takes and gives raw bytes: see ParseMessage.
 using RawGeneration =
     v1::Generation::WithRawCallbackMethod_Generate<v1::Generation::WithRawCallbackMethod_Complete<
-        v1::Generation::WithRawCallbackMethod_Score<v1::Generation::WithRawCallbackMethod_Tokenize<
-            v1::Generation::WithRawCallbackMethod_Detokenize<
-                v1::Generation::WithRawCallbackMethod_GetModel<v1::Generation::Service>>>>>>;
+        v1::Generation::WithRawCallbackMethod_Score<v1::Generation::WithRawCallbackMethod_Converse<
+            v1::Generation::WithRawCallbackMethod_Tokenize<
+                v1::Generation::WithRawCallbackMethod_Detokenize<
+                    v1::Generation::WithRawCallbackMethod_GetModel<v1::Generation::Service>>>>>>>;
 
-// Thread-safe. Engine and tokenizer must outlive it, and it every call.
+// Thread-safe. Engine, tokenizer and gate must outlive it, and it every call.
 class GenerationService final : public RawGeneration {
  public:
   // `model_failed` is called, on any thread, when a call finds the engine unhealthy.
-  GenerationService(ServedModel model, Engine* engine, std::function<void()> model_failed);
-
-  // Answers every later call with UNAVAILABLE.
-  void Refuse() { refusing_ = true; }
-  // Calls that run on the engine, until their last byte is written.
-  OpenCalls& open_calls() { return open_calls_; }
+  GenerationService(ServedModel model, Engine* engine, CallGate* gate,
+                    std::function<void()> model_failed);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* bytes) override;
@@ -39,6 +37,8 @@ class GenerationService final : public RawGeneration {
                                      grpc::ByteBuffer* answer) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Score(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* bytes) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Converse(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* bytes,
                                      grpc::ByteBuffer* answer) override;
@@ -52,8 +52,11 @@ class GenerationService final : public RawGeneration {
  private:
   // Runs the task here, or on a worker where a request of so many bytes takes long.
   void Dispatch(size_t request_bytes, std::function<void()> task);
-  // Parses bytes into `request` unless calls are refused.
-  absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message* request) const;
+  // Calls `submit` when what it needs of its session is known, or refuses the call. `submit` gets
+  // what the session was like; without needs, that of a new one.
+  void PrepareSession(const SessionNeeds& needs, const SessionKey& session,
+                      std::shared_ptr<EngineCall> call,
+                      std::function<void(const SessionInfo&)> submit);
   // Of Generate and Complete.
   template <typename Call>
   void BeginGeneration(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
@@ -66,12 +69,12 @@ class GenerationService final : public RawGeneration {
 
   const ServedModel model_;
   Engine* const engine_;
+  CallGate* const gate_;
   const std::function<void()> model_failed_;
-  std::atomic<bool> refusing_ = false;
-  OpenCalls open_calls_;
   // A prompt of pages does not wait behind books.
   Worker medium_requests_;
   Worker large_requests_;
+  Worker conversations_;
 };
 
 }  // namespace retnet

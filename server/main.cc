@@ -11,6 +11,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "engine/request.h"
+#include "engine/snapshot_store.h"
 #include "kernels/status_macros.h"
 #include "models/generation_config.h"
 #include "models/load.h"
@@ -29,12 +31,51 @@ struct Options {
   EngineOptions engine;
   ServerOptions server;
   double max_step_ms = 50;
+  std::string snapshot_store = "none";
+  int64_t snapshot_bytes = 0;
+  std::string snapshot_at_rest = "exact";
+  std::string speculate = "none";
+  int32_t max_draft_tokens = 8;
   double drain_seconds = 30;
   std::string log_level = "info";
 };
 
 std::string CheckListen(const std::string& text) {
   return std::string(ParseListenAddress(text).status().message());
+}
+
+void AddSessionOptions(CLI::App* app, Options* options) {
+  app->add_option("--max-kept-sessions", options->engine.max_kept_sessions,
+                  "Sessions that outlive their requests, running ones included")
+      ->check(CLI::Range(1, 1 << 24));
+  app->add_option("--host-state-bytes", options->engine.host_state_bytes,
+                  "Memory for the states of sessions that gave up their slots")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50));
+  app->add_option("--snapshot-store", options->snapshot_store,
+                  "Where kept sessions outlive the process: none, disk:DIR or "
+                  "redis://HOST[:PORT][/DATABASE]");
+  app->add_option("--snapshot-bytes", options->snapshot_bytes,
+                  "What the store may hold, least recently used first out; 0: any")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50));
+  app->add_option("--snapshot-at-rest", options->snapshot_at_rest,
+                  "How states are written; bf16 and int8 are smaller and NOT exact")
+      ->check(CLI::IsMember({"exact", "bf16", "int8"}));
+  app->add_option("--snapshot-zstd-level", options->engine.snapshot_zstd_level,
+                  "Compression of what is written; 0: none")
+      ->check(CLI::Range(0, 19));
+  app->add_flag_callback(
+      "--no-prefix-cache", [options] { options->engine.prefix_cache = false; },
+      "Compute every prompt from its first token");
+  app->add_flag(
+      "--deterministic", options->engine.deterministic,
+      "On a GPU: cached prefixes never change a bit of an answer, and serve fewer prompts");
+  app->add_option("--speculate", options->speculate,
+                  "Guesses tokens ahead from what followed the same ones earlier; requests may say "
+                  "otherwise")
+      ->check(CLI::IsMember({"none", "ngram"}));
+  app->add_option("--max-draft-tokens", options->max_draft_tokens,
+                  "Most tokens that are guessed at once with --speculate ngram")
+      ->check(CLI::Range(1, kMaxDraftTokens));
 }
 
 void AddOptions(CLI::App* app, Options* options) {
@@ -79,6 +120,7 @@ void AddOptions(CLI::App* app, Options* options) {
       ->check(CLI::Range(0.0, 1e6));
   app->add_option("--max-message-bytes", options->server.max_message_bytes, "Largest request")
       ->check(CLI::Range(1 << 10, 1 << 30));
+  AddSessionOptions(app, options);
   app->add_option("--drain-seconds", options->drain_seconds,
                   "What running requests get to finish after SIGTERM")
       ->check(CLI::Range(0.0, 1e6));
@@ -122,6 +164,15 @@ void WaitForSignal() {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
+EngineOptions MakeEngineOptions(const Options& options) {
+  EngineOptions engine = options.engine;
+  engine.max_step = absl::Milliseconds(options.max_step_ms);
+  if (options.speculate == "ngram") engine.max_draft_tokens = options.max_draft_tokens;
+  if (options.snapshot_at_rest == "bf16") engine.snapshot_at_rest = AtRest::kBf16;
+  if (options.snapshot_at_rest == "int8") engine.snapshot_at_rest = AtRest::kInt8;
+  return engine;
+}
+
 absl::Status Serve(const Options& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
@@ -135,11 +186,16 @@ absl::Status Serve(const Options& options) {
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
 
-  EngineOptions engine_options = options.engine;
-  engine_options.max_step = absl::Milliseconds(options.max_step_ms);
-  Engine engine(std::move(model), engine_options);
+  absl::StatusOr<std::unique_ptr<SnapshotStore>> store =
+      OpenSnapshotStore(options.snapshot_store, options.snapshot_bytes);
+  if (!store.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
+  }
+  const EngineOptions engine_options = MakeEngineOptions(options);
+  Engine engine(std::move(model), engine_options, *std::move(store));
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
-                     std::move(defaults)};
+                     std::move(defaults), engine_options.max_draft_tokens};
   RETURN_IF_ERROR(CheckDefaults(served));
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start(options.server, std::move(served), &engine));

@@ -11,6 +11,7 @@
 #include "engine/validate.h"
 #include "kernels/status_macros.h"
 #include "models/utf8.h"
+#include "server/session_translation.h"
 
 namespace retnet {
 namespace {
@@ -20,6 +21,7 @@ constexpr int kMaxStopStrings = 32;
 constexpr size_t kMaxStopBytes = 256;
 constexpr int kMaxStopTokens = 1024;
 constexpr size_t kMaxBiases = 1024;
+constexpr int kMaxCacheBoundaries = 16;
 
 absl::Status CheckRange(std::string_view field, int64_t value, int64_t least, int64_t greatest) {
   if (value >= least && value <= greatest) return absl::OkStatus();
@@ -41,49 +43,111 @@ absl::Status NeedsTokenizer(std::string_view field) {
                    " needs a tokenizer and the model has none; it serves token ids only"));
 }
 
-TokenId BosOf(const ServedModel& model) {
-  const TokenId bos = model.tokenizer->bos();
-  return bos != kNoToken ? bos : model.info.bos;
-}
-
-absl::StatusOr<std::vector<TokenId>> EncodeText(const std::string& text,
-                                                std::optional<bool> add_bos,
-                                                const ServedModel& model) {
-  if (model.tokenizer == nullptr) return NeedsTokenizer("text");
-  std::vector<TokenId> tokens;
-  if (add_bos.value_or(model.tokenizer->adds_bos())) {
-    if (BosOf(model) == kNoToken) {
-      return absl::InvalidArgumentError(
-          "add_bos is true; the model has no BOS, so it must be false");
-    }
-    tokens.push_back(BosOf(model));
-  }
-  ASSIGN_OR_RETURN(const std::vector<TokenId> encoded, model.tokenizer->Encode(text));
-  tokens.insert(tokens.end(), encoded.begin(), encoded.end());
-  return tokens;
-}
-
-// Of both requests that have a prompt.
 template <typename Wire>
-absl::StatusOr<std::vector<TokenId>> TranslatePrompt(const Wire& wire, const ServedModel& model) {
-  switch (wire.prompt_case()) {
-    case Wire::kText:
-      if (wire.text().empty()) {
-        return absl::InvalidArgumentError(
-            "text is empty; it must have at least 1 byte (to begin with nothing, send the BOS as "
-            "token_ids)");
-      }
-      return EncodeText(wire.text(),
-                        wire.has_add_bos() ? std::optional(wire.add_bos()) : std::nullopt, model);
-    case Wire::kTokenIds:
-      if (wire.token_ids().ids().empty()) {
-        return absl::InvalidArgumentError("token_ids is empty; it must have at least 1 token");
-      }
-      return std::vector<TokenId>(wire.token_ids().ids().begin(), wire.token_ids().ids().end());
-    case Wire::PROMPT_NOT_SET:
-      break;
+std::optional<bool> AddBosOf(const Wire& wire) {
+  return wire.has_add_bos() ? std::optional(wire.add_bos()) : std::nullopt;
+}
+
+// A prompt before it is known whether its BOS comes.
+struct Prompt {
+  std::vector<TokenId> tokens;  // without BOS
+  TokenId bos = kNoToken;       // comes before them,
+  bool bos_if_first = false;    // but only where the session has no history
+};
+
+// Of both requests that have a prompt. On a session it may be missing.
+template <typename Wire>
+absl::StatusOr<Prompt> TranslatePrompt(const Wire& wire, const ServedModel& model) {
+  const bool on_session = !wire.session_id().empty();
+  if (on_session) RETURN_IF_ERROR(CheckSessionId("session_id", wire.session_id()));
+  Prompt prompt;
+  if (wire.has_token_ids()) {
+    if (wire.token_ids().ids().empty() && !on_session) {
+      return absl::InvalidArgumentError("token_ids is empty; it must have at least 1 token");
+    }
+    prompt.tokens.assign(wire.token_ids().ids().begin(), wire.token_ids().ids().end());
+    return prompt;
   }
-  return absl::InvalidArgumentError("the request has no prompt; set text or token_ids");
+  if (wire.text().empty() && !on_session) {
+    return absl::InvalidArgumentError(
+        wire.has_text() ? "text is empty; it must have at least 1 byte (to begin with nothing, "
+                          "send the BOS as token_ids)"
+                        : "the request has no prompt; set text or token_ids");
+  }
+  if (model.tokenizer == nullptr) {
+    if (wire.text().empty()) return prompt;
+    return NeedsTokenizer("text");
+  }
+  ASSIGN_OR_RETURN(prompt.bos, BosBefore(AddBosOf(wire), model));
+  prompt.bos_if_first = on_session && !wire.has_add_bos();
+  ASSIGN_OR_RETURN(prompt.tokens, model.tokenizer->Encode(wire.text()));
+  return prompt;
+}
+
+void SetPrompt(Prompt prompt, Request* request, SessionNeeds* needs) {
+  request->prompt = std::move(prompt.tokens);
+  if (prompt.bos == kNoToken) return;
+  if (prompt.bos_if_first) {
+    needs->first_bos = prompt.bos;
+    needs->look = true;
+  } else {
+    BeginWithBos(prompt.bos, request);
+  }
+}
+
+// How many tokens a beginning of the text has in common with all of it: those that another text
+// which begins so may share.
+absl::StatusOr<int32_t> CommonTokens(std::string_view beginning, const std::vector<TokenId>& tokens,
+                                     const ServedModel& model) {
+  ASSIGN_OR_RETURN(const std::vector<TokenId> begun, model.tokenizer->Encode(beginning));
+  const size_t most = std::min(begun.size(), tokens.size());
+  return static_cast<int32_t>(
+      std::mismatch(begun.begin(), begun.begin() + most, tokens.begin()).first - begun.begin());
+}
+
+// Lengths of `tokens`, the prompt without BOS.
+absl::StatusOr<std::vector<int32_t>> TranslateBoundaries(const v1::GenerateRequest& wire,
+                                                         const std::vector<TokenId>& tokens,
+                                                         const ServedModel& model) {
+  RETURN_IF_ERROR(
+      CheckCount("cache_boundaries", wire.cache_boundaries_size(), kMaxCacheBoundaries));
+  const std::string& text = wire.text();
+  std::vector<int32_t> lengths;
+  int32_t last = 0;
+  for (int i = 0; i < wire.cache_boundaries_size(); ++i) {
+    const std::string field = absl::StrCat("cache_boundaries[", i, "]");
+    const int32_t mark = wire.cache_boundaries(i);
+    RETURN_IF_ERROR(
+        CheckRange(field, mark, last + 1, wire.has_text() ? text.size() : tokens.size()));
+    last = mark;
+    if (!wire.has_text()) {
+      lengths.push_back(mark);
+      continue;
+    }
+    const std::string_view beginning = std::string_view(text).substr(0, mark);
+    if (FirstInvalidUtf8(beginning).has_value()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, " is ", mark, ", which is within a character of text"));
+    }
+    ASSIGN_OR_RETURN(const int32_t length, CommonTokens(beginning, tokens, model));
+    if (length > (lengths.empty() ? 0 : lengths.back())) lengths.push_back(length);
+  }
+  return lengths;
+}
+
+// Which session, and what becomes of it.
+absl::Status TranslateSession(const v1::GenerateRequest& wire, GenerationPlan* plan) {
+  const bool named = !wire.session_id().empty();
+  plan->needs.make = !named && wire.keep();
+  if (plan->samples > 1 && (named || plan->needs.make)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("n is ", plan->samples, " and ", named ? "session_id is set" : "keep is true",
+                     "; a session takes one answer: fork it and generate on each fork"));
+  }
+  plan->request.session.id = wire.session_id();
+  plan->request.keep = !wire.has_keep() || wire.keep();
+  plan->request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<SamplingParams> TranslateSampling(const v1::GenerateRequest& wire,
@@ -148,14 +212,12 @@ uint64_t SampleSeed(uint64_t seed, int32_t sample) {
   return mixed ^ (mixed >> 31);
 }
 
-}  // namespace
-
-absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire,
+// All but prompt and session.
+absl::StatusOr<GenerationPlan> TranslateSettings(const v1::GenerateRequest& wire,
                                                  const ServedModel& model) {
   GenerationPlan plan;
   Request& request = plan.request;
   request.kind = RequestKind::kGenerate;
-  // What costs nothing is checked before the prompt becomes tokens.
   plan.samples = wire.has_n() ? wire.n() : 1;
   RETURN_IF_ERROR(CheckRange("n", plan.samples, 1, kMaxSamples));
   const int32_t most_tokens = model.max_context_length;
@@ -169,11 +231,59 @@ absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire
   request.logprobs = wire.has_logprobs();
   request.top_logprobs = wire.logprobs();
   RETURN_IF_ERROR(CheckRange("logprobs", request.top_logprobs, 0, kMaxTopLogprobs));
+  request.max_draft_tokens =
+      wire.has_max_draft_tokens() ? wire.max_draft_tokens() : model.max_draft_tokens;
+  RETURN_IF_ERROR(CheckRange("max_draft_tokens", request.max_draft_tokens, 0, kMaxDraftTokens));
   request.priority = wire.priority();
   ASSIGN_OR_RETURN(request.sampling, TranslateSampling(wire, model.defaults));
   ASSIGN_OR_RETURN(request.stop_token_ids, TranslateStopTokens(wire, model));
   ASSIGN_OR_RETURN(plan.text_stops, TranslateTextStops(wire, model));
-  ASSIGN_OR_RETURN(request.prompt, TranslatePrompt(wire, model));
+  return plan;
+}
+
+}  // namespace
+
+absl::StatusOr<TokenId> BosBefore(std::optional<bool> add_bos, const ServedModel& model) {
+  if (!add_bos.value_or(model.tokenizer->adds_bos())) return kNoToken;
+  const TokenId bos = model.tokenizer->bos() != kNoToken ? model.tokenizer->bos() : model.info.bos;
+  if (bos == kNoToken) {
+    return absl::InvalidArgumentError("add_bos is true; the model has no BOS, so it must be false");
+  }
+  return bos;
+}
+
+void BeginWithBos(TokenId bos, Request* request) {
+  request->prompt.insert(request->prompt.begin(), bos);
+  for (int32_t& boundary : request->cache_boundaries) ++boundary;
+}
+
+absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
+                                               const ServedModel& model) {
+  const char* other = wire.has_text()                     ? "text"
+                      : wire.has_token_ids()              ? "token_ids"
+                      : wire.has_add_bos()                ? "add_bos"
+                      : wire.has_n()                      ? "n"
+                      : wire.has_priority()               ? "priority"
+                      : !wire.session_id().empty()        ? "session_id"
+                      : wire.has_keep()                   ? "keep"
+                      : wire.when_busy() != 0             ? "when_busy"
+                      : wire.cache_boundaries_size() != 0 ? "cache_boundaries"
+                                                          : nullptr;
+  if (other != nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("go.", other, " is set; go may only say how to answer"));
+  }
+  return TranslateSettings(wire, model);
+}
+
+absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire,
+                                                 const ServedModel& model) {
+  // What costs nothing is checked before the prompt becomes tokens.
+  ASSIGN_OR_RETURN(GenerationPlan plan, TranslateSettings(wire, model));
+  RETURN_IF_ERROR(TranslateSession(wire, &plan));
+  ASSIGN_OR_RETURN(Prompt prompt, TranslatePrompt(wire, model));
+  ASSIGN_OR_RETURN(plan.request.cache_boundaries, TranslateBoundaries(wire, prompt.tokens, model));
+  SetPrompt(std::move(prompt), &plan.request, &plan.needs);
   return plan;
 }
 
@@ -181,26 +291,37 @@ absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const Ser
   ScorePlan plan;
   plan.request.kind = RequestKind::kScore;
   plan.request.priority = wire.priority();
-  ASSIGN_OR_RETURN(plan.request.prompt, TranslatePrompt(wire, model));
+  plan.request.session.id = wire.session_id();
+  plan.request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
+  plan.needs.look = !wire.session_id().empty();
+  ASSIGN_OR_RETURN(Prompt translated, TranslatePrompt(wire, model));
+  if (translated.tokens.empty()) {
+    return absl::InvalidArgumentError("the request has no prompt; set text or token_ids");
+  }
+  SetPrompt(std::move(translated), &plan.request, &plan.needs);
   if (model.tokenizer == nullptr) return plan;
   const std::vector<TokenId>& prompt = plan.request.prompt;
   if (wire.has_text()) {
     // Normalising may change the bytes; what is scored is the text as it was given.
-    plan.scored_bytes = static_cast<int64_t>(wire.text().size());
+    plan.text_bytes = static_cast<int64_t>(wire.text().size());
     ASSIGN_OR_RETURN(const std::string first, model.tokenizer->Decode({&prompt[0], 1}));
-    plan.scored_bytes -= static_cast<int64_t>(first.size());
+    plan.first_bytes = static_cast<int64_t>(first.size());
     return plan;
   }
-  for (size_t i = 1; i < prompt.size(); ++i) {
-    plan.scored_bytes += static_cast<int64_t>(model.tokenizer->Bytes(prompt[i]).size());
+  for (const TokenId token : prompt) {
+    plan.text_bytes += static_cast<int64_t>(model.tokenizer->Bytes(token).size());
   }
+  plan.first_bytes = static_cast<int64_t>(model.tokenizer->Bytes(prompt[0]).size());
   return plan;
 }
 
 absl::StatusOr<std::vector<TokenId>> TranslateTokenize(const v1::TokenizeRequest& wire,
                                                        const ServedModel& model) {
-  return EncodeText(wire.text(), wire.has_add_bos() ? std::optional(wire.add_bos()) : std::nullopt,
-                    model);
+  if (model.tokenizer == nullptr) return NeedsTokenizer("text");
+  ASSIGN_OR_RETURN(const TokenId bos, BosBefore(AddBosOf(wire), model));
+  ASSIGN_OR_RETURN(std::vector<TokenId> tokens, model.tokenizer->Encode(wire.text()));
+  if (bos != kNoToken) tokens.insert(tokens.begin(), bos);
+  return tokens;
 }
 
 absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wire,
@@ -235,6 +356,7 @@ absl::Status CheckDefaults(const ServedModel& model) {
 
 std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer* tokenizer) {
   std::vector<Request> requests(plan.samples, plan.request);
+  requests[0].samples = plan.samples;
   for (int32_t i = 0; i < plan.samples; ++i) {
     requests[i].sampling.seed = SampleSeed(plan.request.sampling.seed, i);
     if (plan.text_stops.strings.empty()) continue;

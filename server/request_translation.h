@@ -3,6 +3,8 @@
 #define RETNET_SERVER_REQUEST_TRANSLATION_H_
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,23 +23,44 @@ struct ServedModel {
   int32_t max_context_length = 0;
   const Tokenizer* tokenizer = nullptr;  // nullptr: the model serves token ids only
   GenerationConfig defaults;
+  int32_t max_draft_tokens = 0;  // of a request that does not say
+};
+
+// What a call needs of its session before it can be submitted.
+struct SessionNeeds {
+  bool make = false;  // that it is created
+  bool look = false;  // whether it has a history
+  // Goes before the prompt where it has none; kNoToken: nothing does.
+  TokenId first_bos = kNoToken;
 };
 
 struct GenerationPlan {
-  Request request;  // of sample 0
+  Request request;  // of sample 0; without the owner of its session
   int32_t samples = 1;
   TextStops text_stops;
+  SessionNeeds needs;
 };
 
 // INVALID_ARGUMENT for what a bound of the .proto forbids and the engine does not check;
 // FAILED_PRECONDITION for text without a tokenizer.
 absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire,
                                                  const ServedModel& model);
+// The same without a prompt and a session, whose fields must not be set.
+absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
+                                               const ServedModel& model);
 struct ScorePlan {
-  Request request;
-  int64_t scored_bytes = 0;  // of the text of all tokens but the first; 0 without a tokenizer
+  Request request;  // as of a GenerationPlan
+  SessionNeeds needs;
+  bool follows_history = false;  // the first token has a log-probability too
+  int64_t text_bytes = 0;        // of all tokens; 0 without a tokenizer
+  int64_t first_bytes = 0;       // of the first token among them
 };
 absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const ServedModel& model);
+// The BOS that comes before a text with this add_bos; kNoToken if none does. INVALID_ARGUMENT where
+// it is asked for and there is none.
+absl::StatusOr<TokenId> BosBefore(std::optional<bool> add_bos, const ServedModel& model);
+// Puts BOS before the prompt.
+void BeginWithBos(TokenId bos, Request* request);
 // The ids of a text, BOS included if asked for.
 absl::StatusOr<std::vector<TokenId>> TranslateTokenize(const v1::TokenizeRequest& wire,
                                                        const ServedModel& model);

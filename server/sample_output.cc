@@ -49,6 +49,8 @@ v1::Finish SampleOutput::Finish(int32_t index, const Completion& completion) con
   return finish;
 }
 
+std::string KeptSession(const Request& request) { return request.keep ? request.session.id : ""; }
+
 v1::Timings ToWire(const Timings& timings) {
   v1::Timings wire;
   wire.set_queued_seconds(absl::ToDoubleSeconds(timings.queued));
@@ -61,6 +63,8 @@ void AddUsage(const Usage& usage, v1::Usage* total) {
   total->set_prompt_tokens(usage.prompt_tokens);
   total->set_completion_tokens(total->completion_tokens() + usage.completion_tokens);
   total->set_cached_tokens(total->cached_tokens() + usage.cached_tokens);
+  total->set_drafted_tokens(total->drafted_tokens() + usage.drafted_tokens);
+  total->set_accepted_tokens(total->accepted_tokens() + usage.accepted_tokens);
 }
 
 }  // namespace retnet

@@ -32,6 +32,8 @@ class SampleOutput {
   bool logprobs_;
 };
 
+// The id of the session that is there after the request; empty if there is none.
+std::string KeptSession(const Request& request);
 v1::Timings ToWire(const Timings& timings);
 // Adds a sample's usage to that of its call.
 void AddUsage(const Usage& usage, v1::Usage* total);

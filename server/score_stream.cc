@@ -16,7 +16,11 @@ constexpr size_t kMaxChunkTokens = 4096;
 
 void ScoreStream::Plan(const ScorePlan& plan) {
   std::lock_guard lock(mu_);
-  totals_.set_scored_bytes(plan.scored_bytes);
+  if (plan.follows_history) {
+    totals_.set_scored_bytes(plan.text_bytes);
+    return;
+  }
+  totals_.set_scored_bytes(plan.text_bytes - plan.first_bytes);
   totals_.set_tokens(1);
   waiting_.push_back({plan.request.prompt[0], std::numeric_limits<float>::quiet_NaN()});
 }

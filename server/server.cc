@@ -12,8 +12,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
+#include "server/call_gate.h"
 #include "server/generation_service.h"
 #include "server/logging.h"
+#include "server/session_service.h"
 
 namespace retnet {
 
@@ -40,7 +42,9 @@ class Server::Impl {
   Impl(const ServerOptions& options, ServedModel model, Engine* engine)
       : options_(options),
         engine_(engine),
-        service_(std::move(model), engine, [this] { StopServing("the model has failed"); }) {}
+        generation_(std::move(model), engine, &gate_,
+                    [this] { StopServing("the model has failed"); }),
+        sessions_(engine, &gate_) {}
 
   ~Impl() {
     if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
@@ -55,7 +59,8 @@ class Server::Impl {
     Configure(&builder);
     int port = 0;
     builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
+    builder.RegisterService(&generation_);
+    builder.RegisterService(&sessions_);
     // With mu_ held, so that a model that fails on the first call finds the health service.
     std::lock_guard lock(mu_);
     server_ = builder.BuildAndStart();
@@ -74,10 +79,10 @@ class Server::Impl {
 
   bool Drain(absl::Time deadline) {
     StopServing("draining");
-    service_.Refuse();
+    gate_.Refuse();
     const bool engine_drained = engine_->Drain(deadline);
     // Readers may be slower than the engine.
-    const bool calls_drained = service_.open_calls().WaitUntilNone(deadline);
+    const bool calls_drained = gate_.open_calls().WaitUntilNone(deadline);
     // What has been written still leaves; calls that are left end now.
     server_->Shutdown(std::chrono::system_clock::now());
     return engine_drained && calls_drained;
@@ -111,6 +116,7 @@ class Server::Impl {
     grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
     health->SetServingStatus("", serving);
     health->SetServingStatus(v1::Generation::service_full_name(), serving);
+    health->SetServingStatus(v1::Sessions::service_full_name(), serving);
   }
 
   const ServerOptions options_;
@@ -120,8 +126,10 @@ class Server::Impl {
   std::mutex mu_;
   bool serving_ = false;  // guarded by mu_
 
-  GenerationService service_;
-  std::unique_ptr<grpc::Server> server_;  // constant after Start; ends before the service
+  CallGate gate_;
+  GenerationService generation_;
+  SessionService sessions_;
+  std::unique_ptr<grpc::Server> server_;  // constant after Start; ends before the services
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

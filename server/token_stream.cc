@@ -1,76 +1,35 @@
 #include "server/token_stream.h"
 
-#include <string>
-#include <utility>
-
 #include "server/wire.h"
 
 namespace retnet {
-namespace {
-
-// With all that may be asked for a token (20 candidates) a chunk stays far below the 4 MiB that
-// clients receive by default.
-constexpr int kMaxChunkTokens = 256;
-
-}  // namespace
 
 void TokenStream::Plan(const GenerationPlan& plan) {
   std::lock_guard lock(mu_);
-  prompt_tokens_ = static_cast<int32_t>(plan.request.prompt.size());
-  final_.set_seed(plan.request.sampling.seed);
-  for (int32_t i = 0; i < plan.samples; ++i) {
-    samples_.push_back({SampleOutput(plan, tokenizer_)});
-    final_.add_finishes();
-  }
-}
-
-v1::TokenChunk* TokenStream::OpenChunk(int sample) {
-  v1::TokenChunk*& open = samples_[sample].open;
-  if (open == nullptr || open->tokens_size() >= kMaxChunkTokens) {
-    open = &waiting_.emplace_back();
-    open->set_index(sample);
-    open->set_prompt_tokens(prompt_tokens_);
-  }
-  return open;
+  chunks_.Begin(plan);
 }
 
 void TokenStream::Answered(int sample, std::span<const LogitsAnswer> answers) {
   if (broken()) return;
-  for (const LogitsAnswer& answer : answers) {
-    v1::Token token = samples_[sample].output.Accept(answer);
-    v1::TokenChunk* chunk = OpenChunk(sample);
-    chunk->mutable_text()->append(token.text());
-    chunk->set_completion_tokens(token.completion_tokens());
-    *chunk->add_tokens() = std::move(token);
-  }
+  chunks_.Accept(sample, answers);
   Pump();
 }
 
 void TokenStream::Ended(int sample, const Completion& completion) {
-  if (std::string rest = samples_[sample].output.Flush(); !rest.empty() && !broken()) {
-    v1::TokenChunk* chunk = OpenChunk(sample);
-    chunk->mutable_text()->append(rest);
-    chunk->set_completion_tokens(completion.usage.completion_tokens);
-  }
-  *final_.mutable_finishes(sample) = samples_[sample].output.Finish(sample, completion);
-  AddUsage(completion.usage, final_.mutable_usage());
+  chunks_.End(sample, completion);
   Pump();
 }
 
 bool TokenStream::TakeChunk(grpc::ByteBuffer* message) {
-  if (waiting_.empty()) return false;
-  Sample& sample = samples_[waiting_.front().index()];
-  if (sample.open == &waiting_.front()) sample.open = nullptr;
   v1::GenerateResponse response;
-  *response.mutable_chunk() = std::move(waiting_.front());
-  waiting_.pop_front();
+  if (!chunks_.Take(response.mutable_chunk())) return false;
   *message = SerializeMessage(response);
   return true;
 }
 
 grpc::ByteBuffer TokenStream::Final() {
   v1::GenerateResponse response;
-  *response.mutable_final() = std::move(final_);
+  *response.mutable_final() = chunks_.TakeFinal();
   return SerializeMessage(response);
 }
 

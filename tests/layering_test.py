@@ -19,7 +19,7 @@ LIBRARIES = [
     ("gRPC and protobuf", r"(grpc|grpcpp|google/protobuf)/|.*\.pb\.h", r"server/"),
     ("SentencePiece", r"sentencepiece", r"models/tokenizer\.cc"),
     ("Highway and intrinsics", r"hwy/|.*intrin\.h|simde/", r"kernels/cpu/.*(\.cc|-inl\.h)"),
-    ("xxHash", r"xxhash", r"engine/(snapshot|disk_store)\.cc|models/fingerprint\.cc"),
+    ("xxHash", r"xxhash", r"engine/(chunk_keys|snapshot|disk_store)\.cc|models/fingerprint\.cc"),
     ("zstd", r"zstd", r"engine/snapshot\.cc"),
     ("hiredis", r"hiredis", r"engine/redis_store\.cc"),
     ("CUDA", r"cuda|cublas|nv_|cooperative_groups", r"kernels/cuda/|models/retnet_cuda\.cc"),

@@ -44,6 +44,14 @@ std::string CodeName(grpc::StatusCode code) {
       return "RESOURCE_EXHAUSTED";
     case grpc::StatusCode::FAILED_PRECONDITION:
       return "FAILED_PRECONDITION";
+    case grpc::StatusCode::ALREADY_EXISTS:
+      return "ALREADY_EXISTS";
+    case grpc::StatusCode::ABORTED:
+      return "ABORTED";
+    case grpc::StatusCode::OUT_OF_RANGE:
+      return "OUT_OF_RANGE";
+    case grpc::StatusCode::DATA_LOSS:
+      return "DATA_LOSS";
     case grpc::StatusCode::UNIMPLEMENTED:
       return "UNIMPLEMENTED";
     case grpc::StatusCode::INTERNAL:
@@ -71,9 +79,10 @@ Client::Client(const ClientOptions& options) : options_(options) {
   }
   interrupt_ = std::thread([this, signals] {
     int signal = 0;
-    sigwait(&signals, &signal);
-    if (signal != SIGINT) return;
-    Interrupt();
+    do {
+      sigwait(&signals, &signal);
+      if (signal != SIGINT) return;
+    } while (Interrupt());
     sigset_t interrupt;
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
@@ -89,11 +98,18 @@ Client::~Client() {
   interrupt_.join();
 }
 
-void Client::Interrupt() {
+bool Client::Interrupt() {
+  const std::lock_guard lock(mu_);
+  if (intercept_ != nullptr && intercept_()) return true;
   interrupted_ = true;
   context_.TryCancel();
-  const std::lock_guard lock(mu_);
   if (on_interrupt_ != nullptr) on_interrupt_();
+  return false;
+}
+
+void Client::InterceptInterrupts(std::function<bool()> handler) {
+  const std::lock_guard lock(mu_);
+  intercept_ = std::move(handler);
 }
 
 void Client::OnInterrupt(std::function<void()> action) {

@@ -50,20 +50,26 @@ class Client {
   // Ctrl-C ends the process.
   void OnInterrupt(std::function<void()> action);
 
+  // From now on Ctrl-C first calls this, on a thread of its own; true: it has been dealt with, and
+  // the next Ctrl-C calls it again. null: as before.
+  void InterceptInterrupts(std::function<bool()> handler);
+
   // Says on standard error what went wrong, if anything did. After Ctrl-C it ends the process by
   // SIGINT, as shells expect.
   ExitCode Report(const grpc::Status& status);
 
  private:
-  void Interrupt();
+  // Whether the next Ctrl-C is waited for, too.
+  bool Interrupt();
 
   const ClientOptions options_;
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   std::atomic<bool> interrupted_ = false;
   std::mutex mu_;
-  std::function<void()> on_interrupt_;  // guarded by mu_
-  std::thread interrupt_;               // waits for SIGINT
+  std::function<void()> on_interrupt_;  // guarded by mu_, as the next
+  std::function<bool()> intercept_;
+  std::thread interrupt_;  // waits for SIGINT
 };
 
 }  // namespace retnet

@@ -66,8 +66,14 @@ void PrintJson(const v1::GenerateRequest& request, const std::vector<SampleText>
   }
   object["usage"] = {{"prompt_tokens", final.usage().prompt_tokens()},
                      {"completion_tokens", final.usage().completion_tokens()},
-                     {"cached_tokens", final.usage().cached_tokens()}};
+                     {"cached_tokens", final.usage().cached_tokens()},
+                     {"drafted_tokens", final.usage().drafted_tokens()},
+                     {"accepted_tokens", final.usage().accepted_tokens()}};
   object["seed"] = final.seed();
+  if (!final.session_id().empty()) {
+    object["session_id"] = final.session_id();
+    object["session_tokens"] = final.session_tokens();
+  }
   // A token's bytes alone may not be UTF-8.
   std::cout << object.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
 }
@@ -135,6 +141,9 @@ ExitCode RunGenerate(const v1::GenerateRequest& request, Client* client) {
     PrintJson(request, samples, final);
   } else if (!streams) {
     PrintSamples(samples, has_tokenizer);
+  }
+  if (!client->json() && request.session_id().empty() && !final.session_id().empty()) {
+    std::cerr << "session " << final.session_id() << std::endl;
   }
   return kExitOk;
 }

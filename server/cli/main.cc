@@ -12,6 +12,7 @@
 #include "server/cli/client.h"
 #include "server/cli/commands.h"
 #include "server/cli/request_options.h"
+#include "server/cli/session_commands.h"
 
 namespace retnet {
 namespace {
@@ -37,7 +38,7 @@ void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) 
   }
   // An option group would do, but for positionals after "--".
   command->final_callback([command] {
-    for (const char* option : {"text", "--file", "--token-ids"}) {
+    for (const char* option : {"text", "--file", "--token-ids", "--session"}) {
       if (command->get_option_no_throw(option) != nullptr && command->count(option) > 0) return;
     }
     throw CLI::RequiredError("A prompt: text or --file");
@@ -68,10 +69,24 @@ void SetPrompt(const PromptOptions& prompt, Request* request) {
   if (!prompt.token_ids.empty()) {
     request->mutable_token_ids()->mutable_ids()->Add(prompt.token_ids.begin(),
                                                      prompt.token_ids.end());
-  } else {
-    request->set_text(ReadText(prompt));
+  } else if (const std::string text = ReadText(prompt);
+             !text.empty() || request->session_id().empty()) {
+    request->set_text(text);
   }
   if (prompt.add_bos) request->set_add_bos(*prompt.add_bos);
+}
+
+v1::TokenizeRequest TokenizeRequestOf(const PromptOptions& prompt) {
+  v1::TokenizeRequest request;
+  request.set_text(ReadText(prompt));
+  if (prompt.add_bos) request.set_add_bos(*prompt.add_bos);
+  return request;
+}
+
+v1::DetokenizeRequest DetokenizeRequestOf(const PromptOptions& prompt) {
+  v1::DetokenizeRequest request;
+  request.mutable_token_ids()->Add(prompt.token_ids.begin(), prompt.token_ids.end());
+  return request;
 }
 
 void AddGenerateOptions(CLI::App* command, v1::GenerateRequest* request) {
@@ -92,6 +107,8 @@ void AddGenerateOptions(CLI::App* command, v1::GenerateRequest* request) {
   AddField(command, "--logprobs", request, &Request::set_logprobs,
            "Report log-probabilities, and so many candidates for each token");
   AddField(command, "--priority", request, &Request::set_priority, "The greater runs first");
+  AddField(command, "--max-draft-tokens", request, &Request::set_max_draft_tokens,
+           "Most tokens guessed ahead; 0: none");
   command->add_option_function<std::vector<std::string>>(
       "--stop",
       [request](const std::vector<std::string>& stops) {
@@ -129,6 +146,59 @@ void AddGenerateOptions(CLI::App* command, v1::GenerateRequest* request) {
       "Keep the stop string in the text");
 }
 
+// Of requests that go on from a session.
+template <typename Request>
+void AddSessionOptions(CLI::App* command, Request* request) {
+  command->add_option_function<std::string>(
+      "--session", [request](const std::string& id) { request->set_session_id(id); },
+      "The session that is gone on with");
+  command->add_flag_callback(
+      "--wait", [request] { request->set_when_busy(v1::WHEN_BUSY_WAIT); },
+      "Wait while another request runs on the session");
+}
+
+void AddKeepOptions(CLI::App* command, v1::GenerateRequest* request) {
+  CLI::Option* keep = command->add_flag_callback(
+      "--keep", [request] { request->set_keep(true); },
+      "The session is there afterwards; without --session one is made");
+  command
+      ->add_flag_callback(
+          "--no-keep", [request] { request->set_keep(false); }, "The session is deleted afterwards")
+      ->excludes(keep);
+  command
+      ->add_option_function<std::vector<int32_t>>(
+          "--cache-boundaries",
+          [request](const std::vector<int32_t>& marks) {
+            request->mutable_cache_boundaries()->Add(marks.begin(), marks.end());
+          },
+          "Bytes of the text (or token ids) after which other prompts differ, as 900,1200")
+      ->delimiter(',');
+}
+
+// With its \\n and \\t read as C does; other backslashes stay.
+std::string Unescaped(const std::string& text) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
+    if (next == 'n' || next == 't') {
+      result += next == 'n' ? '\n' : '\t';
+      ++i;
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
+void AddChatOptions(CLI::App* command, ChatOptions* options) {
+  command->add_option("--session", options->session_id,
+                      "The session to go on with; without one it is made, and deleted at the end");
+  command->add_flag("--keep", options->keep, "Do not delete a session that was made");
+  command->add_option_function<std::string>(
+      "--template", [options](const std::string& turn) { options->turn = Unescaped(turn); },
+      "How a turn is framed: {} is what was typed, \\n a new line. Default: as it was typed");
+}
+
 std::string Joined(int argc, char** argv) {
   std::string joined = "retnet";
   for (int i = 1; i < argc; ++i) joined += std::string(" ") + argv[i];
@@ -150,8 +220,12 @@ int Run(int argc, char** argv) {
   CLI::App* generate = app.add_subcommand("generate", "Continue a prompt, as it comes");
   AddPromptOptions(generate, /*takes_ids=*/true, &prompt);
   AddGenerateOptions(generate, &generate_request);
+  AddSessionOptions(generate, &generate_request);
+  AddKeepOptions(generate, &generate_request);
+  v1::ScoreRequest score_request;
   CLI::App* score = app.add_subcommand("score", "Log-probability of every token of a text");
   AddPromptOptions(score, /*takes_ids=*/true, &prompt);
+  AddSessionOptions(score, &score_request);
   CLI::App* tokenize = app.add_subcommand("tokenize", "The token ids of a text");
   AddPromptOptions(tokenize, /*takes_ids=*/false, &prompt);
   CLI::App* detokenize = app.add_subcommand("detokenize", "The text of token ids");
@@ -162,31 +236,30 @@ int Run(int argc, char** argv) {
   CLI::App* health = app.add_subcommand("health", "Whether it is served");
   std::string service;
   health->add_option("--service", service, "A service's name; the whole server without one");
+  ChatOptions chat_options;
+  CLI::App* chat = app.add_subcommand("chat", "Talk to the model, over a session");
+  AddGenerateOptions(chat, &chat_options.request);
+  AddChatOptions(chat, &chat_options);
+  SessionCommands session_commands(&app);
   BenchOptions bench_options;
   CLI::App* bench = app.add_subcommand("bench", "Measure it under load");
   AddBenchOptions(bench, &bench_options);
 
   try {
     app.parse(argc, argv);
-    v1::ScoreRequest score_request;
-    v1::TokenizeRequest tokenize_request;
     if (*generate) SetPrompt(prompt, &generate_request);
     if (*score) SetPrompt(prompt, &score_request);
-    if (*tokenize) {
-      tokenize_request.set_text(ReadText(prompt));
-      if (prompt.add_bos) tokenize_request.set_add_bos(*prompt.add_bos);
-    }
+    const v1::TokenizeRequest tokenize_request =
+        *tokenize ? TokenizeRequestOf(prompt) : v1::TokenizeRequest();
     Client client(options);
     if (!client.Connect()) return kExitUnreachable;
     if (*generate) return RunGenerate(generate_request, &client);
     if (*score) return RunScore(score_request, &client);
     if (*tokenize) return RunTokenize(tokenize_request, &client);
-    if (*detokenize) {
-      v1::DetokenizeRequest request;
-      request.mutable_token_ids()->Add(prompt.token_ids.begin(), prompt.token_ids.end());
-      return RunDetokenize(request, &client);
-    }
+    if (*detokenize) return RunDetokenize(DetokenizeRequestOf(prompt), &client);
     if (*model) return RunModel(&client);
+    if (*chat) return RunChat(chat_options, &client);
+    if (session_commands.given()) return session_commands.Run(&client);
     if (*bench) return RunBench(bench_options, Joined(argc, argv), &client);
     return RunHealth(service, &client);
   } catch (const CLI::ParseError& error) {

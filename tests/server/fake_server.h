@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "retnet/v1/generation.grpc.pb.h"
+#include "retnet/v1/sessions.grpc.pb.h"
 #include "server/server.h"
 #include "tests/engine/fake_model.h"
 #include "tests/server/fake_tokenizer.h"
@@ -77,6 +78,7 @@ class FakeServer {
     server_ = *Server::Start(server, std::move(served), engine_.get());
     channel_ = NewChannel();
     stub_ = v1::Generation::NewStub(channel_);
+    sessions_ = v1::Sessions::NewStub(channel_);
   }
 
   // A connection of its own.
@@ -111,6 +113,7 @@ class FakeServer {
   }
 
   v1::Generation::Stub& stub() { return *stub_; }
+  v1::Sessions::Stub& sessions() { return *sessions_; }
   FakeModelControl& control() { return *control_; }
   Engine& engine() { return *engine_; }
   Server& server() { return *server_; }
@@ -123,6 +126,7 @@ class FakeServer {
   std::unique_ptr<Server> server_;  // ends before the engine
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> stub_;
+  std::unique_ptr<v1::Sessions::Stub> sessions_;
 };
 
 // A model that goes through `text` byte by byte after its first token, whatever was asked, then

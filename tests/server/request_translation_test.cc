@@ -195,12 +195,16 @@ TEST_F(RequestTranslation, ChecksStopsOfEachSampleOnItsOwn) {
 TEST_F(RequestTranslation, CountsTheBytesThatAScoreCovers) {
   v1::ScoreRequest request;
   request.set_text("abcd");  // BOS, "abc", "d"
-  EXPECT_EQ(TranslateScore(request, model_)->scored_bytes, 4);
+  const auto scored_bytes = [&] {
+    const auto plan = TranslateScore(request, model_);
+    return plan->text_bytes - plan->first_bytes;
+  };
+  EXPECT_EQ(scored_bytes(), 4);
   request.set_add_bos(false);  // "abc" follows nothing
-  EXPECT_EQ(TranslateScore(request, model_)->scored_bytes, 1);
+  EXPECT_EQ(scored_bytes(), 1);
   const auto tokens = *tokenizer_.Encode("abcd");
   request.mutable_token_ids()->mutable_ids()->Add(tokens.begin(), tokens.end());
-  EXPECT_EQ(TranslateScore(request, model_)->scored_bytes, 1);
+  EXPECT_EQ(scored_bytes(), 1);
 }
 
 TEST_F(RequestTranslation, DetokenizesToUtf8Always) {
@@ -214,6 +218,70 @@ TEST_F(RequestTranslation, DetokenizesToUtf8Always) {
   request.add_token_ids(-1);
   EXPECT_EQ(TranslateDetokenize(request, model_).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(RequestTranslation, LeavesBosOpenOnASession) {
+  v1::GenerateRequest request;
+  request.set_text("abcd");
+  request.set_session_id("s");
+  auto plan = TranslateGenerate(request, model_);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->request.prompt, *tokenizer_.Encode("abcd"));
+  EXPECT_TRUE(plan->needs.look);
+  EXPECT_EQ(plan->needs.first_bos, 1);
+  EXPECT_TRUE(plan->request.keep);
+  request.set_add_bos(true);
+  plan = TranslateGenerate(request, model_);
+  EXPECT_FALSE(plan->needs.look);
+  EXPECT_EQ(plan->request.prompt[0], 1);
+  request.clear_session_id();
+  request.clear_add_bos();
+  request.set_keep(true);
+  plan = TranslateGenerate(request, model_);
+  EXPECT_TRUE(plan->needs.make);
+  EXPECT_EQ(plan->request.prompt[0], 1);
+  request.clear_text();
+  EXPECT_EQ(TranslateGenerate(request, model_).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(RequestTranslation, TurnsMarksInATextIntoTokensOfThePrompt) {
+  v1::GenerateRequest request;
+  request.set_text("abcd \xC3\xA9z");  // BOS, "abc", "d", " ", two bytes, "z"
+  for (const int32_t mark : {2, 3, 4, 7}) request.add_cache_boundaries(mark);
+  auto plan = TranslateGenerate(request, model_);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  // "ab" alone is another token.
+  EXPECT_THAT(plan->request.cache_boundaries, ElementsAre(2, 3, 6));
+  request.set_add_bos(false);
+  EXPECT_THAT(TranslateGenerate(request, model_)->request.cache_boundaries, ElementsAre(1, 2, 5));
+  request.set_cache_boundaries(3, 6);
+  EXPECT_THAT(TranslateGenerate(request, model_).status().message(),
+              HasSubstr("cache_boundaries[3] is 6, which is within a character"));
+  request.set_cache_boundaries(3, 9);
+  EXPECT_FALSE(TranslateGenerate(request, model_).ok());
+  request.set_cache_boundaries(3, 4);
+  EXPECT_FALSE(TranslateGenerate(request, model_).ok());
+  request.mutable_token_ids()->mutable_ids()->Resize(9, 5);
+  request.set_cache_boundaries(3, 9);
+  EXPECT_THAT(TranslateGenerate(request, model_)->request.cache_boundaries,
+              ElementsAre(2, 3, 4, 9));
+}
+
+TEST_F(RequestTranslation, GivesTheFirstOfItsSamplesTheirNumber) {
+  v1::GenerateRequest request = Ids();
+  request.set_n(3);
+  const std::vector<Request> requests =
+      SampleRequests(*TranslateGenerate(request, model_), &tokenizer_);
+  EXPECT_EQ(requests[0].samples, 3);
+  EXPECT_EQ(requests[1].samples, 1);
+}
+
+TEST_F(RequestTranslation, GuessesAheadAsTheServerDoesUnlessItIsSaid) {
+  model_.max_draft_tokens = 4;
+  v1::GenerateRequest request = Ids();
+  EXPECT_EQ(TranslateGenerate(request, model_)->request.max_draft_tokens, 4);
+  request.set_max_draft_tokens(0);
+  EXPECT_EQ(TranslateGenerate(request, model_)->request.max_draft_tokens, 0);
 }
 
 }  // namespace

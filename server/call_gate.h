@@ -1,0 +1,37 @@
+// What every service asks before it begins a call, and what a drain waits for.
+#ifndef RETNET_SERVER_CALL_GATE_H_
+#define RETNET_SERVER_CALL_GATE_H_
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <atomic>
+
+#include "absl/status/status.h"
+#include "server/open_calls.h"
+#include "server/wire.h"
+
+namespace retnet {
+
+// Thread-safe; one for all services of a server.
+class CallGate {
+ public:
+  // Every later Read fails.
+  void Refuse() { refusing_ = true; }
+  // Parses a message of a client; UNAVAILABLE after Refuse.
+  absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) const {
+    if (refusing_) return absl::UnavailableError("the server is draining; ask another one");
+    return ParseMessage(bytes, message);
+  }
+
+  // Calls that have begun, until their last byte is written.
+  OpenCalls& open_calls() { return open_calls_; }
+
+ private:
+  std::atomic<bool> refusing_ = false;
+  OpenCalls open_calls_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_CALL_GATE_H_

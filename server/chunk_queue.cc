@@ -1,0 +1,69 @@
+#include "server/chunk_queue.h"
+
+#include <string>
+#include <utility>
+
+namespace retnet {
+namespace {
+
+// With all that may be asked for a token (20 candidates) a chunk stays far below the 4 MiB that
+// clients receive by default.
+constexpr int kMaxChunkTokens = 256;
+
+}  // namespace
+
+void ChunkQueue::Begin(const GenerationPlan& plan) {
+  prompt_tokens_ = static_cast<int32_t>(plan.request.prompt.size());
+  kept_session_ = KeptSession(plan.request);
+  samples_.clear();
+  final_.Clear();
+  final_.set_seed(plan.request.sampling.seed);
+  for (int32_t i = 0; i < plan.samples; ++i) {
+    samples_.push_back({SampleOutput(plan, tokenizer_)});
+    final_.add_finishes();
+  }
+}
+
+v1::TokenChunk* ChunkQueue::OpenChunk(int sample) {
+  v1::TokenChunk*& open = samples_[sample].open;
+  if (open == nullptr || open->tokens_size() >= kMaxChunkTokens) {
+    open = &waiting_.emplace_back();
+    open->set_index(sample);
+    open->set_prompt_tokens(prompt_tokens_);
+  }
+  return open;
+}
+
+void ChunkQueue::Accept(int sample, std::span<const LogitsAnswer> answers) {
+  for (const LogitsAnswer& answer : answers) {
+    v1::Token token = samples_[sample].output.Accept(answer);
+    v1::TokenChunk* chunk = OpenChunk(sample);
+    chunk->mutable_text()->append(token.text());
+    chunk->set_completion_tokens(token.completion_tokens());
+    *chunk->add_tokens() = std::move(token);
+  }
+}
+
+void ChunkQueue::End(int sample, const Completion& completion) {
+  if (std::string rest = samples_[sample].output.Flush(); !rest.empty()) {
+    v1::TokenChunk* chunk = OpenChunk(sample);
+    chunk->mutable_text()->append(rest);
+    chunk->set_completion_tokens(completion.usage.completion_tokens);
+  }
+  *final_.mutable_finishes(sample) = samples_[sample].output.Finish(sample, completion);
+  AddUsage(completion.usage, final_.mutable_usage());
+  if (kept_session_.empty()) return;
+  final_.set_session_id(kept_session_);
+  final_.set_session_tokens(completion.session_tokens);
+}
+
+bool ChunkQueue::Take(v1::TokenChunk* chunk) {
+  if (waiting_.empty()) return false;
+  Sample& sample = samples_[waiting_.front().index()];
+  if (sample.open == &waiting_.front()) sample.open = nullptr;
+  *chunk = std::move(waiting_.front());
+  waiting_.pop_front();
+  return true;
+}
+
+}  // namespace retnet

@@ -1,0 +1,121 @@
+// One Converse call: a conversation over one session, whose text is computed as it is typed.
+#ifndef RETNET_SERVER_CONVERSE_STREAM_H_
+#define RETNET_SERVER_CONVERSE_STREAM_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <deque>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "retnet/v1/generation.pb.h"
+#include "server/call_gate.h"
+#include "server/chunk_queue.h"
+#include "server/engine_call.h"
+#include "server/request_translation.h"
+#include "server/typed_text.h"
+#include "server/worker.h"
+
+namespace retnet {
+
+// At most one thing happens at a time: the session is looked up, messages become the next request
+// (on a worker), or that request runs. Messages that come meanwhile wait in the inbox, which is
+// bounded, as is what waits for a slow reader.
+class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                       public EngineCall {
+ public:
+  // What calls share; all of it outlives them.
+  struct Surroundings {
+    const ServedModel* model = nullptr;
+    Engine* engine = nullptr;
+    CallGate* gate = nullptr;
+    Worker* worker = nullptr;
+    Worker* worker_for_long_texts = nullptr;
+    std::function<void()> model_failed;
+  };
+
+  ConverseStream(Surroundings surroundings, std::string owner, absl::Time deadline);
+
+  // After Open.
+  void Start();
+
+  void OnReadDone(bool ok) final;
+  void OnWriteDone(bool ok) final;
+  void OnCancel() final;
+  void OnDone() final { Close(); }
+
+ protected:
+  void Answered(int sample, std::span<const LogitsAnswer> answers) final;
+  void Ended(int sample, const Completion& completion) final;
+  void AllEnded(const absl::Status& status) final;
+
+ private:
+  using Messages = std::vector<v1::ConverseRequest>;
+
+  // All with mu_ held.
+  void Read();
+  // Something came that may be gone on with; no effect while something happens.
+  void Wake();
+  // What happened is over: on to the next.
+  void Proceed();
+  // Nothing happens any more.
+  void Rest();
+  void Fail(const absl::Status& status);
+  void End(const absl::Status& status);
+  void Say(v1::ConverseResponse event);
+  void Pump();
+  // Moves messages from the inbox, up to the next go. Returns their bytes.
+  size_t TakeMessages(Messages* messages);
+
+  // On a worker. The next thing that is to happen.
+  void Continue();
+  // What the messages ask for; `closed`: the client sends nothing more.
+  void Obey(const Messages& messages, bool closed);
+  void Begin(const v1::ConverseRequest::Begin& begin);
+  // Tokens that have become certain; all of them when the turn is at its end.
+  absl::StatusOr<std::vector<TokenId>> Type(const Messages& messages, bool turn_ends);
+  absl::Status Answer(const v1::GenerateRequest& go, std::vector<TokenId> prompt);
+  void Prefill(std::vector<TokenId> prompt);
+  // The request on the session.
+  Request Prepared(Request request, std::vector<TokenId> prompt) const;
+
+  const Surroundings surroundings_;
+  const absl::Time deadline_;
+
+  // Of whoever is at work: written by one thread after the other, mu_ in between.
+  bool begun_ = false;
+  SessionKey session_;  // no id: not known yet
+  bool keep_ = false;
+  bool wait_ = false;
+  int32_t priority_ = 0;
+  TokenId bos_ = kNoToken;  // comes before the first text; kNoToken: nothing does
+  TypedText typed_;
+
+  std::deque<v1::ConverseRequest> inbox_;  // guarded by mu_, as all below
+  size_t inbox_bytes_ = 0;
+  grpc::ByteBuffer incoming_;
+  bool reading_ = false;
+  bool closed_ = false;   // the client sends nothing more
+  bool working_ = false;  // something happens
+  bool stalled_ = false;  // the next waits for the reader
+  bool answering_ = false;
+  ChunkQueue chunks_;                        // of the answer that runs
+  std::deque<v1::ConverseResponse> outbox_;  // goes before chunks_
+  grpc::ByteBuffer outgoing_;
+  bool writing_ = false;
+  bool gone_ = false;     // nobody reads any more
+  absl::Status failure_;  // what the call is to end with
+  bool ended_ = false;
+  bool finished_ = false;
+  absl::Status status_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_CONVERSE_STREAM_H_

@@ -1,0 +1,39 @@
+#include "server/open_call.h"
+
+#include <utility>
+
+namespace retnet {
+
+void OpenCall::Open() {
+  std::lock_guard lock(mu_);
+  self_ = shared_from_this();
+  open_calls_->Add();
+}
+
+void OpenCall::Close() {
+  std::shared_ptr<OpenCall> self;
+  bool counted;
+  {
+    std::lock_guard lock(mu_);
+    self = std::move(self_);
+    counted = !idle_;
+    idle_ = true;
+  }
+  // The last touch of anything that a drain waits for; `self` may be the last reference to the
+  // call.
+  OpenCalls* open_calls = open_calls_;
+  self.reset();
+  if (counted) open_calls->Remove();
+}
+
+void OpenCall::SetIdle(bool idle) {
+  if (idle == idle_ || self_ == nullptr) return;
+  idle_ = idle;
+  if (idle) {
+    open_calls_->Remove();
+  } else {
+    open_calls_->Add();
+  }
+}
+
+}  // namespace retnet

@@ -1,0 +1,39 @@
+// A call that is finished by another thread than the one that began it.
+#ifndef RETNET_SERVER_OPEN_CALL_H_
+#define RETNET_SERVER_OPEN_CALL_H_
+
+#include <memory>
+#include <mutex>
+
+#include "server/open_calls.h"
+
+namespace retnet {
+
+// Lives in a std::shared_ptr, held by itself from Open to Close. Every callback of gRPC takes mu_
+// before it touches a member.
+class OpenCall : public std::enable_shared_from_this<OpenCall> {
+ public:
+  OpenCall(const OpenCall&) = delete;
+  virtual ~OpenCall() = default;
+
+  // Before the call is given to gRPC, and when gRPC is done with it. In between it counts as open.
+  void Open();
+  void Close();
+
+ protected:
+  explicit OpenCall(OpenCalls* open_calls) : open_calls_(open_calls) {}
+
+  // With mu_ held, between Open and Close: whether a drain need not wait for the call now.
+  void SetIdle(bool idle);
+
+  std::mutex mu_;
+
+ private:
+  OpenCalls* const open_calls_;
+  std::shared_ptr<OpenCall> self_;  // guarded by mu_, as all below
+  bool idle_ = false;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_OPEN_CALL_H_

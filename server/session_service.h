@@ -1,0 +1,71 @@
+// The service retnet.v1.Sessions: from a request's bytes to the engine's session calls and back.
+#ifndef RETNET_SERVER_SESSION_SERVICE_H_
+#define RETNET_SERVER_SESSION_SERVICE_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/engine.h"
+#include "engine/session.h"
+#include "retnet/v1/sessions.grpc.pb.h"
+#include "server/call_gate.h"
+#include "server/worker.h"
+
+namespace retnet {
+
+// Every method takes and gives raw bytes: see ParseMessage.
+using RawSessions = v1::Sessions::WithRawCallbackMethod_Create<
+    v1::Sessions::WithRawCallbackMethod_Get<v1::Sessions::WithRawCallbackMethod_List<
+        v1::Sessions::WithRawCallbackMethod_Fork<v1::Sessions::WithRawCallbackMethod_Rewind<
+            v1::Sessions::WithRawCallbackMethod_Delete<v1::Sessions::WithRawCallbackMethod_Export<
+                v1::Sessions::WithRawCallbackMethod_Import<v1::Sessions::Service>>>>>>>>;
+
+// Thread-safe. Engine and gate must outlive it, and it every call.
+class SessionService final : public RawSessions {
+ public:
+  SessionService(Engine* engine, CallGate* gate) : engine_(engine), gate_(gate) {}
+
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* bytes,
+                                   grpc::ByteBuffer* answer) override;
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
+                                grpc::ByteBuffer* answer) override;
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer) override;
+  grpc::ServerUnaryReactor* Fork(grpc::CallbackServerContext* context,
+                                 const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer) override;
+  grpc::ServerUnaryReactor* Rewind(grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* bytes,
+                                   grpc::ByteBuffer* answer) override;
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const grpc::ByteBuffer* bytes,
+                                   grpc::ByteBuffer* answer) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Export(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* bytes) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* Import(grpc::CallbackServerContext* context,
+                                                    grpc::ByteBuffer* answer) override;
+
+ private:
+  // A unary call: `begin` hands the request to the engine with a reply that ends the call, or says
+  // why not.
+  template <typename Wire, typename Result>
+  grpc::ServerUnaryReactor* Call(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
+      std::function<absl::Status(const Wire&, const std::string& owner, Reply<Result>)> begin,
+      std::function<grpc::ByteBuffer(const Result&)> describe);
+
+  // One that names a session and asks of it what `method` does.
+  template <typename Wire>
+  grpc::ServerUnaryReactor* CallOnSession(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
+                                          void (Engine::*method)(SessionKey, Reply<SessionInfo>));
+
+  Engine* const engine_;
+  CallGate* const gate_;
+  Worker snapshots_;  // makes and reads their bytes
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_SESSION_SERVICE_H_

@@ -1,0 +1,28 @@
+// Sessions between the wire and the engine.
+#ifndef RETNET_SERVER_SESSION_TRANSLATION_H_
+#define RETNET_SERVER_SESSION_TRANSLATION_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/session.h"
+#include "retnet/v1/sessions.pb.h"
+
+namespace retnet {
+
+// INVALID_ARGUMENT names the field.
+absl::Status CheckSessionId(std::string_view field, std::string_view id);
+
+absl::StatusOr<SessionSpec> TranslateCreate(const v1::CreateSessionRequest& wire,
+                                            const std::string& owner);
+// The ids of the sessions to make; an empty one is for the engine to make.
+absl::StatusOr<std::vector<std::string>> TranslateFork(const v1::ForkSessionRequest& wire);
+
+void DescribeSession(const SessionInfo& info, v1::Session* wire);
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_SESSION_TRANSLATION_H_

@@ -1,0 +1,74 @@
+// The streams of a session's snapshot: out in chunks, and in.
+#ifndef RETNET_SERVER_SNAPSHOT_STREAMS_H_
+#define RETNET_SERVER_SNAPSHOT_STREAMS_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "retnet/v1/sessions.pb.h"
+#include "server/call_gate.h"
+#include "server/open_call.h"
+
+namespace retnet {
+
+class SnapshotExport : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public OpenCall {
+ public:
+  explicit SnapshotExport(CallGate* gate) : OpenCall(&gate->open_calls()) {}
+
+  // Once, from any thread: streams the snapshot, or ends the call with its error.
+  void Send(absl::StatusOr<std::string> snapshot);
+
+  void OnWriteDone(bool ok) final;
+  void OnDone() final { Close(); }
+
+ private:
+  // With mu_ held.
+  void WriteNext();
+
+  std::string snapshot_;  // guarded by mu_, as all below
+  size_t sent_ = 0;       // bytes
+  grpc::ByteBuffer message_;
+};
+
+class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public OpenCall {
+ public:
+  // What is done with a whole snapshot. It must lead to `end` being called once, on any thread.
+  using Received = std::function<void(const v1::CreateSessionRequest& session, std::string snapshot,
+                                      std::function<void(const absl::Status&)> end)>;
+
+  // Refuses a snapshot of more bytes.
+  SnapshotImport(CallGate* gate, int64_t max_bytes, Received received)
+      : OpenCall(&gate->open_calls()),
+        gate_(gate),
+        max_bytes_(max_bytes),
+        received_(std::move(received)) {}
+
+  // After Open.
+  void Start();
+
+  void OnReadDone(bool ok) final;
+  void OnDone() final { Close(); }
+
+ private:
+  // With mu_ held.
+  absl::Status Take();
+
+  CallGate* const gate_;
+  const int64_t max_bytes_;
+  const Received received_;
+  grpc::ByteBuffer message_;  // guarded by mu_, as all below
+  bool begun_ = false;
+  v1::CreateSessionRequest session_;
+  std::string snapshot_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_SNAPSHOT_STREAMS_H_

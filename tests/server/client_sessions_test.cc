@@ -1,0 +1,192 @@
+// The client's sessions and chat, against the real server with a real model.
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/retnetd.h"
+
+namespace retnet {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class ClientSessions : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { server_ = std::make_unique<Retnetd>(); }
+  static void TearDownTestSuite() { server_.reset(); }
+  ~ClientSessions() override {
+    const json list = RunJson({"sessions", "list"});
+    for (const json& session : list["sessions"]) {
+      RunJson({"sessions", "delete", session["id"]});
+    }
+  }
+
+  static ClientResult Run(const std::vector<std::string>& arguments,
+                          const std::string& input = "") {
+    return server_->RunClient(arguments, input);
+  }
+  static json RunJson(std::vector<std::string> arguments, const std::string& input = "") {
+    arguments.push_back("--json");
+    const ClientResult result = Run(arguments, input);
+    EXPECT_EQ(result.exit_code, 0) << result.error;
+    return json::parse(result.output, nullptr, /*allow_exceptions=*/false);
+  }
+  // Greedy answers that go on after EOS; `arguments` say the rest.
+  static std::string Generate(std::vector<std::string> arguments) {
+    const std::vector<std::string> all = {"--temperature", "0", "--max-tokens", "12",
+                                          "--ignore-eos"};
+    arguments.insert(arguments.end(), all.begin(), all.end());
+    arguments.insert(arguments.begin(), "generate");
+    return RunJson(arguments)["text"];
+  }
+  // What a chat prints for these lines.
+  static ClientResult Chat(const std::string& lines, std::vector<std::string> arguments = {}) {
+    const std::vector<std::string> all = {"chat", "--temperature", "0", "--max-tokens",
+                                          "12",   "--ignore-eos"};
+    arguments.insert(arguments.begin(), all.begin(), all.end());
+    return Run(arguments, lines);
+  }
+
+  static inline std::unique_ptr<Retnetd> server_;
+};
+
+TEST_F(ClientSessions, AreMadeNamedForkedRewoundAndDeleted) {
+  EXPECT_EQ(RunJson({"sessions", "create", "tale", "--label", "who=me", "--ttl", "60"})["id"],
+            "tale");
+  const json begin = RunJson({"generate", "Alice was", "--session", "tale", "--max-tokens", "8",
+                              "--temperature", "0", "--ignore-eos"});
+  EXPECT_EQ(begin["session_id"], "tale");
+  const int tokens = begin["session_tokens"];
+  EXPECT_EQ(begin["usage"]["prompt_tokens"].get<int>() + 8, tokens);
+  const json session = RunJson({"sessions", "get", "tale"});
+  EXPECT_EQ(session["tokens"], tokens);
+  EXPECT_EQ(session["labels"]["who"], "me");
+  EXPECT_NE(session["expires"], json());
+
+  const json forks = RunJson({"sessions", "fork", "tale", "other"});
+  EXPECT_EQ(forks["sessions"][0]["id"], "other");
+  EXPECT_EQ(RunJson({"sessions", "fork", "tale", "--count", "2"})["sessions"].size(), 2);
+  EXPECT_EQ(Generate({" again", "--session", "tale"}), Generate({" again", "--session", "other"}));
+  EXPECT_EQ(RunJson({"sessions", "rewind", "other", "--to", "3"})["tokens"], 3);
+  EXPECT_EQ(RunJson({"sessions", "rewind", "other", "--drop", "1"})["tokens"], 2);
+  EXPECT_EQ(RunJson({"sessions", "list"})["sessions"].size(), 4);
+  EXPECT_THAT(Run({"sessions", "list"}).output, HasSubstr("tale\t"));
+  EXPECT_EQ(Run({"sessions", "delete", "tale"}).exit_code, 0);
+  const ClientResult gone = Run({"sessions", "get", "tale"});
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_THAT(gone.error, HasSubstr("NOT_FOUND"));
+}
+
+TEST_F(ClientSessions, GoOnExactlyAsOneText) {
+  Run({"sessions", "create", "tale"});
+  const std::string first = Generate({"Alice", "--session", "tale"});
+  EXPECT_EQ(first, Generate({"Alice"}));
+  const std::string second = Generate({"--session", "tale"});
+  const json whole =
+      RunJson({"generate", "Alice", "--temperature", "0", "--max-tokens", "24", "--ignore-eos"});
+  EXPECT_EQ(first + second, whole["text"]);
+}
+
+TEST_F(ClientSessions, AreMadeByKeep) {
+  const ClientResult made = Run({"generate", "Alice", "--max-tokens", "3", "--keep"});
+  ASSERT_THAT(made.error, HasSubstr("session "));
+  std::string id = made.error.substr(made.error.find("session ") + 8);
+  id.pop_back();
+  EXPECT_EQ(Run({"generate", "--session", id, "--max-tokens", "3", "--no-keep"}).exit_code, 0);
+  EXPECT_THAT(RunJson({"sessions", "list"})["sessions"], IsEmpty());
+}
+
+TEST_F(ClientSessions, TravelInFiles) {
+  Run({"sessions", "create", "here"});
+  Generate({"Alice was", "--session", "here"});
+  const std::string file = testing::TempDir() + "client_sessions_" + std::to_string(getpid());
+  ASSERT_EQ(Run({"sessions", "export", "here", "--file", file}).exit_code, 0);
+  EXPECT_EQ(RunJson({"sessions", "import", "there", "--file", file})["tokens"],
+            RunJson({"sessions", "get", "here"})["tokens"]);
+  EXPECT_EQ(Generate({" and", "--session", "here"}), Generate({" and", "--session", "there"}));
+
+  EXPECT_EQ(Run({"sessions", "export", "nobody", "--file", file + "2"}).exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(file + "2"));
+  {
+    std::fstream damaged(file, std::ios::in | std::ios::out | std::ios::binary);
+    damaged.seekp(300);
+    damaged.put('!');
+  }
+  const ClientResult refused = Run({"sessions", "import", "torn", "--file", file});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.error, HasSubstr("DATA_LOSS"));
+  std::filesystem::remove(file);
+}
+
+TEST_F(ClientSessions, ScoreWhatFollows) {
+  Run({"sessions", "create", "tale"});
+  Generate({"Alice was", "--session", "tale"});
+  const json score = RunJson({"score", " beginning", "--session", "tale"});
+  for (const json& logprob : score["logprobs"]) EXPECT_LE(logprob.get<double>(), 0);
+  EXPECT_EQ(score, RunJson({"score", " beginning", "--session", "tale"}));
+}
+
+TEST_F(ClientSessions, AreUsageErrorsWhereTheyMakeNoSense) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"sessions"},
+           {"sessions", "get"},
+           {"sessions", "rewind", "a"},
+           {"sessions", "rewind", "a", "--to", "1", "--drop", "1"},
+           {"sessions", "fork", "a", "b", "--count", "2"},
+           {"sessions", "create", "--label", "x"},
+           {"generate", "--keep", "--no-keep", "x"}}) {
+    EXPECT_EQ(Run(arguments).exit_code, 2) << arguments.back();
+  }
+}
+
+TEST_F(ClientSessions, ChatGoesOnWithWhatItHasSaid) {
+  const ClientResult chat = Chat("Alice\n\n\n");
+  EXPECT_EQ(chat.exit_code, 0) << chat.error;
+  const json whole =
+      RunJson({"generate", "Alice", "--temperature", "0", "--max-tokens", "36", "--ignore-eos"});
+  const std::string text = whole["text"];
+  // Each answer ends a line; the model's own lines stay.
+  EXPECT_EQ(chat.output.size(), text.size() + 3);
+  EXPECT_THAT(RunJson({"sessions", "list"})["sessions"], IsEmpty());
+}
+
+TEST_F(ClientSessions, ChatTakesTurnsBack) {
+  const ClientResult chat = Chat("Alice\n/rewind\nAlice\n/reset\nAlice\n/fork\n/rewind\nAlice\n");
+  EXPECT_EQ(chat.exit_code, 0) << chat.error;
+  const std::string answer = Generate({"Alice"}) + "\n";
+  EXPECT_EQ(chat.output, answer + answer + answer + answer);
+  const ClientResult none = Chat("/rewind\n");
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.error, HasSubstr("/rewind takes 1 to 0"));
+}
+
+TEST_F(ClientSessions, ChatSavesAndLoads) {
+  const std::string file = testing::TempDir() + "client_chat_" + std::to_string(getpid());
+  ASSERT_EQ(Chat("Alice\n/save " + file + "\n").exit_code, 0);
+  const ClientResult loaded = Chat("/load " + file + "\n\n");
+  EXPECT_EQ(loaded.exit_code, 0) << loaded.error;
+  const json whole =
+      RunJson({"generate", "Alice", "--temperature", "0", "--max-tokens", "24", "--ignore-eos"});
+  const std::string first = Generate({"Alice"});
+  EXPECT_EQ(loaded.output, whole["text"].get<std::string>().substr(first.size()) + "\n");
+  std::filesystem::remove(file);
+}
+
+TEST_F(ClientSessions, ChatFramesTurnsAndKeepsASessionThatItWasGiven) {
+  Run({"sessions", "create", "tale"});
+  const ClientResult chat = Chat("cat\n", {"--session", "tale", "--template", "The {}\\nsaid"});
+  EXPECT_EQ(chat.output, Generate({"The cat\nsaid"}) + "\n");
+  EXPECT_GT(RunJson({"sessions", "get", "tale"})["tokens"].get<int>(), 12);
+  EXPECT_THAT(Chat("/help\n/fly\n").error, HasSubstr("there is no /fly"));
+}
+
+}  // namespace
+}  // namespace retnet
