@@ -40,9 +40,7 @@ class FreeModel : public Model {
   absl::Status Clear(SlotId) override { return absl::OkStatus(); }
 
   // The engine does not call these.
-  absl::Status Fork(SlotId, SlotId, int32_t) override {
-    return absl::UnimplementedError("Fork");
-  }
+  absl::Status Fork(SlotId, SlotId, int32_t) override { return absl::UnimplementedError("Fork"); }
   absl::Status Truncate(SlotId, int32_t) override { return absl::UnimplementedError("Truncate"); }
   StateShape state(SlotId) const override { return {}; }
   absl::StatusOr<Ticket> StartRead(SlotId, std::span<std::byte>) override {
