@@ -359,6 +359,81 @@ TEST_P(SessionSchedulesTest, AnyScheduleEqualsOneShot) {
   EXPECT_EQ(executor_->stats().sessions, 0);
 }
 
+// Ten thousand sessions come and go, some kept for a while, some by their TTL: nothing is left.
+TEST_F(SessionsTest, LeakNeitherSlotsNorBytes) {
+  FakeModelOptions options;
+  options.slots = 4;
+  ExecutorOptions executor;
+  executor.max_rows = 16;
+  executor.states.host_bytes = 2000;
+  Start(options, executor, /*with_store=*/false);
+  for (int i = 0; i < 10000; ++i) {
+    const SessionKey key = Key(i);
+    ASSERT_TRUE(Create(key).ok());
+    Request request = Generation(key, {1, static_cast<TokenId>(i % 97), 3, 4, 5}, 3);
+    request.keep = i % 3 != 0;
+    const auto sink = Submit(request);
+    TurnUntil([&] { return sink->done(); });
+    ASSERT_TRUE(sink->completion().status.ok());
+    const int gone = i % 3 == 1 ? i : i - 30;
+    if (i % 3 != 0 && gone >= 0) {
+      ASSERT_TRUE(Delete(Key(gone)).ok());
+    }
+    ASSERT_LE(executor_->stats().host_state_bytes, 2000);
+    ASSERT_LE(executor_->stats().sessions, 12);
+  }
+  for (int i = 9970; i < 10000; ++i) {
+    if (i % 3 == 2) {
+      ASSERT_TRUE(Delete(Key(i)).ok());
+    }
+  }
+  executor_->ClearCache();
+  executor_->Prepare(absl::Now());
+  EXPECT_EQ(executor_->stats().sessions, 0);
+  EXPECT_EQ(executor_->stats().resting_slots, 0);
+  EXPECT_EQ(executor_->stats().free_slots, options.slots);
+  EXPECT_EQ(executor_->stats().host_state_bytes, 0);
+}
+
+TEST_F(SessionsTest, AreForgottenWhenTheirTimeHasCome) {
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  const SessionKey key = Key(1);
+  ASSERT_TRUE(Call<SessionInfo>([&](Sessions& sessions, const Reply<SessionInfo>& reply) {
+                sessions.Create({.key = key, .ttl = absl::Seconds(60), .labels = {}}, absl::Now(),
+                                reply);
+              }).ok());
+  const auto sink = Submit(Generation(key, {1, 2}, 2));
+  TurnUntil([&] { return sink->done(); });
+  executor_->Prepare(absl::Now() + absl::Seconds(30));
+  ASSERT_TRUE(Get(key).ok());
+  executor_->Prepare(absl::Now() + absl::Seconds(61));
+  EXPECT_TRUE(absl::IsNotFound(Get(key).status())) << "nor has the store it";
+}
+
+TEST_F(SessionsTest, AreNotFoundByOtherOwners) {
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  ASSERT_TRUE(Create(Key(1, "anna")).ok());
+  EXPECT_TRUE(absl::IsNotFound(Get(Key(1, "ben")).status()));
+  EXPECT_TRUE(absl::IsNotFound(Delete(Key(1, "ben")).status()));
+  EXPECT_TRUE(absl::IsNotFound(Fork(Key(1, "ben"), {"copy"}).status()));
+  const auto sink = Submit(Generation(Key(1, "ben"), {1}, 2));
+  TurnUntil([&] { return sink->done(); });
+  EXPECT_TRUE(absl::IsNotFound(sink->completion().status));
+
+  // Nor does a prompt tell what others have sent: nothing of it is cached for them.
+  const std::vector<TokenId> prompt(14, 7);
+  int32_t cached[3];
+  int i = 0;
+  for (const std::string owner : {"anna", "ben", "anna"}) {
+    const auto asked = Submit(Generation({owner, ""}, prompt, 1));
+    TurnUntil([&] { return asked->done(); });
+    cached[i++] = asked->completion().usage.cached_tokens;
+  }
+  EXPECT_EQ(cached[0], 0);
+  EXPECT_EQ(cached[1], 0);
+  EXPECT_EQ(cached[2], 12);
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, SessionSchedulesTest, testing::Range(0, 120));
 
 }  // namespace

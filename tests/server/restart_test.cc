@@ -9,8 +9,10 @@
 #include <thread>
 #include <vector>
 
+#include "engine/snapshot_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/redis_server.h"
 #include "tests/server/retnetd.h"
 
 namespace retnet {
@@ -90,6 +92,30 @@ TEST_F(Restart, GoesOnAfterBeingKilled) {
     EXPECT_EQ(first.process().Wait(), -SIGKILL);
   }
   Retnetd second(Flags());
+  text += GoOn(second, "", 30);
+  EXPECT_EQ(text, Whole(second));
+}
+
+// The next tokens are those that the killed one would have given.
+TEST_F(Restart, AReplicaGoesOnWhereAKilledOneStopped) {
+  if (!RedisServer::Installed()) GTEST_SKIP() << "there is no redis-server";
+  RedisServer redis;
+  redis.Start();
+  const std::vector<std::string> flags = {"--snapshot-store", redis.url()};
+  Retnetd first(flags);
+  const Retnetd second(flags);
+  ASSERT_EQ(first.RunClient({"sessions", "create", "tale"}).exit_code, 0);
+  std::string text = GoOn(first, "Alice was", 70);
+  // It writes behind the answer.
+  const auto store = OpenSnapshotStore(redis.url(), /*max_bytes=*/0);
+  ASSERT_TRUE(store.ok()) << store.status();
+  constexpr size_t kWithoutState = 4096;
+  const auto size = [&] { return (*store)->Get({"anonymous", "tale"}).value_or("").size(); };
+  for (int i = 0; i < 2000 && size() <= kWithoutState; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  first.process().Signal(SIGKILL);
+  EXPECT_EQ(first.process().Wait(), -SIGKILL);
   text += GoOn(second, "", 30);
   EXPECT_EQ(text, Whole(second));
 }

@@ -1,0 +1,189 @@
+// Sessions on real backends: whatever is split, batched, forked, rewound, evicted, restored, cached
+// and guessed ahead, every answer has the bits of the same history computed from nothing.
+#include <gtest/gtest.h>
+
+#include <future>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/engine.h"
+#include "tests/engine/oracle.h"
+#include "tests/engine/recording_sink.h"
+#include "tests/models/random_checkpoint.h"
+#include "tests/models/test_model.h"
+
+namespace retnet {
+namespace {
+
+constexpr int32_t kVocabulary = 13;  // guesses come true
+constexpr int32_t kMaxRows = 200;
+
+// A TestModel's model, which keeps it.
+class OwnedModel : public Model {
+ public:
+  explicit OwnedModel(TestModel model) : model_(std::move(model)) {
+    model_->set_transfer_done(
+        [this](Ticket ticket, absl::Status status) { transfer_done_(ticket, std::move(status)); });
+  }
+  const ModelInfo& info() const override { return model_->info(); }
+  absl::Status Launch(std::span<const Segment> segments) override {
+    return model_->Launch(segments);
+  }
+  absl::Status Wait(StepResult* result) override { return model_->Wait(result); }
+  absl::Status Fork(SlotId from, SlotId to, int32_t position) override {
+    return model_->Fork(from, to, position);
+  }
+  absl::Status Truncate(SlotId slot, int32_t position) override {
+    return model_->Truncate(slot, position);
+  }
+  absl::Status Clear(SlotId slot) override { return model_->Clear(slot); }
+  StateShape state(SlotId slot) const override { return model_->state(slot); }
+  absl::StatusOr<Ticket> StartRead(SlotId slot, std::span<std::byte> bytes) override {
+    return model_->StartRead(slot, bytes);
+  }
+  absl::StatusOr<Ticket> StartWrite(std::span<const std::byte> bytes, StateShape shape,
+                                    SlotId slot) override {
+    return model_->StartWrite(bytes, shape, slot);
+  }
+
+ private:
+  TestModel model_;
+};
+
+template <typename T>
+T Await(const std::function<void(Reply<T>)>& call) {
+  std::promise<absl::StatusOr<T>> promise;
+  call([&promise](absl::StatusOr<T> answer) { promise.set_value(std::move(answer)); });
+  absl::StatusOr<T> answer = promise.get_future().get();
+  EXPECT_TRUE(answer.ok()) << answer.status();
+  return *std::move(answer);
+}
+
+class SessionsOnModels : public ::testing::TestWithParam<int> {
+ protected:
+  SessionsOnModels()
+      : folder_(WriteRandomCheckpoint(
+            {.config = R"({"vocab_size": 13, "hidden_size": 64, "num_hidden_layers": 2,
+                           "num_heads": 2, "intermediate_size": 96})",
+             .type = ElementType::kBFloat16})) {}
+
+  std::unique_ptr<Engine> MakeEngine(int32_t slots, const EngineOptions& options) const {
+    const Backend backend = UnrecordedBackends().back();
+    return std::make_unique<Engine>(
+        std::make_unique<OwnedModel>(backend.make(folder_, slots, kMaxRows)), options);
+  }
+
+  Snapshot Export(const SessionKey& key) {
+    return Await<Snapshot>([&](Reply<Snapshot> reply) { engine_->ExportSession(key, reply); });
+  }
+
+  std::vector<TokenId> Prompt(bool spans_a_chunk) {
+    std::vector<TokenId> prompt(spans_a_chunk ? 66 + random_() % 20 : 1 + random_() % 90);
+    const TokenId first = random_() % 2;
+    for (size_t i = 0; i < prompt.size(); ++i) {
+      prompt[i] = i < 70 ? first : static_cast<TokenId>(random_() % kVocabulary);
+    }
+    return prompt;
+  }
+
+  Request RandomRequest(const SessionKey& key) {
+    Request request;
+    request.session = key;
+    request.prompt = Prompt(/*spans_a_chunk=*/key.id.empty());
+    request.max_tokens = 1 + random_() % 12;
+    request.sampling.temperature = random_() % 2 == 0 ? 0.0f : 0.7f;
+    request.sampling.seed = random_();
+    request.logprobs = true;
+    request.max_draft_tokens = random_() % 5;
+    return request;
+  }
+
+  struct Asked {
+    Request request;
+    Snapshot before;  // without a state
+    std::shared_ptr<RecordingSink> sink = std::make_shared<RecordingSink>();
+  };
+
+  Asked Ask(const SessionKey& key) {
+    Asked asked{.request = RandomRequest(key), .before = {}};
+    if (!key.id.empty()) asked.before = Export(key);
+    asked.before.state = nullptr;
+    asked.before.shape = {};
+    EXPECT_TRUE(engine_->Submit(asked.request, asked.sink).ok());
+    return asked;
+  }
+
+  // The same on an engine that knows nothing but the tokens and their classes.
+  void ExpectOneShot(const Asked& asked, Engine* oracle) {
+    ASSERT_TRUE(asked.sink->AwaitDone().status.ok()) << asked.sink->completion().status;
+    Request request = asked.request;
+    request.max_draft_tokens = 0;
+    request.keep = false;
+    request.session = {"oracle", ""};
+    if (!asked.before.history.empty()) {
+      request.session = Await<SessionInfo>([&](Reply<SessionInfo> reply) {
+                          SessionSpec spec;
+                          spec.key.owner = "oracle";
+                          oracle->ImportSession(spec, asked.before, reply);
+                        }).key;
+    }
+    const auto sink = std::make_shared<RecordingSink>();
+    ASSERT_TRUE(oracle->Submit(request, sink).ok());
+    ASSERT_TRUE(sink->AwaitDone().status.ok()) << sink->completion().status;
+    ASSERT_TRUE(SameAnswers(asked.sink->answers(), sink->answers()));
+  }
+
+  const std::string folder_;
+  std::mt19937 random_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_P(SessionsOnModels, AnyScheduleHasTheBitsOfOneShot) {
+  random_.seed(GetParam());
+  EngineOptions options;
+  options.deterministic = true;
+  options.max_step_rows = 40;
+  options.host_state_bytes = random_() % 2 == 0 ? 1 << 20 : 0;
+  engine_ = MakeEngine(/*slots=*/3, options);
+  EngineOptions plain;
+  plain.prefix_cache = false;
+  const std::unique_ptr<Engine> oracle = MakeEngine(/*slots=*/1, plain);
+
+  std::vector<SessionKey> keys;
+  for (const std::string id : {"a", "b"}) {
+    keys.push_back(Await<SessionInfo>([&](Reply<SessionInfo> reply) {
+                     SessionSpec spec;
+                     spec.key = {"anna", id};
+                     engine_->CreateSession(spec, reply);
+                   }).key);
+  }
+  for (int round = 0; round < 5; ++round) {
+    std::vector<Asked> asked;
+    for (const SessionKey& key : keys) asked.push_back(Ask(key));
+    for (int i = 0; i < 2; ++i) asked.push_back(Ask({"anna", ""}));
+    for (const Asked& each : asked) ExpectOneShot(each, oracle.get());
+    if (HasFatalFailure()) return;
+    const SessionKey key = keys[random_() % keys.size()];
+    if (keys.size() < 4) {
+      const std::string id = absl::StrCat("fork", round);
+      Await<std::vector<SessionInfo>>(
+          [&](Reply<std::vector<SessionInfo>> reply) { engine_->ForkSession(key, {id}, reply); });
+      keys.push_back({"anna", id});
+    }
+    const auto tokens = static_cast<int32_t>(Export(key).history.size());
+    const int32_t most = random_() % 2 == 0 ? tokens : std::min(tokens, 10);
+    Await<SessionInfo>([&](Reply<SessionInfo> reply) {
+      engine_->RewindSession(key, tokens - random_() % most, reply);
+    });
+  }
+  EXPECT_GT(engine_->stats().cache_hits, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, SessionsOnModels, testing::Range(0, 3));
+
+}  // namespace
+}  // namespace retnet
