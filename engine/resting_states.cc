@@ -110,7 +110,8 @@ bool RestingStates::MakeRoom() {
   const StateRef state = on_device_.begin()->second->shared_from_this();
   clock_ = std::max(clock_, state->rank);
   ++evictions_;
-  if (!state->leave_behind && BytesOf(*state) <= max_host_bytes_) {
+  const int64_t room = max_host_bytes_ - (state->leave_behind ? host_bytes_ : 0);
+  if (BytesOf(*state) <= room) {
     StartRead(state, /*moves_out=*/true, nullptr);
     return true;
   }

@@ -29,7 +29,7 @@ struct RestingState : std::enable_shared_from_this<RestingState> {
   SlotId slot = kNoSlot;      // on the device, or
   StateBytes bytes;           // in host memory, or gone: evicted, and to be computed again
   bool in_transfer = false;   // its slot is being read
-  bool leave_behind = false;  // what moves out of its slot is not worth host memory
+  bool leave_behind = false;  // of no use yet: moves to host memory only where that has room
   double rank = 0.0;          // the least is evicted first
 
   bool gone() const { return slot == kNoSlot && bytes == nullptr && shape.position > 0; }
