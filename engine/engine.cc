@@ -1,7 +1,9 @@
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -218,17 +220,22 @@ bool Engine::Impl::Drain(absl::Time deadline) {
   return finished;
 }
 
-// Sessions that the store does not have are given to it; the reads of their states end before the
-// engine is idle again.
+// Sessions that the store does not have are given to it, as many at a time as its queue takes; the
+// reads of their states end before the engine is idle again.
 void Engine::Impl::Persist(absl::Time deadline) {
-  std::unique_lock lock(mutex_);
-  inbox_.tasks.push_back([this] { executor_.sessions().WriteAll(); });
-  wake_.notify_one();
-  went_idle_.wait(lock, [this] { return idle_ && inbox_.empty(); });
-  lock.unlock();
   // What has been given in time is written even if that takes a little longer.
   constexpr absl::Duration kGrace = absl::Seconds(10);
-  store_->Flush(std::max(deadline, absl::Now() + kGrace)).IgnoreError();
+  deadline = std::max(deadline, absl::Now() + kGrace);
+  int32_t left = std::numeric_limits<int32_t>::max();
+  for (int32_t before = 0; left > 0;) {
+    before = std::exchange(left, 0);
+    std::unique_lock lock(mutex_);
+    inbox_.tasks.push_back([this, &left] { left = executor_.sessions().WriteAll(); });
+    wake_.notify_one();
+    went_idle_.wait(lock, [this] { return idle_ && inbox_.empty(); });
+    lock.unlock();
+    if (left >= before || !store_->Flush(deadline).ok()) return;
+  }
 }
 
 EngineStats Engine::Impl::stats() const {

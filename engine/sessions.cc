@@ -258,10 +258,14 @@ void Sessions::ReadInto(const Session& session, std::function<void(Snapshot)> th
       });
 }
 
-void Sessions::WriteAll() {
+int32_t Sessions::WriteAll() {
+  int32_t started = 0;
   for (const auto& [key, session] : sessions_) {
-    if (session->running == nullptr) Write(session.get());
+    if (session->running != nullptr || session->written_version == session->version) continue;
+    Write(session.get());
+    ++started;
   }
+  return started;
 }
 
 void Sessions::Close() {

@@ -69,8 +69,8 @@ class Sessions {
   // Forgets those whose time has come.
   void Expire(absl::Time now);
   absl::Time next_expiry() const;
-  // Starts writing what the store does not have yet.
-  void WriteAll();
+  // Starts writing the sessions that the store does not have yet, and gives their number.
+  int32_t WriteAll();
 
   // Answers calls that wait for the store with CANCELLED.
   void Close();

@@ -1,0 +1,130 @@
+#include "engine/resting_states.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "engine/prefix_cache.h"
+#include "tests/engine/fake_model.h"
+
+namespace retnet {
+namespace {
+
+// Four tokens a chunk: a base is 8 bytes, a token of a tail 8.
+class RestingStatesTest : public testing::Test {
+ protected:
+  void Start(int32_t slots, int64_t host_bytes) {
+    options_.slots = slots;
+    model_ = std::make_unique<FakeModel>(options_);
+    states_ = std::make_unique<RestingStates>(model_.get(), host_bytes, [] {});
+  }
+
+  // A state that has seen so many tokens.
+  StateRef Make(int32_t tokens) {
+    const SlotId slot = states_->Take();
+    EXPECT_NE(slot, kNoSlot);
+    const std::vector<TokenId> text(tokens, 1);
+    Segment segment;
+    segment.slot = slot;
+    segment.tokens = text;
+    StepResult result;
+    EXPECT_TRUE(model_->Launch({&segment, 1}).ok());
+    EXPECT_TRUE(model_->Wait(&result).ok());
+    return states_->Rest(slot);
+  }
+
+  FakeModelOptions options_;
+  std::unique_ptr<FakeModel> model_;
+  std::unique_ptr<RestingStates> states_;
+};
+
+TEST_F(RestingStatesTest, TheLastHolderTakesTheSlotAndOthersGetForks) {
+  Start(/*slots=*/3, /*host_bytes=*/0);
+  StateRef state = Make(6);
+  const SlotId slot = state->slot;
+  StatePrefix first{state, 5};
+  StatePrefix last{std::move(state), 6};
+  const SlotId fork = states_->Resume(&first);
+  EXPECT_NE(fork, slot);
+  EXPECT_EQ(model_->state(fork).position, 5);
+  EXPECT_EQ(states_->Resume(&last), slot);
+  EXPECT_EQ(model_->state(slot).position, 6);
+  states_->Release(slot);
+  states_->Release(fork);
+  EXPECT_EQ(states_->free_slots(), 3);
+}
+
+TEST_F(RestingStatesTest, WhatCostsLeastAByteGivesUpItsSlotAndComesBackWhole) {
+  Start(/*slots=*/2, /*host_bytes=*/1000);
+  const StateRef cheap = Make(2);
+  const StateRef dear = Make(12);
+  const SlotId slot = states_->Take();
+  ASSERT_NE(slot, kNoSlot);
+  EXPECT_EQ(cheap->slot, kNoSlot);
+  EXPECT_NE(dear->slot, kNoSlot);
+  EXPECT_EQ(states_->host_bytes(), 16) << "two tokens of a tail";
+  states_->Release(slot);
+  StatePrefix prefix{cheap, 2};
+  const SlotId back = states_->Resume(&prefix);
+  EXPECT_EQ(model_->state(back).position, 2);
+  states_->Release(back);
+}
+
+TEST_F(RestingStatesTest, HostMemoryIsBoundedAndWhatDoesNotFitIsGone) {
+  Start(/*slots=*/1, /*host_bytes=*/20);
+  const StateRef first = Make(2);   // 16 bytes
+  const StateRef second = Make(2);  // moves the first out
+  EXPECT_FALSE(first->gone());
+  const StateRef third = Make(1);  // moves the second out, which leaves no room for the first
+  EXPECT_EQ(first->gone() + second->gone(), 1);
+  EXPECT_LE(states_->host_bytes(), 20);
+  const StateRef large = Make(12);
+  const SlotId slot = states_->Take();
+  EXPECT_TRUE(large->gone()) << "40 bytes never fit";
+  states_->Release(slot);
+}
+
+TEST_F(RestingStatesTest, AStateWithoutHoldersLeavesNothing) {
+  Start(/*slots=*/2, /*host_bytes=*/1000);
+  StateRef moved = Make(3);
+  StateRef here = Make(9);
+  states_->Release(states_->Take());
+  ASSERT_GT(states_->host_bytes(), 0);
+  moved.reset();
+  here.reset();
+  EXPECT_EQ(states_->host_bytes(), 0);
+  EXPECT_EQ(states_->free_slots(), 2);
+}
+
+TEST_F(RestingStatesTest, AReadGivesTheBytesAndLeavesTheState) {
+  Start(/*slots=*/1, /*host_bytes=*/0);
+  const StateRef state = Make(6);
+  StateBytes bytes;
+  states_->Read(state, [&](absl::StatusOr<StateBytes> read) { bytes = *read; });
+  ASSERT_NE(bytes, nullptr);
+  EXPECT_EQ(bytes->size(), model_->StateBytes(state->shape));
+  EXPECT_NE(state->slot, kNoSlot);
+}
+
+TEST_F(RestingStatesTest, ThePrefixCacheForgetsWhatHasBeenEvicted) {
+  Start(/*slots=*/1, /*host_bytes=*/0);
+  History history;
+  history.Append(std::vector<TokenId>(12, 1), RowClass::kGiven);
+  ChunkKeys keys;
+  keys.Begin("anna", 4, false);
+  keys.Extend(history, 12);
+  PrefixCache cache(4);
+  EXPECT_EQ(cache.Note(keys.keys()), 0);
+  EXPECT_EQ(cache.Note(keys.keys().first(2)), 8) << "as far as both go";
+  cache.Insert(keys.keys(), 8, Make(8));
+  EXPECT_EQ(cache.Find(keys.keys(), 11).tokens, 8);
+  EXPECT_EQ(cache.Find(keys.keys(), 7).state, nullptr) << "longer than may be";
+  EXPECT_TRUE(cache.Contains(keys.keys(), 8));
+  states_->Release(states_->Take());
+  EXPECT_EQ(cache.Find(keys.keys(), 11).state, nullptr);
+  EXPECT_EQ(cache.entries(), 0);
+}
+
+}  // namespace
+}  // namespace retnet
