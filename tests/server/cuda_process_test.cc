@@ -112,6 +112,31 @@ TEST_F(CudaRetnetd, GivesStreamsExactlyWhatEachGivesAlone) {
   }
 }
 
+// Across a fold, and with its state moved to host memory and back between the two calls.
+TEST_F(CudaRetnetd, ASessionGoesOnWhereItStopped) {
+  const auto stub = cuda_.NewStub();
+  const auto go_on = [&](const std::string& text, int32_t tokens, const std::string& session) {
+    v1::GenerateRequest request = Prompt(text, tokens);
+    if (text.empty()) request.clear_prompt();
+    request.set_temperature(0);
+    request.set_session_id(session);
+    const Generated generated = Generate(request, stub.get());
+    EXPECT_TRUE(generated.status.ok()) << generated.status.error_message();
+    return generated.text;
+  };
+  const std::string whole = go_on("The old king said", 80, "");
+  ASSERT_EQ(cuda_.RunClient({"sessions", "create", "tale"}).exit_code, 0);
+  std::string text = go_on("The old king said", 50, "tale");
+  std::vector<std::future<void>> others;
+  for (int i = 0; i < 5; ++i) {  // more than there are slots
+    others.push_back(std::async(std::launch::async,
+                                [&, i] { go_on(std::string(kTale).substr(i * 10), 3, ""); }));
+  }
+  for (auto& other : others) other.get();
+  text += go_on("", 30, "tale");
+  EXPECT_EQ(text, whole);
+}
+
 TEST_F(CudaRetnetd, SaysWhichDeviceItTookAndDrains) {
   EXPECT_EQ(cuda_.Health(), "SERVING");
   cuda_.process().Signal(SIGTERM);
