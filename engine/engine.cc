@@ -45,13 +45,13 @@ struct Inbox {
   }
 };
 
-// Of snapshots that wait to be written: as much again as a machine's page cache would hold back.
-constexpr int64_t kMostQueuedBytes = int64_t{1} << 30;
-
+// Snapshots that wait to be written take no more memory than states in host memory may, or a
+// little where those may take none.
 std::unique_ptr<SnapshotIo> MakeIo(std::unique_ptr<SnapshotStore> store,
-                                   const SnapshotFormat& format) {
+                                   const SnapshotFormat& format, int64_t host_state_bytes) {
   if (store == nullptr) return nullptr;
-  return std::make_unique<SnapshotIo>(std::move(store), format, kMostQueuedBytes);
+  constexpr int64_t kLeast = 64 << 20;
+  return std::make_unique<SnapshotIo>(std::move(store), format, std::max(kLeast, host_state_bytes));
 }
 
 ExecutorOptions ExecutorOptionsOf(const EngineOptions& options, SnapshotIo* store) {
@@ -72,7 +72,7 @@ class Engine::Impl {
       : info_(model->info()),
         options_(Resolved(options, info_)),
         format_(MakeSnapshotFormat(info_, options_.snapshot_at_rest, options_.snapshot_zstd_level)),
-        store_(MakeIo(std::move(store), format_)),
+        store_(MakeIo(std::move(store), format_, options_.host_state_bytes)),
         executor_(std::move(model), ExecutorOptionsOf(options_, store_.get()),
                   [this](std::function<void()> task) { Post(std::move(task)); }) {
     counters_ = executor_.stats();

@@ -2,11 +2,13 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -14,6 +16,7 @@
 #include "engine/request.h"
 #include "engine/snapshot_store.h"
 #include "kernels/status_macros.h"
+#include "models/free_memory.h"
 #include "models/generation_config.h"
 #include "models/load.h"
 #include "models/tokenizer.h"
@@ -31,6 +34,7 @@ struct Options {
   EngineOptions engine;
   ServerOptions server;
   double max_step_ms = 50;
+  int64_t host_state_bytes = -1;
   std::string snapshot_store = "none";
   int64_t snapshot_bytes = 0;
   std::string snapshot_at_rest = "exact";
@@ -48,9 +52,11 @@ void AddSessionOptions(CLI::App* app, Options* options) {
   app->add_option("--max-kept-sessions", options->engine.max_kept_sessions,
                   "Sessions that outlive their requests, running ones included")
       ->check(CLI::Range(1, 1 << 24));
-  app->add_option("--host-state-bytes", options->engine.host_state_bytes,
-                  "Memory for the states of sessions that gave up their slots")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50));
+  app->add_option(
+         "--host-state-bytes", options->host_state_bytes,
+         "Memory for the states of sessions that gave up their slots; -1: half of what the "
+         "slots leave free, at most 1 GiB")
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 50));
   app->add_option("--snapshot-store", options->snapshot_store,
                   "Where kept sessions outlive the process: none, disk:DIR or "
                   "redis://HOST[:PORT][/DATABASE]");
@@ -164,8 +170,19 @@ void WaitForSignal() {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
-EngineOptions MakeEngineOptions(const Options& options) {
+// What may be taken beside slots that have not been used yet, and are memory that looks free.
+int64_t HostStateBytes(const ModelInfo& info) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  const bool slots_here = absl::StartsWith(info.backend, "cpu");
+  const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
+  const int64_t free = ReadFreeMemory().bytes - (slots_here ? info.slots * slot_bytes : 0);
+  return std::clamp<int64_t>(free / 2, 0, kMost);
+}
+
+EngineOptions MakeEngineOptions(const Options& options, const ModelInfo& info) {
   EngineOptions engine = options.engine;
+  engine.host_state_bytes =
+      options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
   engine.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.speculate == "ngram") engine.max_draft_tokens = options.max_draft_tokens;
   if (options.snapshot_at_rest == "bf16") engine.snapshot_at_rest = AtRest::kBf16;
@@ -192,7 +209,7 @@ absl::Status Serve(const Options& options) {
     return absl::FailedPreconditionError(
         absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
   }
-  const EngineOptions engine_options = MakeEngineOptions(options);
+  const EngineOptions engine_options = MakeEngineOptions(options, info);
   Engine engine(std::move(model), engine_options, *std::move(store));
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults), engine_options.max_draft_tokens};

@@ -35,7 +35,7 @@ ANYBODY = {"kernels/status_macros.h"}
 ONLY = [
     ("engine/", "models/", r"models/model\.h"),
     ("models/(?!retnet_cpu|retnet_cuda|load)", "kernels/", r"kernels/\w+\.h"),
-    ("server/", "models/", r"models/(model|load|tokenizer|generation_config|utf8)\.h"),
+    ("server/", "models/", r"models/(free_memory|generation_config|load|model|tokenizer|utf8)\.h"),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
