@@ -84,16 +84,16 @@ grpc::ServerUnaryReactor* SessionService::Create(grpc::CallbackServerContext* co
       SessionBytes);
 }
 
-template <typename Wire>
-grpc::ServerUnaryReactor* SessionService::CallOnSession(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
-    void (Engine::*method)(SessionKey, Reply<SessionInfo>)) {
+template <typename Wire, auto kMethod>
+grpc::ServerUnaryReactor* SessionService::CallOnSession(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* bytes,
+                                                        grpc::ByteBuffer* answer) {
   return Call<Wire, SessionInfo>(
       context, bytes, answer,
-      [this, method](const Wire& request, const std::string& owner,
-                     Reply<SessionInfo> reply) -> absl::Status {
+      [this](const Wire& request, const std::string& owner,
+             Reply<SessionInfo> reply) -> absl::Status {
         ASSIGN_OR_RETURN(SessionKey key, KeyOf(request.id(), owner));
-        (engine_->*method)(std::move(key), std::move(reply));
+        (engine_->*kMethod)(std::move(key), std::move(reply));
         return absl::OkStatus();
       },
       SessionBytes);
@@ -102,13 +102,13 @@ grpc::ServerUnaryReactor* SessionService::CallOnSession(
 grpc::ServerUnaryReactor* SessionService::Get(grpc::CallbackServerContext* context,
                                               const grpc::ByteBuffer* bytes,
                                               grpc::ByteBuffer* answer) {
-  return CallOnSession<v1::GetSessionRequest>(context, bytes, answer, &Engine::GetSession);
+  return CallOnSession<v1::GetSessionRequest, &Engine::GetSession>(context, bytes, answer);
 }
 
 grpc::ServerUnaryReactor* SessionService::Delete(grpc::CallbackServerContext* context,
                                                  const grpc::ByteBuffer* bytes,
                                                  grpc::ByteBuffer* answer) {
-  return CallOnSession<v1::DeleteSessionRequest>(context, bytes, answer, &Engine::DeleteSession);
+  return CallOnSession<v1::DeleteSessionRequest, &Engine::DeleteSession>(context, bytes, answer);
 }
 
 grpc::ServerUnaryReactor* SessionService::List(grpc::CallbackServerContext* context,

@@ -55,11 +55,10 @@ class SessionService final : public RawSessions {
       std::function<absl::Status(const Wire&, const std::string& owner, Reply<Result>)> begin,
       std::function<grpc::ByteBuffer(const Result&)> describe);
 
-  // One that names a session and asks of it what `method` does.
-  template <typename Wire>
+  // One that names a session and asks of it what Engine's `kMethod` does.
+  template <typename Wire, auto kMethod>
   grpc::ServerUnaryReactor* CallOnSession(grpc::CallbackServerContext* context,
-                                          const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
-                                          void (Engine::*method)(SessionKey, Reply<SessionInfo>));
+                                          const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer);
 
   Engine* const engine_;
   CallGate* const gate_;
