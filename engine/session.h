@@ -41,8 +41,8 @@ struct SessionInfo {
   uint64_t version = 0;  // rises with every change of the history
 };
 
-// The answer to a call on sessions: called once, on the engine thread or the I/O thread; must not
-// block.
+// The answer to a call on sessions: called once, on the engine thread, or by the call itself where
+// it is refused; must not block.
 template <typename T>
 using Reply = std::function<void(absl::StatusOr<T>)>;
 

@@ -62,7 +62,8 @@ absl::Status CheckClassRuns(const std::vector<int32_t>& runs, int64_t length) {
 }
 
 // All that can be said without the state's bytes.
-absl::Status CheckConsistent(const Snapshot& snapshot, int32_t chunk) {
+absl::Status CheckConsistent(const Snapshot& snapshot, const SnapshotFormat& format) {
+  const int32_t chunk = format.chunk;
   const auto [base, position] = snapshot.shape;
   const auto length = static_cast<int64_t>(snapshot.history.size());
   if (base < 0 || base % chunk != 0 || position < base || position - base > chunk ||
@@ -72,8 +73,9 @@ absl::Status CheckConsistent(const Snapshot& snapshot, int32_t chunk) {
                      " does not fit a history of ", length, " in chunks of ", chunk));
   }
   for (const TokenId token : snapshot.history) {
-    if (token < 0)
-      return absl::InvalidArgumentError(absl::StrCat("token ", token, " in a history"));
+    if (token >= 0 && token < format.vocab_size) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("token ", token, " in a history; the vocabulary has ", format.vocab_size));
   }
   return CheckClassRuns(snapshot.class_runs, length);
 }
@@ -244,6 +246,7 @@ absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldRea
 
 SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zstd_level) {
   return {.model_fingerprint = info.fingerprint,
+          .vocab_size = info.vocab_size,
           .chunk = info.chunk,
           .base_bytes = info.base_bytes,
           .tail_token_bytes = info.tail_token_bytes,
@@ -253,7 +256,7 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zst
 }
 
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format) {
-  RETURN_IF_ERROR(CheckConsistent(snapshot, format.chunk));
+  RETURN_IF_ERROR(CheckConsistent(snapshot, format));
   const int64_t state_bytes = StateBytes(snapshot.shape, format);
   const size_t given = snapshot.state == nullptr ? 0 : snapshot.state->size();
   if (given != state_bytes) {
@@ -281,7 +284,7 @@ absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFo
   Snapshot snapshot;
   ASSIGN_OR_RETURN(const Storage storage, ReadStorage(expected, in, &snapshot));
   RETURN_IF_ERROR(ReadSession(in, &snapshot));
-  if (const absl::Status consistent = CheckConsistent(snapshot, expected.chunk); !consistent.ok()) {
+  if (const absl::Status consistent = CheckConsistent(snapshot, expected); !consistent.ok()) {
     const absl::string_view message = consistent.message();
     return Damaged({message.data(), message.size()});
   }

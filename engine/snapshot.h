@@ -56,6 +56,7 @@ enum class AtRest : uint8_t { kExact = 0, kBf16 = 1, kInt8 = 2 };
 // What the bytes of a snapshot must agree with, and how new ones are written.
 struct SnapshotFormat {
   uint64_t model_fingerprint = 0;
+  int32_t vocab_size = 0;  // which the fingerprint implies; tokens are below it
   int32_t chunk = 1;
   int64_t base_bytes = 0;
   int64_t tail_token_bytes = 0;

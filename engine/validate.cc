@@ -117,6 +117,11 @@ absl::Status CheckBan(const Request& request, int32_t vocab_size) {
 absl::Status CheckSharing(const Request& request) {
   RETURN_IF_ERROR(CheckRange("max_draft_tokens", request.max_draft_tokens, 0, kMaxDraftTokens));
   RETURN_IF_ERROR(CheckAtLeast("samples", request.samples, 1));
+  if (!request.session.id.empty() && (request.samples > 1 || request.sample_of != 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("samples of session ", request.session.id,
+                     " cannot share a prompt; fork the session for each"));
+  }
   const auto length = static_cast<int32_t>(request.prompt.size());
   int32_t before = 0;
   for (const int32_t boundary : request.cache_boundaries) {

@@ -45,6 +45,7 @@ constexpr Storage kStorages[] = {
 
 SnapshotFormat FormatOf(const Shape& shape, const Storage& storage) {
   return {.model_fingerprint = 1,
+          .vocab_size = 1 << 16,
           .chunk = 64,
           .base_bytes = shape.base_bytes,
           .tail_token_bytes = shape.tail_token_bytes,

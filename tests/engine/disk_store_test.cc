@@ -240,7 +240,7 @@ TEST_F(DiskStoreTest, AFullDiskIsResourceExhaustedAndNothingIsLost) {
   const std::string small = folder_ + "/small";
   ASSERT_EQ(mkdir(small.c_str(), 0700), 0);
   if (mount("retnet", small.c_str(), "tmpfs", 0, "size=256k") != 0) {
-    GTEST_SKIP() << "a small disk needs the right to mount one";
+    GTEST_SKIP() << "a small disk needs the right to mount one; a limit of file size is tried";
   }
   {
     auto store = DiskStore::Open(small, 0).value();

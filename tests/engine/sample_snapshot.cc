@@ -10,6 +10,7 @@ namespace retnet {
 
 SnapshotFormat SampleFormat() {
   return {.model_fingerprint = 0x0123456789ABCDEF,
+          .vocab_size = 1000,
           .chunk = 4,
           .base_bytes = 160,
           .tail_token_bytes = 24,

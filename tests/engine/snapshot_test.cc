@@ -6,6 +6,9 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
 
 #include "tests/engine/sample_snapshot.h"
 
@@ -132,6 +135,31 @@ TEST(Snapshot, OfAnotherModelItSaysWhatDiffers) {
   other = format;
   other.tail_token_bytes = 12;
   expect(other, "size of a token of a tail is 24; here it is 12");
+}
+
+// A token that the model does not have would be the model's failure, and so everybody's.
+TEST(Snapshot, WithATokenOutsideTheVocabularyIsDamaged) {
+  SnapshotFormat larger = SampleFormat();
+  larger.vocab_size += 1;
+  for (const size_t place : {0, 11}) {
+    Snapshot snapshot = SampleSnapshot(kKey, 12);
+    snapshot.history[place] = SampleFormat().vocab_size;
+    const std::string bytes = EncodeSnapshot(snapshot, larger).value();
+    const absl::Status status = DecodeSnapshot(bytes, SampleFormat()).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("token 1000 "));
+  }
+}
+
+// What is fuzzed from must not stop being read when the format changes.
+TEST(Snapshot, TheCorpusHoldsSoundOnes) {
+  for (const std::string name :
+       {"exact", "empty", "no_state", "tail_only", "bf16", "int8", "zstd"}) {
+    std::ifstream file(RETNET_SOURCE_DIR "/tests/fuzz/corpus/snapshot/" + name, std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(file), {});
+    const absl::Status status = DecodeSnapshot(bytes, SampleFormat()).status();
+    EXPECT_TRUE(status.ok()) << name << ": " << status;
+  }
 }
 
 TEST(Snapshot, OfAnotherFormatVersionIsRefusedByIt) {

@@ -143,6 +143,55 @@ TEST(Validate, LetsAScoreBeLongerThanTheContext) {
   EXPECT_FALSE(Validate(request).ok());
 }
 
+TEST(Validate, HoldsRequestsOnSessionsToTheirRules) {
+  const auto expect_refused = [](const Request& request, const std::string& what) {
+    const absl::Status status = Validate(request);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_NE(std::string(status.message()).find(what), std::string::npos) << status;
+  };
+  Request request = ValidRequest();
+  request.session = {"anna", "talk"};
+  EXPECT_TRUE(Validate(request).ok());
+  request.prompt.clear();
+  EXPECT_TRUE(Validate(request).ok()) << "the session may have tokens";
+  request.kind = RequestKind::kScore;
+  expect_refused(request, "prompt has 0 tokens");
+
+  request = ValidRequest();
+  request.kind = RequestKind::kPrefill;
+  expect_refused(request, "session is not set");
+  request.session = {"anna", "talk"};
+  request.max_tokens = 0;
+  EXPECT_TRUE(Validate(request).ok()) << "it generates nothing";
+
+  request = ValidRequest();
+  request.samples = 2;
+  EXPECT_TRUE(Validate(request).ok());
+  request.session = {"anna", "talk"};
+  expect_refused(request, "samples of session talk");
+  request.samples = 1;
+  request.sample_of = 1;
+  expect_refused(request, "samples of session talk");
+  request = ValidRequest();
+  request.samples = 0;
+  expect_refused(request, "samples is 0");
+
+  request = ValidRequest();
+  request.max_draft_tokens = kMaxDraftTokens;
+  EXPECT_TRUE(Validate(request).ok());
+  request.max_draft_tokens = kMaxDraftTokens + 1;
+  expect_refused(request, "max_draft_tokens is 32");
+
+  request = ValidRequest();
+  const auto length = static_cast<int32_t>(request.prompt.size());
+  request.cache_boundaries = {0, length};
+  EXPECT_TRUE(Validate(request).ok());
+  for (const std::vector<int32_t>& bad : {std::vector<int32_t>{-1}, {length + 1}, {length, 0}}) {
+    request.cache_boundaries = bad;
+    expect_refused(request, "cache_boundaries is ");
+  }
+}
+
 TEST(Validate, AcceptsEveryRandomRequest) {
   const FakeModelOptions options;
   std::mt19937 random(3);

@@ -12,8 +12,11 @@
 namespace {
 
 // A base of 40 numbers and tails of 6 a token, in chunks of 4, as the corpus has them.
-constexpr retnet::SnapshotFormat kFormat = {
-    .model_fingerprint = 0x0123456789ABCDEF, .chunk = 4, .base_bytes = 160, .tail_token_bytes = 24};
+constexpr retnet::SnapshotFormat kFormat = {.model_fingerprint = 0x0123456789ABCDEF,
+                                            .vocab_size = 1000,
+                                            .chunk = 4,
+                                            .base_bytes = 160,
+                                            .tail_token_bytes = 24};
 
 void Run(const std::string& bytes) {
   const auto snapshot = retnet::DecodeSnapshot(bytes, kFormat);

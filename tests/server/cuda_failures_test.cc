@@ -101,7 +101,8 @@ TEST(CudaAtStart, WithoutADeviceAutoServesOnTheCpuAndSaysWhy) {
 }
 
 TEST(CudaAtStart, ADeviceThatIsTooOldIsNamedWithItsCapability) {
-  if (std::getenv("CUDASIM_HOME") == nullptr) GTEST_SKIP() << "only an emulated device can be old";
+  if (std::getenv("CUDASIM_HOME") == nullptr)
+    GTEST_SKIP() << "only an emulated device can be old; nothing else shows it";
   const Variable capability("CUDASIM_CC", "7.5");
   const Ended ended = RunToItsEnd();
   EXPECT_EQ(ended.exit_code, 3) << ended.error;
@@ -109,7 +110,8 @@ TEST(CudaAtStart, ADeviceThatIsTooOldIsNamedWithItsCapability) {
 }
 
 TEST(CudaAtStart, ADeviceThatIsTooSmallIsRefusedByThePlan) {
-  if (std::getenv("CUDASIM_HOME") == nullptr) GTEST_SKIP() << "only an emulated device is small";
+  if (std::getenv("CUDASIM_HOME") == nullptr)
+    GTEST_SKIP() << "only an emulated device is small; AnyAllocationMayFail runs";
   for (const char* memory : {"24M", "48M"}) {
     const Variable limit("CUDASIM_MEMORY", memory);
     const Ended ended = RunToItsEnd();

@@ -98,7 +98,8 @@ TEST_F(Restart, GoesOnAfterBeingKilled) {
 
 // The next tokens are those that the killed one would have given.
 TEST_F(Restart, AReplicaGoesOnWhereAKilledOneStopped) {
-  if (!RedisServer::Installed()) GTEST_SKIP() << "there is no redis-server";
+  if (!RedisServer::Installed())
+    GTEST_SKIP() << "there is no redis-server; GoesOnAfterBeingKilled does it on a disk";
   RedisServer redis;
   redis.Start();
   const std::vector<std::string> flags = {"--snapshot-store", redis.url()};
