@@ -108,75 +108,112 @@ void Executor::GiveSlots() {
 
 absl::Status Executor::Step() {
   if (model_status_.ok()) model_status_ = RunStep();
+  if (!model_status_.ok()) in_flight_ = 0;  // nothing comes of them
   return model_status_;
 }
 
-// The seam allows a second step in flight; a backend that gains from it is launched ahead here.
+// A step ahead is composed by what the one before it will have done, so that the device does not
+// wait for the host between them.
 absl::Status Executor::RunStep() {
-  const std::span<const Piece> batch = scheduler_.NextBatch(
-      [this](int32_t decoding) { return step_cost_.PromptRows(decoding, max_step_); });
-  if (batch.empty()) return absl::OkStatus();
-  Compose(batch);
-  RETURN_IF_ERROR(RunModel());
-  return AcceptAnswers(batch);
-}
-
-absl::Status Executor::RunModel() {
-  int32_t decoding = 0;
-  int32_t prompt = 0;
-  for (const Segment& segment : segments_) {
-    const auto rows = static_cast<int32_t>(segment.tokens.size());
-    (segment.row_class == RowClass::kSampled ? decoding : prompt) += rows;
+  if (in_flight_ == 0) RETURN_IF_ERROR(LaunchNext());
+  if (in_flight_ == 1 && model_->info().steps_in_flight > 1 && scheduler_.may_go_on()) {
+    RETURN_IF_ERROR(LaunchNext());
+    if (in_flight_ > 1) ++counters_.steps_ahead;
   }
-  const absl::Time start = absl::Now();
-  RETURN_IF_ERROR(model_->Launch(segments_));
+  if (in_flight_ == 0) return absl::OkStatus();
   RETURN_IF_ERROR(model_->Wait(&result_));
-  step_cost_.Observe(decoding, prompt, absl::Now() - start);
+  ObserveCost(steps_.front());
+  RETURN_IF_ERROR(AcceptAnswers(steps_.front()));
+  std::swap(steps_.front(), steps_.back());
+  --in_flight_;
   return absl::OkStatus();
 }
 
-void Executor::Compose(std::span<const Piece> batch) {
-  const absl::Time now = absl::Now();
-  segments_.clear();
-  outputs_.clear();
-  for (const Piece& piece : batch) {
-    piece.sequence->MarkStarted(now);
-    segments_.push_back(piece.sequence->NextSegment(piece.rows, &outputs_));
-  }
+absl::Status Executor::LaunchNext() {
+  const std::span<const Piece> batch = scheduler_.NextBatch(
+      [this](int32_t decoding) { return step_cost_.PromptRows(decoding, max_step_); });
+  if (batch.empty()) return absl::OkStatus();
+  LaunchedStep& step = steps_[in_flight_++];
+  Compose(batch, &step);
+  return model_->Launch(segments_);
 }
 
-absl::Status Executor::AcceptAnswers(std::span<const Piece> batch) {
-  if (result_.answers.size() != outputs_.size()) {
+void Executor::Compose(std::span<const Piece> batch, LaunchedStep* step) {
+  segments_.clear();
+  outputs_.clear();
+  step->pieces.clear();
+  step->start = absl::Now();
+  for (const auto& [sequence, rows] : batch) {
+    sequence->MarkStarted(step->start);
+    const Segment& segment = segments_.emplace_back(sequence->NextSegment(rows, &outputs_));
+    step->pieces.push_back({.sequence = sequence,
+                            .position = segment.position,
+                            .rows = rows,
+                            .outputs = segment.outputs.size(),
+                            .row_class = segment.row_class});
+  }
+  step->outputs = outputs_.size();
+}
+
+// One that was launched ahead begins when the one before it is over.
+void Executor::ObserveCost(const LaunchedStep& step) {
+  int32_t decoding = 0;
+  int32_t prompt = 0;
+  for (const LaunchedPiece& piece : step.pieces) {
+    (piece.row_class == RowClass::kSampled ? decoding : prompt) += piece.rows;
+  }
+  const absl::Time now = absl::Now();
+  step_cost_.Observe(decoding, prompt, now - std::max(step.start, last_step_end_));
+  last_step_end_ = now;
+}
+
+absl::Status Executor::AcceptAnswers(const LaunchedStep& step) {
+  if (result_.answers.size() != step.outputs) {
     return absl::InternalError(absl::StrCat("the model gave ", result_.answers.size(), " answers; ",
-                                            outputs_.size(), " were asked for"));
+                                            step.outputs, " were asked for"));
   }
   const absl::Time now = absl::Now();
   ++counters_.steps;
   std::span<const LogitsAnswer> left = result_.answers;
-  for (size_t i = 0; i < batch.size(); ++i) {
-    const auto& [sequence, rows] = batch[i];
-    const auto given = left.first(segments_[i].outputs.size());
-    left = left.subspan(given.size());
-    if (segments_[i].row_class == RowClass::kGiven) counters_.prompt_tokens += rows;
-    const auto answers = given.first(sequence->Accept(rows, given, now));
-    if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += answers.size();
-    if (!answers.empty()) answered_.emplace_back(sequence, answers);
-    if (sequence->position() < segments_[i].position + rows) {  // wrong guesses are taken back
-      RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->position()));
+  for (const LaunchedPiece& piece : step.pieces) {
+    if (piece.sequence != nullptr) {
+      RETURN_IF_ERROR(AcceptPiece(piece, left.first(piece.outputs), now));
     }
-    keeper_.PieceEnded(sequence, segments_[i].position);
-    if (sequence->finished()) Retire(sequence);
+    left = left.subspan(piece.outputs);
   }
   model_status_.Update(keeper_.resting().status());
   return model_status_;
 }
 
+absl::Status Executor::AcceptPiece(const LaunchedPiece& piece,
+                                   std::span<const LogitsAnswer> answers, absl::Time now) {
+  const auto& [sequence, position, rows, outputs, row_class] = piece;
+  if (row_class == RowClass::kGiven) counters_.prompt_tokens += rows;
+  answers = answers.first(sequence->Accept(rows, answers, now));
+  if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += answers.size();
+  if (!answers.empty()) answered_.emplace_back(sequence, answers);
+  if (sequence->position() < position + rows) {  // wrong guesses are taken back
+    RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->position()));
+  }
+  keeper_.PieceEnded(sequence, position);
+  if (sequence->finished()) Retire(sequence);
+  return absl::OkStatus();
+}
+
 void Executor::Retire(Sequence* sequence) {
+  for (LaunchedStep& step : steps_) {
+    for (LaunchedPiece& piece : step.pieces) {
+      if (piece.sequence == sequence) piece.sequence = nullptr;
+    }
+  }
+  sequence->Settle();
   scheduler_.Remove(sequence);
   deadlines_.erase({sequence->deadline(), sequence->id()});
   std::erase(filling_, sequence);
   slots_may_be_free_ = true;
   ++counters_.requests_finished;
+  counters_.drafted_tokens += sequence->completion().usage.drafted_tokens;
+  counters_.accepted_tokens += sequence->completion().usage.accepted_tokens;
   const auto entry = sequences_.find(sequence->id());
   ended_.push_back(std::move(entry->second));
   sequences_.erase(entry);

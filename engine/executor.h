@@ -2,6 +2,8 @@
 #ifndef RETNET_ENGINE_EXECUTOR_H_
 #define RETNET_ENGINE_EXECUTOR_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,10 +52,13 @@ class Executor : private SequenceOwner {
   // slots to those that wait.
   void Prepare(absl::Time now);
   // Nothing can be computed before a transfer ends, a task is posted or `next_event` has come.
-  bool stalled() const { return scheduler_.running() == 0 && !slots_may_be_free_; }
+  bool stalled() const {
+    return scheduler_.running() == 0 && !slots_may_be_free_ && in_flight_ == 0;
+  }
   absl::Time next_event() const;
-  // One step over the sequences that have a slot; none, no step. An error is the model's; it is
-  // final, and every later call returns it.
+  // Ends one step over the sequences that have a slot; none, no step. Where the model gains from
+  // it, the next step is launched before, and may be in flight from one call to the next. An error
+  // is the model's; it is final, and every later call returns it.
   absl::Status Step();
   // Tells the sinks of answers and ends since the last call.
   void Deliver();
@@ -76,11 +81,28 @@ class Executor : private SequenceOwner {
   Sequence* Find(RequestId id) override;
   void Post(std::function<void()> task) override { post_(std::move(task)); }
 
+  // What is to be known of a segment when its step is over.
+  struct LaunchedPiece {
+    Sequence* sequence = nullptr;  // null: it has ended meanwhile
+    int32_t position = 0;          // of the first row
+    int32_t rows = 0;
+    size_t outputs = 0;
+    RowClass row_class = RowClass::kGiven;
+  };
+  struct LaunchedStep {
+    std::vector<LaunchedPiece> pieces;
+    size_t outputs = 0;
+    absl::Time start;
+  };
+
   void GiveSlots();
   absl::Status RunStep();
-  absl::Status RunModel();
-  void Compose(std::span<const Piece> batch);
-  absl::Status AcceptAnswers(std::span<const Piece> batch);
+  absl::Status LaunchNext();
+  void Compose(std::span<const Piece> batch, LaunchedStep* step);
+  void ObserveCost(const LaunchedStep& step);
+  absl::Status AcceptAnswers(const LaunchedStep& step);
+  absl::Status AcceptPiece(const LaunchedPiece& piece, std::span<const LogitsAnswer> answers,
+                           absl::Time now);
   void Retire(Sequence* sequence);
 
   const std::unique_ptr<Model> model_;
@@ -97,9 +119,14 @@ class Executor : private SequenceOwner {
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // of those that have one
   EngineStats counters_;
 
-  // The step; sized at start.
+  // The step being composed; sized at start.
   std::vector<Segment> segments_;
   std::vector<RowOutput> outputs_;
+
+  // Steps in flight, the oldest first.
+  std::array<LaunchedStep, 2> steps_;
+  int32_t in_flight_ = 0;
+  absl::Time last_step_end_ = absl::InfinitePast();
   StepResult result_;
 
   // News. The sequences of both stay alive until they are delivered.

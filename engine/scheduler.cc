@@ -51,19 +51,26 @@ std::span<const Piece> Scheduler::NextBatch(PromptBudget prompt_budget) {
   return batch_;
 }
 
+bool Scheduler::may_go_on() const {
+  const auto awaits_step = [](const Sequence* sequence) { return sequence->awaits_step(); };
+  return std::none_of(prompts_.begin(), prompts_.end(), awaits_step) &&
+         std::none_of(decoding_.begin(), decoding_.end(), awaits_step);
+}
+
 void Scheduler::AddDecodingRows() {
   const int32_t kept =
       prompts_.empty() ? 0 : std::min(std::max(1, max_rows_ / kPromptShare), max_rows_ - 1);
-  const auto count = std::min<ptrdiff_t>(decoding_.size(), rows_free_ - kept);
+  const auto ending =
+      std::stable_partition(decoding_.begin(), decoding_.end(),
+                            [](const Sequence* sequence) { return !sequence->ends_in_flight(); });
+  const auto count = std::min<ptrdiff_t>(ending - decoding_.begin(), rows_free_ - kept);
   for (ptrdiff_t i = 0; i < count; ++i) {
     // A guess must not fold the chunk, which could not be taken back.
-    const int32_t to_fold = chunk_ - decoding_[i]->position() % chunk_;
+    const int32_t to_fold = chunk_ - decoding_[i]->launched() % chunk_;
     const auto others = static_cast<int32_t>(count - i - 1);
     AddPiece(decoding_[i], decoding_[i]->Draft(std::min(to_fold, rows_free_ - kept - others) - 1));
   }
-  if (count < decoding_.size()) {
-    std::rotate(decoding_.begin(), decoding_.begin() + count, decoding_.end());
-  }
+  std::rotate(decoding_.begin(), decoding_.begin() + count, ending);
 }
 
 void Scheduler::AddPromptRows() {
@@ -74,7 +81,9 @@ void Scheduler::AddPromptRows() {
   int32_t kept = std::min(first->rows_left(), rows_free_ - rows_free_ / 2);
   for (Sequence* sequence : by_need_) {
     if (sequence == first) kept = 0;
-    if (rows_free_ > kept) AddPiece(sequence, PieceRows(*sequence, rows_free_ - kept));
+    if (rows_free_ > kept && !sequence->ends_in_flight()) {
+      AddPiece(sequence, PieceRows(*sequence, rows_free_ - kept));
+    }
   }
 }
 
@@ -85,7 +94,7 @@ void Scheduler::AddPiece(Sequence* sequence, int32_t rows) {
 
 int32_t Scheduler::PieceRows(const Sequence& sequence, int32_t rows_free) const {
   if (sequence.piece_rows() <= rows_free) return sequence.piece_rows();
-  const int32_t to_boundary = rows_free - (sequence.position() + rows_free) % chunk_;
+  const int32_t to_boundary = rows_free - (sequence.launched() + rows_free) % chunk_;
   return 2 * to_boundary >= rows_free ? to_boundary : rows_free;
 }
 

@@ -44,9 +44,12 @@ class Scheduler {
   // How many prompt rows may be beside so many decoding ones, at least 1; 0 only now and then.
   using PromptBudget = absl::FunctionRef<int32_t(int32_t decoding_rows)>;
 
-  // The pieces of the next step; empty when nobody has a slot. Expects that those of the last one
-  // have been accepted, and sequences that finished removed. Valid until the next call.
+  // The pieces of the next step; empty when nobody has a slot. Those of the last one may be in
+  // flight if may_go_on(); sequences that finished are removed. Valid until the next call.
   std::span<const Piece> NextBatch(PromptBudget prompt_budget);
+  // Nobody would be left out of a step that is launched now because of what is in flight: a step
+  // without them would cost them more than the wait costs the others.
+  bool may_go_on() const;
 
   int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
   int32_t running() const { return static_cast<int32_t>(prompts_.size() + decoding_.size()); }

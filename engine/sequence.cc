@@ -89,7 +89,7 @@ int32_t Sequence::most_resumed() const {
 
 void Sequence::Start(SlotId slot, int32_t position) {
   slot_ = slot;
-  computed_ = position;
+  computed_ = launched_ = position;
   completion_.usage.cached_tokens = position;
   FinishIfNothingIsLeft(submitted_);
 }
@@ -110,22 +110,32 @@ bool Sequence::PassCut() {
 }
 
 int32_t Sequence::piece_rows() const {
-  int32_t rows = std::min(rows_left(), history_.RunEnd(computed_) - computed_);
-  const auto cut = std::upper_bound(cuts_.begin(), cuts_.end(), computed_);
-  return cut == cuts_.end() ? rows : std::min(rows, *cut - computed_);
+  int32_t rows = std::min(rows_left(), history_.RunEnd(launched_) - launched_);
+  const auto cut = std::upper_bound(cuts_.begin(), cuts_.end(), launched_);
+  return cut == cuts_.end() ? rows : std::min(rows, *cut - launched_);
+}
+
+bool Sequence::ends_in_flight() const {
+  if (kind() != RequestKind::kGenerate) return rows_left() <= 0;
+  return samples_in_flight() && output_tokens() + 1 >= max_output_;
+}
+
+bool Sequence::awaits_step() const {
+  if (launched_ == computed_ || ends_in_flight()) return false;
+  if (std::binary_search(cuts_.begin(), cuts_.end(), launched_)) return true;
+  return samples_in_flight() && (request_.max_draft_tokens > 0 || EditsChange());
+}
+
+bool Sequence::EditsChange() const {
+  const SamplingParams& sampling = request_.sampling;
+  return sampling.repetition_penalty != 1.0f || sampling.frequency_penalty != 0.0f ||
+         sampling.presence_penalty != 0.0f || output_tokens() < request_.min_tokens;
 }
 
 // While edits change with the output, a guess's logits would need those of the guesses before it.
-bool Sequence::MayDraft() const {
-  const SamplingParams& sampling = request_.sampling;
-  return request_.max_draft_tokens > 0 && sampling.repetition_penalty == 1.0f &&
-         sampling.frequency_penalty == 0.0f && sampling.presence_penalty == 0.0f &&
-         output_tokens() >= request_.min_tokens;
-}
-
 int32_t Sequence::Draft(int32_t most) {
-  segment_tokens_.assign(1, history_.tokens().back());
-  if (!MayDraft()) return 1;
+  segment_tokens_.assign(1, samples_in_flight() ? kLastSampled : history_.tokens().back());
+  if (request_.max_draft_tokens == 0 || EditsChange()) return 1;
   // A step samples one token more than it guesses.
   most = std::min(most, max_output_ - output_tokens() - 1);
   lookup_.Guess(history_.tokens(), most, &segment_tokens_);
@@ -135,32 +145,33 @@ int32_t Sequence::Draft(int32_t most) {
 Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
   const size_t first_output = outputs->size();
   Segment segment{.slot = slot_,
-                  .position = computed_,
+                  .position = launched_,
                   .row_class = row_class(),
-                  .tokens = history_.tokens().subspan(computed_, std::min(rows, rows_left())),
+                  .tokens = history_.tokens().subspan(launched_, std::min(rows, rows_left())),
                   .outputs = {}};
   if (kind() == RequestKind::kScore) {
-    for (int32_t row = std::max(0, session_tokens_ - 1 - computed_); row < rows; ++row) {
-      const TokenId given = history_[computed_ + row + 1];
+    for (int32_t row = std::max(0, session_tokens_ - 1 - launched_); row < rows; ++row) {
+      const TokenId given = history_[launched_ + row + 1];
       outputs->push_back({.row = row, .query = ScoreQueryOf(given, request_)});
     }
   } else if (kind() == RequestKind::kGenerate && rows >= rows_left()) {
     if (rows > rows_left()) segment.tokens = std::span(segment_tokens_).first(rows);
     query_.sampling.edits = edits_.edits();
-    for (int32_t row = rows_left() - 1; row < rows; ++row) {
+    for (int32_t row = std::max(0, rows_left() - 1); row < rows; ++row) {
       // The place of the token to be sampled.
-      query_.sampling.draw = static_cast<uint64_t>(computed_) + row + 1;
+      query_.sampling.draw = static_cast<uint64_t>(launched_) + row + 1;
       outputs->push_back({.row = row, .query = query_});
     }
   }
   segment.outputs = std::span(*outputs).subspan(first_output);
+  launched_ += rows;
   return segment;
 }
 
 void Sequence::MarkStarted(absl::Time now) { started_ = std::min(started_, now); }
 
 size_t Sequence::Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now) {
-  const int32_t guesses = std::max(0, rows - rows_left());
+  const int32_t guesses = std::max(0, rows - RowsAfter(computed_));
   computed_ += rows - guesses;
   if (kind() != RequestKind::kGenerate || answers.empty()) {
     FinishIfNothingIsLeft(now);
@@ -172,6 +183,7 @@ size_t Sequence::Accept(int32_t rows, std::span<const LogitsAnswer> answers, abs
     ++computed_;
     AcceptToken(answers[++right].token, now);
   }
+  if (guesses > 0) launched_ = computed_;
   lookup_.Learn(guesses, right);
   completion_.usage.drafted_tokens += guesses;
   completion_.usage.accepted_tokens += right;
@@ -199,8 +211,13 @@ void Sequence::End(absl::Status status, absl::Time now) {
   Finish(cancelled ? FinishReason::kCancelled : FinishReason::kError, now);
 }
 
+void Sequence::Settle() {
+  computed_ = launched_ = std::min(launched_, std::max(history_.size() - 1, 0));
+}
+
 void Sequence::FinishIfNothingIsLeft(absl::Time now) {
-  if (kind() != RequestKind::kGenerate && rows_left() <= 0) Finish(FinishReason::kStop, now);
+  if (kind() == RequestKind::kGenerate || RowsAfter(computed_) > 0) return;
+  Finish(FinishReason::kStop, now);
 }
 
 void Sequence::Finish(FinishReason reason, absl::Time now) {

@@ -73,35 +73,47 @@ class Sequence {
   // Whether a piece has just ended at a cut, which is then behind it.
   bool PassCut();
 
-  // Tokens of the history that the state has seen.
+  // Tokens of the history that the state has seen in steps that are over,
   int32_t position() const { return computed_; }
+  // and in all that are launched, the token that one of them samples among them.
+  int32_t launched() const { return launched_; }
   int32_t prompt_tokens() const { return prompt_tokens_; }  // the session's included
   int32_t new_prompt_tokens() const { return prompt_tokens_ - session_tokens_; }
-  // Rows whose tokens are known and that are still to be computed: of the prompt, or the pending
+  // Rows whose tokens are known and that are still to be launched: of the prompt, or the pending
   // token. The last token of a score or a prefill needs no row.
-  int32_t rows_left() const {
-    return history_.size() - computed_ - (kind() == RequestKind::kGenerate ? 0 : 1);
-  }
+  int32_t rows_left() const { return RowsAfter(launched_); }
   // How many of them the next piece may have: they are of one class, and end at the next cut.
   int32_t piece_rows() const;
-  RowClass row_class() const { return history_.ClassAt(computed_); }
-  // The prompt is computed, so that the next row is that of a sampled token.
-  bool decoding() const { return computed_ >= prompt_tokens_; }
+  RowClass row_class() const {
+    return launched_ < history_.size() ? history_.ClassAt(launched_) : RowClass::kSampled;
+  }
+  // The prompt is launched, so that the next row is that of a sampled token.
+  bool decoding() const { return launched_ >= prompt_tokens_; }
+  // The step in flight is its last one.
+  bool ends_in_flight() const;
+  // Its next row cannot be launched before the step in flight is over: what that samples decides
+  // the row's edits or guesses, or its state is to be cached first.
+  bool awaits_step() const;
   // While decoding: guesses up to `most` tokens that may follow the pending one, and gives the rows
   // of the next segment, at least 1.
   int32_t Draft(int32_t most);
 
-  // The next `rows` rows: 1 to piece_rows(), or those of Draft. Appends what they ask for to
-  // `outputs`, which must have room without growing; the segment is valid until Accept.
+  // The next `rows` rows, which are in flight from now on: 1 to piece_rows(), or those of Draft.
+  // Appends what they ask for to `outputs`, which must have room without growing; the segment is
+  // valid until the next call.
   Segment NextSegment(int32_t rows, std::vector<RowOutput>* outputs);
   // The step that holds these rows begins.
   void MarkStarted(absl::Time now);
-  // Takes the answers of the `rows` rows of the last NextSegment; returns how many are the
-  // sequence's own: those behind a wrong guess are not, and the state must forget their tokens.
+  // Takes the answers of the `rows` rows of the oldest NextSegment in flight; returns how many are
+  // the sequence's own: those behind a wrong guess are not, and the state must forget their tokens.
   size_t Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now);
   // Ends it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, the model's
   // failure.
   void End(absl::Status status, absl::Time now);
+
+  // Of a finished sequence: rows in flight count as computed, but for that of a token which is
+  // pending: it has only been seen too early. Their answers are nobody's.
+  void Settle();
 
   // By Accept or End; one that has nothing to compute is finished from the start.
   bool finished() const { return finished_; }
@@ -114,7 +126,14 @@ class Sequence {
   void Finish(FinishReason reason, absl::Time now);
   void FinishIfNothingIsLeft(absl::Time now);
   int32_t output_tokens() const { return history_.size() - prompt_tokens_; }
-  bool MayDraft() const;
+  int32_t RowsAfter(int32_t position) const {
+    return history_.size() - position - (kind() == RequestKind::kGenerate ? 0 : 1);
+  }
+  bool samples_in_flight() const {
+    return kind() == RequestKind::kGenerate && launched_ >= history_.size();
+  }
+  // The next token changes the edits of the one after it.
+  bool EditsChange() const;
 
   // Constant once accepted.
   RequestId id_ = 0;
@@ -130,11 +149,13 @@ class Sequence {
   // Progress.
   History history_;
   int32_t computed_ = 0;
+  int32_t launched_ = 0;
   StatePrefix state_;
   ChunkKeys chunk_keys_;
   std::vector<int32_t> cuts_;
   PromptLookup lookup_;
-  std::vector<TokenId> segment_tokens_;  // while it drafts: the pending token and the guesses
+  // While it decodes: the pending token, or kLastSampled, and the guesses.
+  std::vector<TokenId> segment_tokens_;
   SlotId slot_ = kNoSlot;
   LogitEdits edits_;
   LogitsQuery query_;  // of the next sampled token

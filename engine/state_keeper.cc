@@ -124,14 +124,15 @@ bool StateKeeper::Resume(Sequence* sequence, absl::Duration prefill_row) {
 
 void StateKeeper::PieceEnded(Sequence* sequence, int32_t first) {
   const int32_t position = sequence->position();
+  const int32_t prompt_tokens = sequence->prompt_tokens();
   if (sequence->PassCut()) {
     if (position % chunk_ == 0) CacheFork(sequence, position);
-    if (Leads(*sequence) && position == sequence->prompt_tokens() - 1) {
+    if (Leads(*sequence) && position == prompt_tokens - 1) {
       StateRef state = resting_.RestFork(sequence->slot(), position);
       Share(sequence, {.state = state, .tokens = state == nullptr ? 0 : position});
     }
   }
-  const bool prompt_ended = first < sequence->prompt_tokens() && sequence->decoding();
+  const bool prompt_ended = first < prompt_tokens && position >= prompt_tokens;
   if (prompt_ended) CacheFork(sequence, model_->state(sequence->slot()).base_position);
 }
 

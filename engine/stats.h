@@ -18,6 +18,7 @@ struct EngineStats {
   int64_t cache_hits = 0;  // requests whose prompt has at least a chunk, each a hit or a miss
   int64_t cache_misses = 0;
   int64_t steps = 0;
+  int64_t steps_ahead = 0;    // of them, launched before the one before them was over
   int64_t prompt_tokens = 0;  // computed
   int64_t generated_tokens = 0;
   int64_t drafted_tokens = 0;     // guessed ahead,

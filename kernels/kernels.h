@@ -98,6 +98,8 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.Answer(in, queries, indices, last_tokens, answers)};
 
   // --- Steps ---
+  // Whether operators are queued and run beside the host, not at the call.
+  { K::kQueues } -> std::convertible_to<bool>;
   // Whether steps whose operators differ in nothing but what the spans hold gain by Replay.
   { k.Replays() } -> std::same_as<bool>;
   // Makes ready to replay what `operators` calls for a step of so many rows; computes nothing.

@@ -62,6 +62,9 @@ struct ModelInfo {
   int32_t slots = 0;     // at least 1, as max_rows
   int32_t max_rows = 0;  // tokens a step may hold
   int32_t chunk = 1;     // a piece of a prompt that ends at a multiple of it costs least
+  // 2 where Launch returns before the step is computed, so that launching the next one before this
+  // one is waited for keeps the device busy; else 1. Launch takes a second one either way.
+  int32_t steps_in_flight = 1;
   int64_t parameters = 0;
   int64_t weight_bytes = 0;      // on the device
   int64_t base_bytes = 0;        // one base
@@ -84,9 +87,9 @@ class Model {
   virtual const ModelInfo& info() const = 0;
 
   // Starts one step over all segments: 1 to info().max_rows rows, no slot twice, those of sampled
-  // tokens before those of given ones. The spans must
-  // live until the step is waited for. At most two steps may be in flight. INVALID_ARGUMENT (and no
-  // effect) for a segment that breaks a rule above or a token outside the vocabulary.
+  // tokens before those of given ones. The spans may be reused when the call returns. At most two
+  // steps may be in flight. INVALID_ARGUMENT (and no effect) for a segment that breaks a rule above
+  // or a token outside the vocabulary.
   virtual absl::Status Launch(std::span<const Segment> segments) = 0;
   // Waits for the oldest step in flight. An error leaves the model unusable. `result` is
   // overwritten; reuse it from step to step.

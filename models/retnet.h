@@ -184,6 +184,7 @@ absl::StatusOr<std::unique_ptr<RetNet<K>>> RetNet<K>::Create(std::unique_ptr<K> 
                                                              ModelInfo info) {
   info.vocab_size = config.vocab_size;
   info.chunk = kChunk;
+  info.steps_in_flight = K::kQueues ? kStepsInFlight : 1;
   info.parameters = config.Parameters();
   info.weight_bytes = weights.bytes();
   info.base_bytes = kernels->BaseBytes(config.Retention(info.slots));

@@ -35,6 +35,7 @@ class CpuKernels : public HostSteps {
  public:
   using Weight = PackedWeight;
   using Buffer = AlignedArray<float>;
+  static constexpr bool kQueues = false;
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using States = CpuStates;
   using Segments = std::span<const RetentionSegment>;

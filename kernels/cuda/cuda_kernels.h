@@ -50,6 +50,7 @@ class CudaKernels {
  public:
   using Weight = CudaWeight;
   using Buffer = DeviceArray<float>;
+  static constexpr bool kQueues = true;
   static constexpr ElementType kTailType = ElementType::kBFloat16;
   using States = CudaStates;
   using Segments = RetentionPlan;

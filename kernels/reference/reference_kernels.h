@@ -21,6 +21,7 @@ namespace retnet {
 
 class ReferenceKernels : public HostSteps {
  public:
+  static constexpr bool kQueues = false;
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using Segments = std::span<const RetentionSegment>;
   struct Weight {

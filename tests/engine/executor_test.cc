@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <random>
@@ -66,6 +67,7 @@ TEST_F(ExecutorTest, BatchedEqualsAlone) {
     std::shared_ptr<RecordingSink> sink;
   };
   std::map<FinishReason, int> reasons;
+  int64_t steps_ahead = 0;
   for (uint32_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937 random(seed);
@@ -73,6 +75,7 @@ TEST_F(ExecutorTest, BatchedEqualsAlone) {
     options.slots = 1 + random() % 6;
     options.max_rows = 1 + random() % 20;
     options.chunk = 1 + random() % 8;
+    options.steps_in_flight = 1 + seed % 2;
     Start(options, 1 + random() % options.max_rows);
     std::vector<Running> all;
     for (int turn = 0; turn < 100 || !executor_->idle(); ++turn) {
@@ -107,7 +110,9 @@ TEST_F(ExecutorTest, BatchedEqualsAlone) {
     }
     EXPECT_EQ(executor_->stats().free_slots, options.slots);
     EXPECT_EQ(executor_->stats().requests_finished, all.size());
+    steps_ahead += executor_->stats().steps_ahead;
   }
+  EXPECT_GT(steps_ahead, 1000);
   for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
                               FinishReason::kError}) {
     EXPECT_GT(reasons[reason], 50) << "the schedules must make every end happen";
@@ -213,6 +218,61 @@ TEST_F(ExecutorTest, DeadlinesEndWaitingAndRunningRequests) {
   }
   EXPECT_EQ(running->tokens().size(), 10);
   EXPECT_EQ(waiting->tokens().size(), 0);
+}
+
+TEST_F(ExecutorTest, LaunchesTheNextStepBeforeItReadsTheLast) {
+  FakeModelOptions options;
+  options.steps_in_flight = 2;
+  Start(options, 16);
+  const auto sink = Admit(Generation(3, 5));
+  for (int32_t turn = 1; turn <= 5; ++turn) {
+    ASSERT_TRUE(Turn().ok());
+    EXPECT_EQ(sink->tokens().size(), turn);
+    EXPECT_EQ(control_->step_count(), std::min(turn + 1, 5)) << "none behind the last token";
+  }
+  EXPECT_TRUE(sink->done());
+  EXPECT_EQ(executor_->stats().steps_ahead, 4);
+}
+
+TEST_F(ExecutorTest, LaunchesNothingAheadThatWouldLeaveSomebodyOut) {
+  Request penalised = Generation(3, 5);
+  penalised.sampling.frequency_penalty = 0.5f;
+  Request guessing = Generation(3, 5);
+  guessing.max_draft_tokens = 2;
+  Request banned = Generation(3, 5);
+  banned.min_tokens = 5;
+  for (const Request& request : {penalised, guessing, banned}) {
+    FakeModelOptions options;
+    options.steps_in_flight = 2;
+    Start(options, 16);
+    Admit(Generation(3, 5));
+    Admit(request);
+    while (!executor_->idle()) ASSERT_TRUE(Turn().ok());
+    for (const auto& step : control_->steps()) EXPECT_EQ(step.size(), 2);
+    EXPECT_EQ(executor_->stats().steps_ahead, 0);
+  }
+}
+
+TEST_F(ExecutorTest, WhatIsInFlightWhenItsSequenceEndsIsDropped) {
+  FakeModelOptions options;
+  options.steps_in_flight = 2;
+  options.slots = 1;
+  options.next = [](int32_t position, TokenId) { return position; };
+  Start(options, 16);
+  Request request = Generation(3, 50);
+  request.sampling.temperature = 0.0f;
+  request.stop_token_ids = {4};  // the third token
+  const auto stopped = Admit(request);
+  const auto next = Admit(request);
+  while (!stopped->done()) ASSERT_TRUE(Turn().ok());
+  EXPECT_EQ(control_->step_count(), 4) << "one more had been launched";
+  EXPECT_FALSE(executor_->stalled()) << "and is still to be waited for";
+  while (!executor_->idle()) ASSERT_TRUE(Turn().ok());
+  ASSERT_TRUE(Turn().ok());
+  EXPECT_TRUE(executor_->stalled());
+  for (const auto& sink : {stopped, next}) {
+    EXPECT_EQ(sink->tokens(), (std::vector<TokenId>{2, 3, 4}));
+  }
 }
 
 TEST_F(ExecutorTest, AFailedModelIsNotCalledAgain) {

@@ -88,20 +88,6 @@ LogitsAnswer AnswerAt(const FakeModelOptions& options, const Point& point,
   return answer;
 }
 
-uint64_t Checksum(std::span<const Segment> segments) {
-  uint64_t hash = 0;
-  for (const Segment& segment : segments) {
-    for (TokenId token : segment.tokens) hash = Mix(hash, token);
-    for (const RowOutput& output : segment.outputs) {
-      hash = Mix(Mix(hash, output.row), output.query.sampling.draw);
-      for (const LogitEdit& edit : output.query.sampling.edits) {
-        hash = Mix(Mix(hash, edit.token), std::bit_cast<uint32_t>(edit.add));
-      }
-    }
-  }
-  return hash;
-}
-
 uint64_t TailEntry(const FakeModelOptions& options, TokenId token, RowClass row_class) {
   const bool marked = options.class_sensitive && row_class == RowClass::kSampled;
   return static_cast<uint64_t>(token) | (marked ? uint64_t{1} << 32 : 0);
@@ -130,6 +116,7 @@ FakeModel::FakeModel(FakeModelOptions options, std::shared_ptr<FakeModelControl>
   info_.slots = options_.slots;
   info_.max_rows = options_.max_rows;
   info_.chunk = options_.chunk;
+  info_.steps_in_flight = options_.steps_in_flight;
   info_.bos = options_.bos;
   info_.eos = options_.eos;
   info_.base_bytes = sizeof(uint64_t);
@@ -166,6 +153,7 @@ absl::Status FakeModel::CheckSegment(const Segment& segment) const {
                                                    segment.position));
   }
   for (TokenId token : segment.tokens) {
+    if (token == kLastSampled && segment.tokens.size() == 1 && slot.last_sampled != kNoToken) break;
     if (token < 0 || token >= info_.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat("token ", token));
     }
@@ -194,28 +182,40 @@ absl::Status FakeModel::CheckOutputs(const Segment& segment) const {
   return absl::OkStatus();
 }
 
-absl::Status FakeModel::Launch(std::span<const Segment> segments) {
-  RETURN_IF_ERROR(failure_);
-  if (!in_flight_.empty()) return control_->Violation("a second step in flight");
+absl::Status FakeModel::CheckStep(std::span<const Segment> segments) const {
   std::set<SlotId> slots;
   size_t rows = 0;
   bool given = false;
   for (const Segment& segment : segments) {
     if (given && segment.row_class == RowClass::kSampled) {
-      return control_->Violation("sampled tokens behind given ones");
+      return absl::InvalidArgumentError("sampled tokens behind given ones");
     }
     given = segment.row_class == RowClass::kGiven;
-    if (absl::Status status = CheckSegment(segment); !status.ok()) {
-      return control_->Violation(status.ToString());
+    RETURN_IF_ERROR(CheckSegment(segment));
+    if (!slots.insert(segment.slot).second) {
+      return absl::InvalidArgumentError("a slot twice in a step");
     }
-    if (!slots.insert(segment.slot).second) return control_->Violation("a slot twice in a step");
     rows += segment.tokens.size();
   }
-  if (rows == 0 || rows > info_.max_rows) {
-    return control_->Violation(absl::StrCat("a step of ", rows, " rows"));
+  if (rows > 0 && rows <= info_.max_rows) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("a step of ", rows, " rows"));
+}
+
+// Everything is computed here, since calls take effect in their order; Wait tells it.
+absl::Status FakeModel::Launch(std::span<const Segment> segments) {
+  RETURN_IF_ERROR(failure_);
+  if (in_flight_.size() == options_.steps_in_flight) {
+    return control_->Violation(absl::StrCat("more than ", in_flight_.size(), " steps in flight"));
   }
-  in_flight_.assign(segments.begin(), segments.end());
-  checksum_ = Checksum(segments);
+  if (absl::Status status = CheckStep(segments); !status.ok()) {
+    return control_->Violation(status.ToString());
+  }
+  Step& step = in_flight_.emplace_back();
+  step.time = options_.step_time;
+  for (const Segment& segment : segments) {
+    step.time += segment.tokens.size() * options_.row_time;
+    Compute(segment, &step.answers);
+  }
   control_->AddStep(segments);
   return absl::OkStatus();
 }
@@ -224,7 +224,8 @@ void FakeModel::Compute(const Segment& segment, std::vector<LogitsAnswer>* answe
   Slot& slot = slots_[segment.slot];
   size_t next_output = 0;
   for (int32_t row = 0; row < segment.tokens.size(); ++row) {
-    const TokenId token = segment.tokens[row];
+    const TokenId given = segment.tokens[row];
+    const TokenId token = given == kLastSampled ? slot.last_sampled : given;
     if (slot.tail.size() == info_.chunk) {
       slot.base = slot.hash();
       slot.base_position += info_.chunk;
@@ -236,6 +237,7 @@ void FakeModel::Compute(const Segment& segment, std::vector<LogitsAnswer>* answe
     const LogitsQuery& query = segment.outputs[next_output++].query;
     const Point point = {.hash = slot.hash(), .position = position, .last = token};
     answers->push_back(AnswerAt(options_, point, query));
+    if (query.given == kNoToken) slot.last_sampled = answers->back().token;
   }
 }
 
@@ -244,15 +246,9 @@ absl::Status FakeModel::Wait(StepResult* result) {
   if (in_flight_.empty()) return control_->Violation("Wait without a step in flight");
   failure_ = control_->EnterStep(waited_++);
   RETURN_IF_ERROR(failure_);
-  absl::Duration time = options_.step_time;
-  for (const Segment& segment : in_flight_) time += segment.tokens.size() * options_.row_time;
-  absl::SleepFor(time);
-  if (Checksum(in_flight_) != checksum_) {
-    return control_->Violation("spans of a step changed while it was in flight");
-  }
-  result->answers.clear();
-  for (const Segment& segment : in_flight_) Compute(segment, &result->answers);
-  in_flight_.clear();
+  absl::SleepFor(in_flight_.front().time);
+  result->answers = std::move(in_flight_.front().answers);
+  in_flight_.pop_front();
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -35,6 +36,7 @@ struct FakeModelOptions {
   bool class_sensitive = false;
   // Transfers end a little later, on another thread.
   bool slow_transfers = false;
+  int32_t steps_in_flight = 1;  // more are refused
 };
 
 // What the fake answers to a query about the last token of `history`. Its logits are a hash of the
@@ -71,6 +73,7 @@ class FakeModel : public Model {
     int32_t base_position = 0;
     uint64_t base = 0;  // hash of the tokens before it
     std::vector<uint64_t> tail;
+    TokenId last_sampled = kNoToken;
     std::shared_ptr<std::atomic<bool>> transfer;  // true while one runs
 
     int32_t position() const { return base_position + static_cast<int32_t>(tail.size()); }
@@ -79,6 +82,7 @@ class FakeModel : public Model {
 
   absl::Status CheckSegment(const Segment& segment) const;
   absl::Status CheckOutputs(const Segment& segment) const;
+  absl::Status CheckStep(std::span<const Segment> segments) const;
   void Compute(const Segment& segment, std::vector<LogitsAnswer>* answers);
   // A rule broken, or OK: the slot exists and no transfer runs on it.
   absl::Status CheckSlot(SlotId slot) const;
@@ -90,9 +94,12 @@ class FakeModel : public Model {
   std::vector<Slot> slots_;
   Ticket last_ticket_ = 0;
   std::vector<std::thread> transfers_;
-  std::vector<Segment> in_flight_;
-  uint64_t checksum_ = 0;  // of what the spans in flight held at Launch
-  int64_t waited_ = 0;     // steps
+  struct Step {
+    std::vector<LogitsAnswer> answers;
+    absl::Duration time;
+  };
+  std::deque<Step> in_flight_;
+  int64_t waited_ = 0;  // steps
   absl::Status failure_;
 };
 

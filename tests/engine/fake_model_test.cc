@@ -69,7 +69,9 @@ TEST(FakeModel, RefusesWhatTheSeamForbids) {
   bad.tokens = many;
   EXPECT_TRUE(refuses({bad}));
   ASSERT_TRUE(model.Launch(std::vector<Segment>{good}).ok());
-  EXPECT_TRUE(refuses({good})) << "in flight";
+  Segment more = good;
+  more.position = 2;
+  EXPECT_TRUE(refuses({more})) << "a second one in flight";
   ASSERT_TRUE(model.Wait(&result).ok());
   EXPECT_TRUE(refuses({good})) << "not clear";
   ASSERT_TRUE(model.Clear(0).ok());

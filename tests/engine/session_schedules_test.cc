@@ -108,9 +108,10 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
     if (request.prompt.empty() && (before.empty() || request.kind == RequestKind::kScore)) return;
     if (before.size() + request.prompt.size() + 1 >= kContext) return;
     request.keep = random_() % 8 != 0;
-    request.max_draft_tokens = random_() % 2 == 0 ? random_() % 6 : 0;
-    if (random_() % 3 == 0)
+    request.max_draft_tokens = guesses_ && random_() % 2 == 0 ? random_() % 6 : 0;
+    if (random_() % 3 == 0) {
       request.cache_boundaries = {static_cast<int32_t>(request.prompt.size() / 2)};
+    }
     const int32_t samples =
         request.kind == RequestKind::kGenerate && key.id.empty() ? 1 + random_() % 3 : 1;
     request.samples = samples;
@@ -181,6 +182,7 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
   }
 
   std::mt19937 random_;
+  bool guesses_ = false;  // some requests; steps are then seldom launched ahead
   World world_;
 };
 
@@ -195,6 +197,8 @@ TEST_P(SessionSchedulesTest, AnyScheduleEqualsOneShot) {
   options.chunk = 1 + random_() % 8;
   options.slow_transfers = random_() % 3 == 0;
   options.class_sensitive = random_() % 2 == 0;
+  options.steps_in_flight = 1 + GetParam() % 2;
+  guesses_ = GetParam() % 4 < 3;
   ExecutorOptions executor;
   executor.max_rows = 1 + random_() % options.max_rows;
   executor.states.deterministic = options.class_sensitive;

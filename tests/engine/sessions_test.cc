@@ -46,6 +46,25 @@ TEST_F(SessionsTest, LeakNeitherSlotsNorBytes) {
   EXPECT_EQ(executor_->stats().host_state_bytes, 0);
 }
 
+// A cancelled prompt is not computed again as far as it was in flight.
+TEST_F(SessionsTest, KeepWhatWasInFlightWhenARequestIsCancelled) {
+  FakeModelOptions options;
+  options.chunk = 4;
+  options.steps_in_flight = 2;
+  Start(options, {.max_rows = 8}, /*with_store=*/false);
+  const SessionKey key = Key(1);
+  ASSERT_TRUE(Create(key).ok());
+  const RequestId id = next_id_;
+  const auto sink = Submit(Generation(key, std::vector<TokenId>(40, 1), 3));
+  ASSERT_TRUE(Turn().ok());
+  ASSERT_EQ(control_->step_count(), 2);
+  executor_->Cancel(id);
+  const auto info = Get(key);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->state_tokens, 16);
+  EXPECT_EQ(info->tokens, 17) << "and the pending one";
+}
+
 TEST_F(SessionsTest, AreForgottenWhenTheirTimeHasCome) {
   Start({}, {.max_rows = 16}, /*with_store=*/true);
   const SessionKey key = Key(1);
