@@ -103,6 +103,7 @@ void Executor::GiveSlots() {
       filling_.push_back(sequence);
     }
   }
+  keeper_.resting().KeepSpare();
   model_status_.Update(keeper_.resting().status());
 }
 

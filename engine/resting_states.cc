@@ -5,6 +5,12 @@
 #include "absl/time/clock.h"
 
 namespace retnet {
+namespace {
+
+// With fewer, a spare slot would cost the states too much room.
+constexpr int32_t kSlotsForSpare = 16;
+
+}  // namespace
 
 RestingStates::RestingStates(Model* model, int64_t host_bytes, std::function<void()> wake)
     : model_(model), max_host_bytes_(host_bytes), slots_(model->info().slots) {
@@ -102,16 +108,29 @@ SlotId RestingStates::Take() {
   }
 }
 
+// What moves nowhere needs no time.
+void RestingStates::KeepSpare() {
+  if (slots_.free() > 0 || model_->info().slots < kSlotsForSpare || on_device_.empty()) return;
+  if (HasRoomInHost(*on_device_.begin()->second)) MakeRoom();
+}
+
+bool RestingStates::leaving() const {
+  return std::any_of(transfers_.begin(), transfers_.end(),
+                     [](const auto& entry) { return entry.second.moves_out; });
+}
+
+bool RestingStates::HasRoomInHost(const RestingState& state) const {
+  return BytesOf(state) <= max_host_bytes_ - (state.leave_behind ? host_bytes_ : 0);
+}
+
 // One slot is emptied at a time for those that wait; more would be more than they need.
 bool RestingStates::MakeRoom() {
-  const auto leaving = [](const auto& entry) { return entry.second.moves_out; };
-  if (std::any_of(transfers_.begin(), transfers_.end(), leaving)) return true;
+  if (leaving()) return true;
   if (on_device_.empty()) return false;
   const StateRef state = on_device_.begin()->second->shared_from_this();
   clock_ = std::max(clock_, state->rank);
   ++evictions_;
-  const int64_t room = max_host_bytes_ - (state->leave_behind ? host_bytes_ : 0);
-  if (BytesOf(*state) <= room) {
+  if (HasRoomInHost(*state)) {
     StartRead(state, /*moves_out=*/true, nullptr);
     return true;
   }

@@ -77,6 +77,9 @@ class RestingStates {
   SlotId Take();
   // Gives a slot back, whatever is in it.
   void Release(SlotId slot);
+  // Where there are many slots, starts to move a state out when none is free, so that whoever comes
+  // next need not wait for it.
+  void KeepSpare();
 
   // A slot with the state of the prefix, which is there: its own slot for the last holder, else a
   // fork's, or one that it is written to. kNoSlot when none can be had now, or the state is being
@@ -129,6 +132,9 @@ class RestingStates {
   int64_t BytesOf(const RestingState& state) const { return model_->StateBytes(state.shape); }
   // Starts what makes a slot free, now or later; whether there was anything to start.
   bool MakeRoom();
+  bool leaving() const;  // a state is moving out of its slot
+  // It moves to host memory when it gives up its slot.
+  bool HasRoomInHost(const RestingState& state) const;
   SlotId TakeBeside(RestingState* state);
   void KeepInHost(RestingState* state, StateBytes bytes);
   void DropFromHost(RestingState* state);

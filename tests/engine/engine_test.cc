@@ -183,7 +183,8 @@ TEST_F(EngineTest, LongPromptsDoNotStallADecodingRequest) {
 
 TEST_F(EngineTest, StepsBesideDecodingRequestsHoldFewerRowsTheLessTimeTheyMayTake) {
   const auto prompt_rows = [&](absl::Duration max_step) {
-    Start({.slots = 2, .max_rows = 64, .row_time = absl::Microseconds(200)},
+    // Long enough for what else the machine does to matter little.
+    Start({.slots = 2, .max_rows = 16, .row_time = absl::Milliseconds(2)},
           {.max_step = max_step});
     control_->Hold();
     const auto decoding = std::make_shared<RecordingSink>();
@@ -206,8 +207,8 @@ TEST_F(EngineTest, StepsBesideDecodingRequestsHoldFewerRowsTheLessTimeTheyMayTak
     return rows;
   };
   const int32_t unlimited = prompt_rows(absl::InfiniteDuration());
-  EXPECT_GT(unlimited, 25 * 60);
-  EXPECT_LT(prompt_rows(absl::ZeroDuration()), unlimited / 4);
+  EXPECT_GT(unlimited, 25 * 12) << "whole chunks";
+  EXPECT_LT(prompt_rows(absl::ZeroDuration()), unlimited / 2);
 }
 
 TEST_F(EngineTest, StepsKeepTheRowBudget) {

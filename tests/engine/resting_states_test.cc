@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -83,6 +84,18 @@ TEST_F(RestingStatesTest, HostMemoryIsBoundedAndWhatDoesNotFitIsGone) {
   const SlotId slot = states_->Take();
   EXPECT_TRUE(large->gone()) << "40 bytes never fit";
   states_->Release(slot);
+}
+
+TEST_F(RestingStatesTest, OneOfManySlotsIsFreeForWhoeverComesNext) {
+  Start(/*slots=*/16, /*host_bytes=*/1000);
+  std::vector<StateRef> states;
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_EQ(states_->evictions(), std::max(0, i - 15));
+    ASSERT_GT(states_->free_slots(), 0);
+    states.push_back(Make(2));
+    states_->KeepSpare();
+    states_->Poll();
+  }
 }
 
 TEST_F(RestingStatesTest, AStateWithoutHoldersLeavesNothing) {
