@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/skinny.h"
 #include "kernels/cuda/skinny_operands.cuh"
 #include "kernels/cuda/skinny_sums.cuh"
@@ -33,7 +34,9 @@ __global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlo
   const int steps = static_cast<int>(p.stride_bytes / kLine);
   const int first = steps * static_cast<int>(blockIdx.y) / static_cast<int>(gridDim.y);
   const int end = steps * static_cast<int>(blockIdx.y + 1) / static_cast<int>(gridDim.y);
-  WeightStream weights(p, ring, first, end);
+  WeightStream weights(p, ring, first, end);  // early: nobody writes weights
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   ActivationChunks<Warp, kRows> x(p, end * S::kStepInputs);
   x.Load(first * S::kStepInputs);
   x.Store(chunks);
@@ -95,21 +98,21 @@ struct Kernel {
     return cudaFuncSetAttribute(Skinny<Warp, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 SkinnyShape<Warp, kRows>::kSharedBytes);
   }
-  static cudaError_t Launch(const SkinnyProduct& product, dim3 grid, cudaStream_t stream) {
-    Skinny<Warp, kRows>
-        <<<grid, kSkinnyThreads, SkinnyShape<Warp, kRows>::kSharedBytes, stream>>>(product);
-    return cudaGetLastError();
+  static cudaError_t Launch(const SkinnyProduct& product, dim3 grid, KernelQueue queue) {
+    return LaunchKernel(Skinny<Warp, kRows>,
+                        {grid, kSkinnyThreads, SkinnyShape<Warp, kRows>::kSharedBytes}, queue,
+                        product);
   }
 };
 
 // The kernel with the fewest rows that takes the product's.
 template <typename Warp>
-cudaError_t LaunchFor(const SkinnyProduct& product, dim3 grid, cudaStream_t stream) {
-  if (product.x.rows <= 8) return Kernel<Warp, 8>::Launch(product, grid, stream);
-  if (product.x.rows <= 16) return Kernel<Warp, 16>::Launch(product, grid, stream);
+cudaError_t LaunchFor(const SkinnyProduct& product, dim3 grid, KernelQueue queue) {
+  if (product.x.rows <= 8) return Kernel<Warp, 8>::Launch(product, grid, queue);
+  if (product.x.rows <= 16) return Kernel<Warp, 16>::Launch(product, grid, queue);
   if constexpr (Warp::kInputs == 8) {
-    if (product.x.rows <= 32) return Kernel<Warp, 32>::Launch(product, grid, stream);
-    if (product.x.rows <= 64) return Kernel<Warp, 64>::Launch(product, grid, stream);
+    if (product.x.rows <= 32) return Kernel<Warp, 32>::Launch(product, grid, queue);
+    if (product.x.rows <= 64) return Kernel<Warp, 64>::Launch(product, grid, queue);
   }
   return cudaErrorInvalidValue;
 }
@@ -147,15 +150,22 @@ cudaError_t AllowSkinnySharedMemory() {
   return cudaSuccess;
 }
 
-cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream) {
+cudaError_t SkinnyPtxVersion(int* version) {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, Skinny<BFloat16Warp, 8>);
+  *version = error == cudaSuccess ? attributes.ptxVersion : 0;
+  return error;
+}
+
+cudaError_t LaunchSkinny(const SkinnyProduct& product, KernelQueue queue) {
   const dim3 grid = GridOf(product);
   switch (product.type) {
     case ElementType::kBFloat16:
-      return LaunchFor<BFloat16Warp>(product, grid, stream);
+      return LaunchFor<BFloat16Warp>(product, grid, queue);
     case ElementType::kFloat16:
-      return LaunchFor<Float16Warp>(product, grid, stream);
+      return LaunchFor<Float16Warp>(product, grid, queue);
     case ElementType::kFloat32:
-      return LaunchFor<Float32Warp>(product, grid, stream);
+      return LaunchFor<Float32Warp>(product, grid, queue);
   }
   return cudaErrorInvalidValue;
 }

@@ -43,6 +43,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
 
@@ -84,7 +85,11 @@ int64_t SkinnyScratchFloats(int64_t outputs, int64_t stride_bytes, int64_t rows)
 // is given unasked.
 cudaError_t AllowSkinnySharedMemory();
 
-cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream);
+cudaError_t LaunchSkinny(const SkinnyProduct& product, KernelQueue queue);
+
+// The architecture that the current device's code of the kernels was compiled for as PTX, 90 for
+// compute_90. From there on they know how to await earlier kernels.
+cudaError_t SkinnyPtxVersion(int* version);
 
 // The bytes of a product, counted from its launch: for documents and tests.
 struct SkinnyTraffic {
