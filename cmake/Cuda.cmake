@@ -35,12 +35,13 @@ endif()
 # All tests that use CUDA, and what they start.
 add_custom_target(cuda_tests)
 
-# retnet_uses_cuda(target [ASYNC] [RACE filter]): makes a test of CUDA code run under the emulator
+# retnet_uses_cuda(target [ASYNC] [OVERLAP] [RACE filter]): makes a test of CUDA code run under the emulator
 # where one is set, with checks and its threads in shuffled order. ASYNC: what is queued on a stream
-# waits there until the host waits for it. RACE: the cases of the filter, which have to be small, run
+# waits there until the host waits for it. OVERLAP: once more on a device of compute capability 9.0,
+# where kernels are launched programmatically. RACE: the cases of the filter, which have to be small, run
 # once more with race detection.
 function(retnet_uses_cuda target)
-  cmake_parse_arguments(USE "ASYNC" "RACE" "" ${ARGN})
+  cmake_parse_arguments(USE "ASYNC;OVERLAP" "RACE" "" ${ARGN})
   add_dependencies(cuda_tests ${target})
   set_property(TEST ${target} APPEND PROPERTY LABELS cuda)
   if(RETNET_CUDA_EMULATOR)
@@ -51,6 +52,12 @@ function(retnet_uses_cuda target)
     set_target_properties(${target} PROPERTIES CROSSCOMPILING_EMULATOR "${emulator}")
     # Fresh device memory is NaN there; a small device shows what is sized by what is free.
     set_property(TEST ${target} APPEND PROPERTY ENVIRONMENT CUDASIM_MEMORY=2G)
+    if(USE_OVERLAP)
+      add_test(NAME ${target}_overlap WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMAND
+        ${RETNET_CUDA_EMULATOR} --order 2 --cc 9.0 $<TARGET_FILE:${target}>)
+      set_tests_properties(${target}_overlap PROPERTIES
+        LABELS cuda TIMEOUT 900 ENVIRONMENT CUDASIM_MEMORY=2G)
+    endif()
     if(USE_RACE)
       add_test(NAME ${target}_race WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMAND
         ${RETNET_CUDA_EMULATOR} --race $<TARGET_FILE:${target}> --gtest_filter=${USE_RACE})

@@ -18,6 +18,7 @@ struct ModelOptions {
   double state_memory_fraction = 0.5;
   double gpu_memory_fraction = 0.9;  // of the device's free memory, for weights, steps and slots
   bool cuda_graphs = true;           // decode steps are recorded once and replayed
+  bool programmatic_launch = true;   // their kernels overlap where the device can
   int32_t max_rows = 512;            // tokens a step may hold
   std::string instruction_set =
       "";  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is

@@ -32,7 +32,8 @@ absl::StatusOr<int32_t> PlanDeviceSlots(const MemoryNeed& need, int64_t usable,
 absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
                                                      const ModelWeights& weights,
                                                      const ModelOptions& options, ModelInfo info) {
-  ASSIGN_OR_RETURN(CudaKernels made, CudaKernels::Make(options.max_rows, options.cuda_graphs));
+  ASSIGN_OR_RETURN(CudaKernels made, CudaKernels::Make(options.max_rows, options.cuda_graphs,
+                                                       options.programmatic_launch));
   auto kernels = std::make_unique<CudaKernels>(std::move(made));
   const RetentionShape shape = config.Retention(/*slots=*/1);
   MemoryNeed need{.weights = weights.stored_bytes,
@@ -49,10 +50,11 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
   ASSIGN_OR_RETURN(info.slots, PlanDeviceSlots(need, left, *kernels, before, options));
   info.max_rows = options.max_rows;
   constexpr int64_t kMebibyte = 1 << 20;
-  info.backend = absl::StrCat("cuda (", kernels->device_name(), "; of ", before.free / kMebibyte,
-                              " MiB free, ", (before.free - after.free) / kMebibyte,
-                              " MiB for weights, ", need.step / kMebibyte, " for steps, ",
-                              info.slots * need.slot / kMebibyte, " for sessions)");
+  info.backend =
+      absl::StrCat("cuda (", kernels->device_name(), "; of ", before.free / kMebibyte,
+                   " MiB free, ", (before.free - after.free) / kMebibyte, " MiB for weights, ",
+                   need.step / kMebibyte, " for steps, ", info.slots * need.slot / kMebibyte,
+                   " for sessions", kernels->Overlaps() ? "; programmatic launches)" : ")");
   return RetNet<CudaKernels>::Create(std::move(kernels), config, std::move(packed),
                                      std::move(info));
 }

@@ -2,7 +2,8 @@
 # Compiles every CUDA source for real GPUs and prints of each kernel the registers, static shared memory and spills that
 # ptxas reports, and how many blocks a multiprocessor holds by them and by the dynamic shared memory of the widest launch.
 # Fails when a kernel spills, when fewer blocks fit than the line "occupancy" of its header claims, when a kernel has no
-# such line, or when a source does not compile for one of the GPUs. Needs nvcc, not a GPU.
+# such line, when one that may begin early touches memory before it has waited (kernels/cuda/launch.cuh), or when a source
+# does not compile for one of the GPUs. Needs nvcc, not a GPU.
 #
 #   ptxas_report.sh [ARCHITECTURE]...      default: sm_80 sm_90
 set -euo pipefail
@@ -30,12 +31,26 @@ kernels() {
     }'
 }
 
+# The kernels of the PTX on standard input that do not wait for those before them, or read or write global memory first.
+# Copies of weights to shared memory are no reads here.
+hasty() {
+  awk '
+    /\.entry/ { name = $0; sub(/.*\.entry /, "", name); sub(/\(.*/, "", name); waits = hasty = 0 }
+    /griddepcontrol\.wait/ { waits = 1 }
+    !waits && /^[ \t]*(@!?%p[0-9]+ )?(ld|st|atom|red)\./ && !/\.(param|shared|const|local)/ { hasty = 1 }
+    /^}/ { if (name != "" && (!waits || hasty)) print name; name = "" }' | c++filt
+}
+
 sed -n 's,^// *occupancy  *,,p' kernels/cuda/* >"$work/claims"
 status=0
 for architecture in "$@"; do
   for source in kernels/cuda/*.cu; do
     "$nvcc" -std=c++20 -O2 -I. --expt-relaxed-constexpr -Xptxas -v -arch="$architecture" -c "$source" -o "$work/object" \
-      2>"$work/report" || { cat "$work/report" >&2; exit 1; }
+      --keep --keep-dir "$work" 2>"$work/report" || { cat "$work/report" >&2; exit 1; }
+    if [[ ${architecture#sm_} -ge 90 ]] && grep -q '^#include "kernels/cuda/launch.cuh"' "$source"; then
+      found=$(hasty <"$work/$(basename "$source" .cu).ptx")
+      [[ -z $found ]] || { echo "$source on $architecture: does not wait before it touches memory: $found" >&2; status=1; }
+    fi
     kernels <"$work/report" | awk -v architecture="$architecture" -v source="${source##*/}" '
       # Registers go to warps in units of 256, shared memory to blocks in units of 128 bytes beside 1 KiB of the system.
       function ceil(x, unit) { return int((x + unit - 1) / unit) * unit }

@@ -108,6 +108,9 @@ void AddOptions(CLI::App* app, Options* options) {
       ->check(CLI::Range(0.01, 0.95));
   app->add_flag("--cuda-graphs,!--no-cuda-graphs", options->model.cuda_graphs,
                 "On a GPU: decode steps are recorded once and replayed");
+  app->add_flag("--programmatic-launch,!--no-programmatic-launch",
+                options->model.programmatic_launch,
+                "On a GPU of compute capability 9.0 or newer: a decode step's kernels overlap");
   app->add_option("--gpu-memory-fraction", options->model.gpu_memory_fraction,
                   "On a GPU: of its free memory, for weights, steps and sessions")
       ->check(CLI::Range(0.01, 1.0));

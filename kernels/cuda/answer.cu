@@ -6,6 +6,7 @@
 #include "kernels/cuda/answer.h"
 #include "kernels/cuda/answer_search.cuh"
 #include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/philox.h"
 
 namespace retnet {
@@ -233,6 +234,8 @@ __device__ void WriteTop(const EditedRow& row, int32_t count, uint64_t first, do
 
 __global__ void __launch_bounds__(kMostThreads, 1) AnswerRow(AnswerRows rows) {
   __shared__ Shared shared;
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   const DeviceQuery query = rows.queries[blockIdx.x];
   const int32_t columns = static_cast<int32_t>(rows.logits.columns);
   const float* logits = rows.logits.row(blockIdx.x);
@@ -265,13 +268,12 @@ __global__ void __launch_bounds__(kMostThreads, 1) AnswerRow(AnswerRows rows) {
 
 }  // namespace
 
-cudaError_t Answer(const AnswerRows& rows, cudaStream_t stream) {
+cudaError_t Answer(const AnswerRows& rows, KernelQueue queue) {
   const int64_t warps =
       (rows.logits.columns + kWarp * kTokensOfThread - 1) / (kWarp * kTokensOfThread);
   const auto threads =
       static_cast<unsigned>(kWarp * std::min<int64_t>(warps, kMostThreads / kWarp));
-  AnswerRow<<<static_cast<unsigned>(rows.logits.rows), threads, 0, stream>>>(rows);
-  return cudaGetLastError();
+  return LaunchKernel(AnswerRow, {static_cast<unsigned>(rows.logits.rows), threads}, queue, rows);
 }
 
 }  // namespace retnet

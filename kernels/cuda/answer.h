@@ -12,6 +12,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/operands.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
@@ -50,7 +51,7 @@ constexpr int64_t AnswerStride(int64_t columns) { return (columns + 3) / 4 * 4; 
 
 // Queues one launch over all rows; a row's answer depends on its logits and query alone. Returns
 // the launch's error.
-cudaError_t Answer(const AnswerRows& rows, cudaStream_t stream);
+cudaError_t Answer(const AnswerRows& rows, KernelQueue queue);
 
 }  // namespace retnet
 

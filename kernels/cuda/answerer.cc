@@ -61,14 +61,14 @@ int64_t CudaAnswerer::CountRows(std::span<const LogitsQuery> queries) const {
 absl::Status CudaAnswerer::Answer(MatrixView<const float> logits,
                                   std::span<const LogitsQuery> queries,
                                   std::span<const int32_t> keep_in, TokenId* last_tokens,
-                                  std::span<LogitsAnswer> answers, cudaStream_t stream,
+                                  std::span<LogitsAnswer> answers, KernelQueue queue,
                                   StepMode mode) {
   int64_t first = 0;
   while (first < static_cast<int64_t>(queries.size())) {
     const int64_t rows = CountRows(queries.subspan(first));
     RETURN_IF_ERROR(Launch(logits.Rows(first, rows), queries.subspan(first, rows),
                            keep_in.subspan(first, rows), last_tokens, answers.subspan(first, rows),
-                           stream, mode));
+                           queue, mode));
     first += rows;
   }
   return absl::OkStatus();
@@ -77,7 +77,7 @@ absl::Status CudaAnswerer::Answer(MatrixView<const float> logits,
 absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
                                   std::span<const LogitsQuery> queries,
                                   std::span<const int32_t> keep_in, TokenId* last_tokens,
-                                  std::span<LogitsAnswer> answers, cudaStream_t stream,
+                                  std::span<LogitsAnswer> answers, KernelQueue queue,
                                   StepMode mode) {
   const auto rows = static_cast<int64_t>(queries.size());
   int64_t edit_bytes = 0;
@@ -88,8 +88,8 @@ absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
       fits_ = false;
       return absl::OkStatus();
     }
-    if (!rows_fit) RETURN_IF_ERROR(Finish(stream));
-    RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(stream), "a step on the device"));
+    if (!rows_fit) RETURN_IF_ERROR(Finish(queue.stream));
+    RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(queue.stream), "a step on the device"));
     edits_.Rewind();
   }
   Step& step = steps_[current_];
@@ -102,7 +102,7 @@ absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
   }
   if (mode == StepMode::kStage) return absl::OkStatus();
   if (mode == StepMode::kLaunch) {
-    RETURN_IF_ERROR(CudaStatus(Flush(stream), "sending queries"));
+    RETURN_IF_ERROR(CudaStatus(Flush(queue.stream), "sending queries"));
   }
   const AnswerRows answer_rows{.logits = logits,
                                .queries = device_queries,
@@ -110,7 +110,7 @@ absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
                                .chosen = chosen_.data() + first_row,
                                .top = top_.data() + first_row * kMaxTopLogprobs,
                                .last_tokens = last_tokens};
-  return CudaStatus(retnet::Answer(answer_rows, stream), "answering logits");
+  return CudaStatus(retnet::Answer(answer_rows, queue), "answering logits");
 }
 
 const DeviceQuery* CudaAnswerer::Put(std::span<const LogitsQuery> queries,

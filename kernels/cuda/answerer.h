@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/cuda/answer.h"
 #include "kernels/cuda/device_array.h"
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/cuda/staging.h"
 #include "kernels/cuda/step_mode.h"
 #include "kernels/kernels.h"
@@ -37,7 +38,7 @@ class CudaAnswerer {
   // notes it when there is nothing to wait for because the step is only staged or recorded.
   absl::Status Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
                       std::span<const int32_t> keep_in, TokenId* last_tokens,
-                      std::span<LogitsAnswer> answers, cudaStream_t stream, StepMode mode);
+                      std::span<LogitsAnswer> answers, KernelQueue queue, StepMode mode);
   // Whether all queries that were staged in this step fit.
   bool fits() const { return fits_; }
   cudaError_t Flush(cudaStream_t stream);
@@ -75,7 +76,7 @@ class CudaAnswerer {
   int64_t CountRows(std::span<const LogitsQuery> queries) const;
   absl::Status Launch(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
                       std::span<const int32_t> keep_in, TokenId* last_tokens,
-                      std::span<LogitsAnswer> answers, cudaStream_t stream, StepMode mode);
+                      std::span<LogitsAnswer> answers, KernelQueue queue, StepMode mode);
   // Where the launch reads its queries on the device.
   const DeviceQuery* Put(std::span<const LogitsQuery> queries, std::span<const int32_t> keep_in);
   absl::Status QueueAnswers(const Step& step, cudaStream_t stream) const;

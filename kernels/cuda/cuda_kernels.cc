@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/skinny.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -16,6 +17,8 @@ namespace {
 
 // The oldest that the kernels' instructions (cp.async, bf16 mma) run on.
 constexpr int kLeastMajor = 8;
+// Programmatic dependent launch.
+constexpr int kLeastMajorThatOverlaps = 9;
 
 // Pinned memory that states are copied over: some copies deep, little beside a state.
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
@@ -65,18 +68,30 @@ absl::StatusOr<std::string> FindDevice() {
   return std::string(properties.name);
 }
 
+// Older code of the kernels, which a newer device runs too, does not await those before.
+absl::StatusOr<bool> CanOverlap() {
+  int major = 0;
+  int ptx = 0;
+  RETURN_IF_ERROR(CudaStatus(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0),
+                             "asking the CUDA device"));
+  RETURN_IF_ERROR(CudaStatus(SkinnyPtxVersion(&ptx), "asking for the kernels' architecture"));
+  return major >= kLeastMajorThatOverlaps && ptx >= 10 * kLeastMajorThatOverlaps;
+}
+
 }  // namespace
 
-absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows, bool replays) {
+absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows, bool replays, bool overlaps) {
   CudaKernels kernels;
   kernels.max_rows_ = max_rows;
   kernels.replays_ = replays;
   ASSIGN_OR_RETURN(kernels.device_name_, FindDevice());
+  ASSIGN_OR_RETURN(const bool can_overlap, CanOverlap());
+  kernels.overlaps_ = overlaps && can_overlap;
   ASSIGN_OR_RETURN(kernels.stream_, MakeStream());
   for (Event& end : kernels.step_ends_) {
     ASSIGN_OR_RETURN(end, MakeEvent());
   }
-  ASSIGN_OR_RETURN(kernels.products_, CudaProducts::Make(kernels.stream_.get(), max_rows));
+  ASSIGN_OR_RETURN(kernels.products_, CudaProducts::Make(kernels.queue(), max_rows));
   ASSIGN_OR_RETURN(kernels.answerer_, CudaAnswerer::Make(max_rows));
   ASSIGN_OR_RETURN(kernels.staging_, Staging::Make(StagingBytes(max_rows)));
   return kernels;
@@ -158,12 +173,12 @@ void CudaKernels::Embed(std::span<const TokenId> tokens, const LastTokens& last_
   const TokenId* sent = Send(tokens);
   if (!launches()) return;
   const EmbeddingTable table{weight.data(), weight.type(), weight.stride()};
-  Note(EmbedRows(sent, last_tokens.tokens.data(), table, multiplier, x, stream_.get()), "Embed");
+  Note(EmbedRows(sent, last_tokens.tokens.data(), table, multiplier, x, queue()), "Embed");
 }
 
 void CudaKernels::Normalize(Norm norm, MatrixView<float> x) {
   if (!launches()) return;
-  Note(NormalizeRows(norm.weight, norm.epsilon, x, stream_.get()), "Normalize");
+  Note(NormalizeRows(norm.weight, norm.epsilon, x, queue()), "Normalize");
 }
 
 void CudaKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation) {
@@ -171,7 +186,7 @@ void CudaKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation)
   const int32_t* sent = Send(positions);
   if (!launches()) return;
   Note(RotateRows(sent, rotation.thetas.data(), rotation.rows, rotation.pairs,
-                  rotation.cosines.data(), rotation.sines.data(), stream_.get()),
+                  rotation.cosines.data(), rotation.sines.data(), queue()),
        "Rotate");
 }
 
@@ -198,13 +213,13 @@ void CudaKernels::Retention(int32_t layer, const Segments& segments,
                                .cosines = {rotation.cosines.data(), rotation.rows, rotation.pairs},
                                .sines = {rotation.sines.data(), rotation.rows, rotation.pairs},
                                .norm = norm};
-  Note(Retain(segments, inputs, states.view(), out, stream_.get()), "Retention");
+  Note(Retain(segments, inputs, states.view(), out, queue()), "Retention");
 }
 
 void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indices,
                          MatrixView<float> y) {
   const int32_t* sent = Send(indices);
-  if (launches()) Note(GatherRows(x, sent, y, stream_.get()), "Gather");
+  if (launches()) Note(GatherRows(x, sent, y, queue()), "Gather");
 }
 
 void CudaKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
@@ -212,7 +227,7 @@ void CudaKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQ
                          std::span<LogitsAnswer> answers) {
   if (!status_.ok()) return;
   status_.Update(answerer_.Answer(logits, queries, keep_in, last_tokens.tokens.data(), answers,
-                                  stream_.get(), mode_));
+                                  queue(), mode_));
 }
 
 absl::Status CudaKernels::Record(int32_t rows, absl::FunctionRef<void()> operators) {

@@ -22,6 +22,7 @@
 #include "kernels/cuda/answerer.h"
 #include "kernels/cuda/cuda_handles.h"
 #include "kernels/cuda/device_array.h"
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/retention.h"
 #include "kernels/cuda/staging.h"
@@ -66,9 +67,10 @@ class CudaKernels {
     DeviceArray<TokenId> tokens;  // [slots]
   };
 
-  // For steps of up to `max_rows` rows; `replays`: see Replays. UNAVAILABLE without a device or
-  // driver that serves.
-  static absl::StatusOr<CudaKernels> Make(int32_t max_rows, bool replays = false);
+  // For steps of up to `max_rows` rows; `replays`: see Replays; `overlaps`: see Overlaps.
+  // UNAVAILABLE without a device or driver that serves.
+  static absl::StatusOr<CudaKernels> Make(int32_t max_rows, bool replays = false,
+                                          bool overlaps = true);
 
   // "NVIDIA A100-SXM4-80GB".
   const std::string& device_name() const { return device_name_; }
@@ -108,6 +110,9 @@ class CudaKernels {
   void Replay(int32_t rows, absl::FunctionRef<void()> operators);
   // Launches of kernels that a recorded step takes the place of.
   int64_t CountLaunches(int32_t rows) const { return graphs_.CountLaunches(rows); }
+  // Kernels of decode steps begin before those before them have ended, where the device and the
+  // code for it can: see launch.cuh.
+  bool Overlaps() const { return overlaps_; }
   void EndStep();
   absl::Status WaitStep();
   void CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens);
@@ -137,6 +142,7 @@ class CudaKernels {
   const T* Send(std::span<const T> values);
   // Not after an error either: what a kernel was to read may never have arrived.
   bool launches() const { return mode_ != StepMode::kStage && status_.ok(); }
+  KernelQueue queue() const { return {stream_.get(), overlaps_}; }
   void Rewind();
 
   // Constant after construction.
@@ -144,6 +150,7 @@ class CudaKernels {
   std::string device_name_;
   int32_t max_rows_ = 0;
   bool replays_ = false;
+  bool overlaps_ = false;
 
   std::optional<CudaProducts> products_;
   CudaAnswerer answerer_;

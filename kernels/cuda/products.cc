@@ -105,9 +105,8 @@ absl::Status Grow(int64_t size, DeviceArray<T>& array) {
 
 }  // namespace
 
-absl::StatusOr<CudaProducts> CudaProducts::Make(cudaStream_t stream, int32_t max_rows) {
-  CudaProducts products;
-  products.stream_ = stream;
+absl::StatusOr<CudaProducts> CudaProducts::Make(KernelQueue queue, int32_t max_rows) {
+  CudaProducts products(queue);
   products.max_rows_ = max_rows;
   RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the products' kernels"));
   cublasLtHandle_t handle = nullptr;
@@ -118,7 +117,7 @@ absl::StatusOr<CudaProducts> CudaProducts::Make(cudaStream_t stream, int32_t max
 }
 
 absl::StatusOr<CudaWeight> CudaProducts::Pack(std::span<const HostTensor> tensors) {
-  ASSIGN_OR_RETURN(CudaWeight weight, CudaWeight::Upload(tensors, stream_));
+  ASSIGN_OR_RETURN(CudaWeight weight, CudaWeight::Upload(tensors, queue_.stream));
   RETURN_IF_ERROR(ChooseAlgorithm(weight));
   RETURN_IF_ERROR(
       Reserve(weight, /*gated=*/tensors.size() == 2 && tensors[0].rows == tensors[1].rows));
@@ -156,7 +155,7 @@ absl::Status CudaProducts::Reserve(const CudaWeight& weight, bool gated) {
   if (counters_.size() >= tiles) return absl::OkStatus();
   RETURN_IF_ERROR(Grow(tiles, counters_));
   return CudaStatus(
-      cudaMemsetAsync(counters_.data(), 0, tiles * int64_t{sizeof(uint32_t)}, stream_),
+      cudaMemsetAsync(counters_.data(), 0, tiles * int64_t{sizeof(uint32_t)}, queue_.stream),
       "clearing counters");
 }
 
@@ -189,7 +188,7 @@ void CudaProducts::NormGatedMatMul(MatrixView<const float> x, Norm norm, const C
   Sampled(x.Rows(0, sampled), &norm, weight, SkinnyEpilogue::kGate, activation, y.Rows(0, sampled));
   if (given == 0) return;
   Given(x.Rows(sampled, given), &norm, weight, /*beta=*/0, joined.Rows(0, given));
-  Note(JoinGate(joined.Rows(0, given), activation, y.Rows(sampled, given), stream_));
+  Note(JoinGate(joined.Rows(0, given), activation, y.Rows(sampled, given), queue_.stream));
 }
 
 void CudaProducts::Sampled(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
@@ -209,7 +208,7 @@ void CudaProducts::Sampled(MatrixView<const float> x, const Norm* norm, const Cu
                       .activation = activation,
                       .y = y.Rows(first, rows),
                       .scratch = {sums_.data(), counters_.data()}},
-                     stream_));
+                     queue_));
   }
 }
 
@@ -223,7 +222,7 @@ bool CudaProducts::TakesGiven(const CudaWeight& weight, MatrixView<float> y) con
 void CudaProducts::Given(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
                          float beta, MatrixView<float> y) {
   if (x.rows == 0) return;
-  Note(PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), stream_));
+  Note(PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
   Description description(weight, x.rows, y.stride);
   status_.Update(BlasStatus(description.error.get(), "describing a product to cuBLASLt"));
   if (!status_.ok()) return;
@@ -232,7 +231,7 @@ void CudaProducts::Given(MatrixView<const float> x, const Norm* norm, const Cuda
       BlasStatus(cublasLtMatmul(handle_.get(), &description.product, &alpha, weight.data(),
                                 &description.w, prepared_.data(), &description.x, &beta, y.data,
                                 &description.y, y.data, &description.y, &*weight.algorithm(),
-                                workspace_.data(), workspace_.size(), stream_),
+                                workspace_.data(), workspace_.size(), queue_.stream),
                  "multiplying by cuBLASLt"));
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cuda/device_array.h"
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/cuda/skinny.h"
 #include "kernels/cuda/weight.h"
 #include "kernels/kernels.h"
@@ -29,8 +30,9 @@ namespace retnet {
 // on the shapes and strides of weight and y alone. Thread-compatible.
 class CudaProducts {
  public:
-  // `stream` outlives this. No operator is given more than `max_rows` rows. Errors as CudaStatus.
-  static absl::StatusOr<CudaProducts> Make(cudaStream_t stream, int32_t max_rows);
+  // The queue's stream outlives this. No operator is given more than `max_rows` rows. Errors as
+  // CudaStatus.
+  static absl::StatusOr<CudaProducts> Make(KernelQueue queue, int32_t max_rows);
 
   // See the concept Kernels. Grows the memory that operators work in; may wait for the device.
   absl::StatusOr<CudaWeight> Pack(std::span<const HostTensor> tensors);
@@ -53,7 +55,7 @@ class CudaProducts {
     void operator()(cublasLtHandle_t handle) const { cublasLtDestroy(handle); }
   };
 
-  CudaProducts() = default;
+  explicit CudaProducts(KernelQueue queue) : queue_(queue) {}
 
   absl::Status ChooseAlgorithm(CudaWeight& weight) const;
   // Makes the scratch of all operators large enough for this weight.
@@ -68,7 +70,7 @@ class CudaProducts {
   void Note(cudaError_t error);
 
   // Constant after construction.
-  cudaStream_t stream_ = nullptr;
+  KernelQueue queue_;
   int32_t max_rows_ = 0;
   std::unique_ptr<std::remove_pointer_t<cublasLtHandle_t>, DestroyHandle> handle_;
   DeviceArray<std::byte> workspace_;  // of cuBLASLt

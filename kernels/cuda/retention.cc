@@ -32,11 +32,10 @@ namespace {
 // drafts have one piece.
 cudaError_t RetainPieceByPiece(const RetentionPlan& plan, int32_t first_segment,
                                const RetentionExtent& extent, const RetentionInputs& inputs,
-                               const StatesView& states, MatrixView<float> out,
-                               cudaStream_t stream) {
+                               const StatesView& states, MatrixView<float> out, KernelQueue queue) {
   for (int32_t piece = 0; extent.segments > 0 && piece < extent.pieces; ++piece) {
     const cudaError_t error = RetainFew(plan.pieces, plan.starts + first_segment, extent, piece,
-                                        inputs, states, out, stream);
+                                        inputs, states, out, queue);
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
@@ -45,15 +44,15 @@ cudaError_t RetainPieceByPiece(const RetentionPlan& plan, int32_t first_segment,
 }  // namespace
 
 cudaError_t Retain(const RetentionPlan& plan, const RetentionInputs& inputs,
-                   const StatesView& states, MatrixView<float> out, cudaStream_t stream) {
+                   const StatesView& states, MatrixView<float> out, KernelQueue queue) {
   const cudaError_t error =
-      RetainPieceByPiece(plan, /*first_segment=*/0, plan.sampled, inputs, states, out, stream);
+      RetainPieceByPiece(plan, /*first_segment=*/0, plan.sampled, inputs, states, out, queue);
   if (error != cudaSuccess || plan.given.segments == 0) return error;
   if (states.shape.key_dim <= kMaxManyKeyDim) {
     return RetainMany({plan.pieces, plan.starts + plan.sampled.segments, inputs, states, out},
-                      plan.given, stream);
+                      plan.given, queue.stream);
   }
-  return RetainPieceByPiece(plan, plan.sampled.segments, plan.given, inputs, states, out, stream);
+  return RetainPieceByPiece(plan, plan.sampled.segments, plan.given, inputs, states, out, queue);
 }
 
 }  // namespace retnet

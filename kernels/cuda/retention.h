@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/cuda/states_view.h"
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
@@ -58,7 +59,7 @@ struct RetentionInputs {
 // on nothing but its own sequence, and a base is folded by one arithmetic whatever class the rows
 // are of. The launches depend on `plan`'s extents alone. Returns the first error of a launch.
 cudaError_t Retain(const RetentionPlan& plan, const RetentionInputs& inputs,
-                   const StatesView& states, MatrixView<float> out, cudaStream_t stream);
+                   const StatesView& states, MatrixView<float> out, KernelQueue queue);
 
 }  // namespace retnet
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/retention_few.h"
 #include "kernels/cuda/retention_fold.cuh"
 #include "kernels/cuda/retention_rows.cuh"
@@ -335,6 +336,8 @@ template <int kRows, int kStrips>
 __global__ void __launch_bounds__(kThreads, kRows* kStrips == 1 ? 3 : 2)
     RetainFewKernel(FewArguments arguments) {
   extern __shared__ float shared[];
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   const int32_t piece = arguments.starts[blockIdx.x] + arguments.piece;
   if (piece >= arguments.starts[blockIdx.x + 1]) return;
   __shared__ RetentionPiece shared_piece;
@@ -344,13 +347,12 @@ __global__ void __launch_bounds__(kThreads, kRows* kStrips == 1 ? 3 : 2)
 }
 
 template <int kRows, int kStrips>
-cudaError_t Launch(const FewArguments& arguments, int32_t segments, cudaStream_t stream) {
+cudaError_t Launch(const FewArguments& arguments, int32_t segments, KernelQueue queue) {
   using Block = FewBlock<kRows, kStrips>;
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(segments, shape.heads, (shape.value_dim + Block::kColumns - 1) / Block::kColumns);
-  RetainFewKernel<kRows, kStrips>
-      <<<grid, kThreads, Block::SharedBytes(shape.key_dim), stream>>>(arguments);
-  return cudaGetLastError();
+  return LaunchKernel(RetainFewKernel<kRows, kStrips>,
+                      {grid, kThreads, Block::SharedBytes(shape.key_dim)}, queue, arguments);
 }
 
 }  // namespace
@@ -365,18 +367,18 @@ int32_t FewColumns(const RetentionShape& shape, int32_t segments) {
 
 cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,
                       const RetentionExtent& extent, int32_t piece, const RetentionInputs& inputs,
-                      const StatesView& states, MatrixView<float> out, cudaStream_t stream) {
+                      const StatesView& states, MatrixView<float> out, KernelQueue queue) {
   const FewArguments arguments{
       pieces, starts, piece, static_cast<float>(1 / std::sqrt(states.shape.key_dim)),
       inputs, states, out};
-  if (extent.rows > 1) return Launch<8, 1>(arguments, extent.segments, stream);
+  if (extent.rows > 1) return Launch<8, 1>(arguments, extent.segments, queue);
   switch (FewColumns(states.shape, extent.segments) / kStripColumns) {
     case 4:
-      return Launch<1, 4>(arguments, extent.segments, stream);
+      return Launch<1, 4>(arguments, extent.segments, queue);
     case 2:
-      return Launch<1, 2>(arguments, extent.segments, stream);
+      return Launch<1, 2>(arguments, extent.segments, queue);
     default:
-      return Launch<1, 1>(arguments, extent.segments, stream);
+      return Launch<1, 1>(arguments, extent.segments, queue);
   }
 }
 

@@ -31,7 +31,7 @@ int32_t FewColumns(const RetentionShape& shape, int32_t segments);
 //   occupancy RetainFewKernel<8,1>          256  18432  2  2
 cudaError_t RetainFew(const RetentionPiece* pieces, const int32_t* starts,
                       const RetentionExtent& extent, int32_t piece, const RetentionInputs& inputs,
-                      const StatesView& states, MatrixView<float> out, cudaStream_t stream);
+                      const StatesView& states, MatrixView<float> out, KernelQueue queue);
 
 }  // namespace retnet
 

@@ -2,6 +2,7 @@
 #include <cuda_fp16.h>
 
 #include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/rows.h"
 #include "kernels/operands.h"
 
@@ -21,6 +22,8 @@ __device__ float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
 template <typename T>
 __global__ void Embed(const TokenId* tokens, const TokenId* last_tokens, const T* table,
                       int64_t stride, float multiplier, MatrixView<float> x) {
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   TokenId token = tokens[blockIdx.x];
   if (token < 0) token = last_tokens[SlotOfLastToken(token)];
   const T* from = table + token * stride;
@@ -30,6 +33,8 @@ __global__ void Embed(const TokenId* tokens, const TokenId* last_tokens, const T
 
 __global__ void Normalize(const float* norm_weight, float epsilon, MatrixView<float> x) {
   __shared__ float partial[kWarp];
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   float* row = x.row(blockIdx.x);
   float squares = 0;
   for (int64_t i = threadIdx.x; i < x.columns; i += kThreads) squares += row[i] * row[i];
@@ -42,6 +47,8 @@ __global__ void Normalize(const float* norm_weight, float epsilon, MatrixView<fl
 
 __global__ void Rotate(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
                        float* cosines, float* sines) {
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= rows * pairs) return;
   double sine, cosine;
@@ -51,55 +58,53 @@ __global__ void Rotate(const int32_t* positions, const double* thetas, int64_t r
 }
 
 __global__ void Gather(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y) {
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   const float* from = x.row(indices[blockIdx.x]);
   float* to = y.row(blockIdx.x);
   for (int64_t i = threadIdx.x; i < y.columns; i += kThreads) to[i] = from[i];
 }
 
 template <typename T>
-void LaunchEmbed(const TokenId* tokens, const TokenId* last_tokens, const EmbeddingTable& table,
-                 float multiplier, MatrixView<float> x, cudaStream_t stream) {
-  Embed<<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(
-      tokens, last_tokens, static_cast<const T*>(table.data), table.stride, multiplier, x);
+cudaError_t LaunchEmbed(const TokenId* tokens, const TokenId* last_tokens,
+                        const EmbeddingTable& table, float multiplier, MatrixView<float> x,
+                        KernelQueue queue) {
+  return LaunchKernel(Embed<T>, {static_cast<unsigned>(x.rows), kThreads}, queue, tokens,
+                      last_tokens, static_cast<const T*>(table.data), table.stride, multiplier, x);
 }
 
 }  // namespace
 
 cudaError_t EmbedRows(const TokenId* tokens, const TokenId* last_tokens,
                       const EmbeddingTable& table, float multiplier, MatrixView<float> x,
-                      cudaStream_t stream) {
+                      KernelQueue queue) {
   switch (table.type) {
     case ElementType::kFloat32:
-      LaunchEmbed<float>(tokens, last_tokens, table, multiplier, x, stream);
-      break;
+      return LaunchEmbed<float>(tokens, last_tokens, table, multiplier, x, queue);
     case ElementType::kFloat16:
-      LaunchEmbed<__half>(tokens, last_tokens, table, multiplier, x, stream);
-      break;
+      return LaunchEmbed<__half>(tokens, last_tokens, table, multiplier, x, queue);
     case ElementType::kBFloat16:
-      LaunchEmbed<__nv_bfloat16>(tokens, last_tokens, table, multiplier, x, stream);
-      break;
+      return LaunchEmbed<__nv_bfloat16>(tokens, last_tokens, table, multiplier, x, queue);
   }
-  return cudaGetLastError();
+  return cudaErrorInvalidValue;
 }
 
 cudaError_t NormalizeRows(const float* norm_weight, float epsilon, MatrixView<float> x,
-                          cudaStream_t stream) {
-  Normalize<<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(norm_weight, epsilon, x);
-  return cudaGetLastError();
+                          KernelQueue queue) {
+  return LaunchKernel(Normalize, {static_cast<unsigned>(x.rows), kThreads}, queue, norm_weight,
+                      epsilon, x);
 }
 
 cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
-                       float* cosines, float* sines, cudaStream_t stream) {
+                       float* cosines, float* sines, KernelQueue queue) {
   if (rows * pairs == 0) return cudaSuccess;  // heads of one key have no pairs
-  Rotate<<<Blocks(rows * pairs), kThreads, 0, stream>>>(positions, thetas, rows, pairs, cosines,
-                                                        sines);
-  return cudaGetLastError();
+  return LaunchKernel(Rotate, {Blocks(rows * pairs), kThreads}, queue, positions, thetas, rows,
+                      pairs, cosines, sines);
 }
 
 cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y,
-                       cudaStream_t stream) {
-  Gather<<<static_cast<unsigned>(y.rows), kThreads, 0, stream>>>(x, indices, y);
-  return cudaGetLastError();
+                       KernelQueue queue) {
+  return LaunchKernel(Gather, {static_cast<unsigned>(y.rows), kThreads}, queue, x, indices, y);
 }
 
 }  // namespace retnet

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/tensor.h"
 
 namespace retnet {
@@ -30,20 +31,20 @@ struct EmbeddingTable {
 // last_tokens [slots].
 cudaError_t EmbedRows(const TokenId* tokens, const TokenId* last_tokens,
                       const EmbeddingTable& table, float multiplier, MatrixView<float> x,
-                      cudaStream_t stream);
+                      KernelQueue queue);
 
 // x = RMSNorm(x) · norm_weight in place; nullptr: without weight. A row's sum does not depend on
 // its place.
 cudaError_t NormalizeRows(const float* norm_weight, float epsilon, MatrixView<float> x,
-                          cudaStream_t stream);
+                          KernelQueue queue);
 
 // cosines and sines [rows, pairs] of positions[i] · thetas[j], the angle reduced in double.
 cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
-                       float* cosines, float* sines, cudaStream_t stream);
+                       float* cosines, float* sines, KernelQueue queue);
 
 // y[i] = x[indices[i]], y.rows of them.
 cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y,
-                       cudaStream_t stream);
+                       KernelQueue queue);
 
 }  // namespace retnet
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/skinny.h"
 #include "kernels/cuda/skinny_operands.cuh"
 #include "kernels/cuda/skinny_sums.cuh"
@@ -33,29 +34,33 @@ __global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlo
   const int steps = static_cast<int>(p.stride_bytes / kLine);
   const int first = steps * static_cast<int>(blockIdx.y) / static_cast<int>(gridDim.y);
   const int end = steps * static_cast<int>(blockIdx.y + 1) / static_cast<int>(gridDim.y);
-  WeightStream weights(p, ring, first, end);
+  WeightStream<S> weights(p, ring, first, end);  // early: nobody writes weights
+  LetNextKernelBegin();
+  AwaitEarlierKernels();
   ActivationChunks<Warp, kRows> x(p, end * S::kStepInputs);
   x.Load(first * S::kStepInputs);
   x.Store(chunks);
   __syncthreads();
 
   const int lane = threadIdx.x % 32, t = lane % 4;
-  typename Warp::Tile tiles[kRows / 8];
+  typename Warp::Tile tiles[kRows / 8][S::kTiles];
   for (int step = first, chunk = 0; step < end; ++chunk) {
     const int next = step + S::kChunkSteps;
     if (next < end) x.Load(next * S::kStepInputs);
     const Staged* factors = chunks + chunk % 2 * (kRows * S::kStride) + t * Warp::kInputs;
     for (const int chunk_end = min(next, end); step < chunk_end; ++step) {
-      uint4 pieces[kPieces];
+      uint4 pieces[S::kTiles][kPieces];
       weights.Take(pieces);
       weights.Copy();
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
 #pragma unroll
         for (int i = 0; i < kRows / 8; ++i) {
-          Warp::Multiply(pieces[half], pieces[2 + half],
-                         factors + i * 8 * S::kStride + half * (S::kStepInputs / 2), S::kStride,
-                         tiles[i]);
+          const Staged* rows = factors + i * 8 * S::kStride + half * (S::kStepInputs / 2);
+#pragma unroll
+          for (int j = 0; j < S::kTiles; ++j) {
+            Warp::Multiply(pieces[j][half], pieces[j][2 + half], rows, S::kStride, tiles[i][j]);
+          }
         }
       }
       factors += S::kStepInputs;
@@ -66,20 +71,23 @@ __global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlo
 
   // The ring is empty: its memory takes the sums.
   auto* shared_sums = reinterpret_cast<float*>(ring);
-  float* own = shared_sums + threadIdx.x / 32 * kWarpOutputs + lane / 4;
+  float* own = shared_sums + threadIdx.x / 32 * (S::kTiles * kTileOutputs) + lane / 4;
 #pragma unroll
   for (int i = 0; i < kRows / 8; ++i) {
-    const float4 total = Warp::Total(tiles[i]);
-    float* rows = own + (8 * i + 2 * t) * kSumStride;
-    rows[0] = total.x;
-    rows[kSumStride] = total.y;
-    rows[8] = total.z;
-    rows[kSumStride + 8] = total.w;
+#pragma unroll
+    for (int j = 0; j < S::kTiles; ++j) {
+      const float4 total = Warp::Total(tiles[i][j]);
+      float* rows = own + (8 * i + 2 * t) * S::kSumStride + j * kTileOutputs;
+      rows[0] = total.x;
+      rows[S::kSumStride] = total.y;
+      rows[8] = total.z;
+      rows[S::kSumStride + 8] = total.w;
+    }
   }
   x.StoreSquares(squares);
   __syncthreads();
 
-  SkinnySums sums(p, shared_sums, squares);
+  SkinnySums<S> sums(p, shared_sums, squares);
   if (gridDim.y > 1 && !sums.Share(p.scratch.counters)) return;
   if (threadIdx.x < p.x.rows) {
     const float mean = sums.Squares(threadIdx.x) / static_cast<float>(p.inputs);
@@ -95,29 +103,32 @@ struct Kernel {
     return cudaFuncSetAttribute(Skinny<Warp, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 SkinnyShape<Warp, kRows>::kSharedBytes);
   }
-  static cudaError_t Launch(const SkinnyProduct& product, dim3 grid, cudaStream_t stream) {
-    Skinny<Warp, kRows>
-        <<<grid, kSkinnyThreads, SkinnyShape<Warp, kRows>::kSharedBytes, stream>>>(product);
-    return cudaGetLastError();
+  static cudaError_t Launch(const SkinnyProduct& product, dim3 grid, KernelQueue queue) {
+    return LaunchKernel(Skinny<Warp, kRows>,
+                        {grid, kSkinnyThreads, SkinnyShape<Warp, kRows>::kSharedBytes}, queue,
+                        product);
   }
 };
 
 // The kernel with the fewest rows that takes the product's.
 template <typename Warp>
-cudaError_t LaunchFor(const SkinnyProduct& product, dim3 grid, cudaStream_t stream) {
-  if (product.x.rows <= 8) return Kernel<Warp, 8>::Launch(product, grid, stream);
-  if (product.x.rows <= 16) return Kernel<Warp, 16>::Launch(product, grid, stream);
+cudaError_t LaunchFor(const SkinnyProduct& product, dim3 grid, KernelQueue queue) {
+  if (product.x.rows <= 8) return Kernel<Warp, 8>::Launch(product, grid, queue);
+  if (product.x.rows <= 16) return Kernel<Warp, 16>::Launch(product, grid, queue);
   if constexpr (Warp::kInputs == 8) {
-    if (product.x.rows <= 32) return Kernel<Warp, 32>::Launch(product, grid, stream);
-    if (product.x.rows <= 64) return Kernel<Warp, 64>::Launch(product, grid, stream);
+    if (product.x.rows <= 32) return Kernel<Warp, 32>::Launch(product, grid, queue);
+    if (product.x.rows <= 64) return Kernel<Warp, 64>::Launch(product, grid, queue);
   }
   return cudaErrorInvalidValue;
 }
 
+// The parts of k are those of any number of rows.
 dim3 GridOf(const SkinnyProduct& product) {
-  const int64_t tiles = CeilDivide(product.y.columns, TileColumns(product.epilogue));
-  return dim3(static_cast<unsigned>(tiles),
-              static_cast<unsigned>(Splits(tiles, product.stride_bytes)));
+  const auto blocks = [&product](int outputs) {
+    return CeilDivide(product.y.columns, BlockColumns(product.epilogue, outputs));
+  };
+  return dim3(static_cast<unsigned>(blocks(BlockOutputs(product.type, product.x.rows))),
+              static_cast<unsigned>(Splits(blocks(kLeastBlockOutputs), product.stride_bytes)));
 }
 
 }  // namespace
@@ -126,12 +137,13 @@ int32_t SkinnyMaxRows(ElementType type) { return type == ElementType::kFloat32 ?
 
 int64_t SkinnyTiles(int64_t outputs) {
   // Gated, half as many columns lie in tiles of half as many.
-  return CeilDivide(CeilDivide(outputs, 2), kSkinnyOutputs / 2);
+  return CeilDivide(CeilDivide(outputs, 2), kLeastBlockOutputs / 2);
 }
 
 int64_t SkinnyScratchFloats(int64_t outputs, int64_t stride_bytes, int64_t rows) {
   const int64_t tiles = SkinnyTiles(outputs);
-  return tiles * Splits(tiles, stride_bytes) * rows * (kSkinnyOutputs + 1);
+  // Wide tiles are two each, the last one too.
+  return (tiles + tiles % 2) * Splits(tiles, stride_bytes) * rows * (kLeastBlockOutputs + 1);
 }
 
 cudaError_t AllowSkinnySharedMemory() {
@@ -147,15 +159,22 @@ cudaError_t AllowSkinnySharedMemory() {
   return cudaSuccess;
 }
 
-cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream) {
+cudaError_t SkinnyPtxVersion(int* version) {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, Skinny<BFloat16Warp, 8>);
+  *version = error == cudaSuccess ? attributes.ptxVersion : 0;
+  return error;
+}
+
+cudaError_t LaunchSkinny(const SkinnyProduct& product, KernelQueue queue) {
   const dim3 grid = GridOf(product);
   switch (product.type) {
     case ElementType::kBFloat16:
-      return LaunchFor<BFloat16Warp>(product, grid, stream);
+      return LaunchFor<BFloat16Warp>(product, grid, queue);
     case ElementType::kFloat16:
-      return LaunchFor<Float16Warp>(product, grid, stream);
+      return LaunchFor<Float16Warp>(product, grid, queue);
     case ElementType::kFloat32:
-      return LaunchFor<Float32Warp>(product, grid, stream);
+      return LaunchFor<Float32Warp>(product, grid, queue);
   }
   return cudaErrorInvalidValue;
 }
@@ -169,12 +188,16 @@ SkinnyTraffic TrafficOf(const SkinnyProduct& product) {
                     (product.epilogue == SkinnyEpilogue::kAdd ? 2 : 1);
   // Each part of k is written by its block and read by the tile's last one, its squares by all
   // rows.
-  const int64_t parts = grid.y == 1 ? 0 : grid.x * int64_t{grid.y} * rows * (kSkinnyOutputs + 1);
+  const int64_t part = BlockOutputs(product.type, rows) + 1;
+  const int64_t parts =
+      grid.y == 1 ? 0 : grid.x * int64_t{grid.y} * rows * part * int64_t{sizeof(float)};
   const int64_t element = product.type == ElementType::kFloat32 ? 4 : 2;
   SkinnyTraffic traffic;
   traffic.floor = outputs * product.inputs * element + x + y;
   traffic.weights = outputs * product.stride_bytes;
-  traffic.requested = traffic.weights + grid.x * x + y + 2 * parts * int64_t{sizeof(float)};
+  traffic.once = traffic.weights + x + y;
+  traffic.requested = traffic.weights + grid.x * x + y + 2 * parts;
+  traffic.kept = x + parts;
   return traffic;
 }
 

@@ -1,12 +1,13 @@
 // y = x·Wᵀ for few rows (decode, drafts, logits): the weight is read once from DRAM, whatever the
 // number of rows up to SkinnyMaxRows, and nothing else of its size moves.
 //
-// A block of 128 threads has 64 outputs and one of `splits` parts of k, which depend on the
-// weight's shape alone. Each lane streams its own pieces of the weight through a ring in shared
-// memory (cp.async, 32 KB a block, no barrier), and x comes in chunks that the block norms and
-// rounds while the chunk before is multiplied. The block that is last to finish its 64 outputs adds
-// up the parts in order of k and applies scale, activation and residual, so that the bits of a row
-// depend on its row of x and the weight alone: sums never meet in an order of chance.
+// A block of 128 threads has 64 outputs, or 128 where more than 8 rows meet weights of bf16, and
+// one of `splits` parts of k, which depend on the weight's shape alone. Each lane streams its own
+// pieces of the weight through a ring in shared memory (cp.async, 32 KB a block, no barrier), and x
+// comes in chunks that the block norms and rounds while the chunk before is multiplied. The block
+// that is last to finish its outputs adds up the parts in order of k and applies scale,
+// activation and residual, so that the bits of a row depend on its row of x and the weight alone:
+// sums never meet in an order of chance.
 //   bf16  activations · norm weight rounded to bf16; mma.m16n8k16
 //   fp16  activations · norm weight rounded to tf32 (fp16's precision with the range of fp32);
 //         mma.m16n8k8
@@ -14,21 +15,21 @@
 // RMSNorm's scale multiplies the finished sums.
 //
 // DRAM: the weight, x and y once, the floor. The cache also gives x to every tile and takes the
-// parts: over the floor of a 1.3B layer's 102 MB of weights, 4% more at 1 row, 29% at 8, 58% at 16,
-// 2.2 times as much at 64 (TrafficOf).
+// parts, at most 7 MB for a 1.3B layer's products: over the floor of its 102 MB of weights, 4% more
+// at 1 row, 29% at 8, 33% at 16, 65% at 32, 2.2 times as much at 64 (TrafficOf).
 //
 // Registers, of sm_80 and of sm_90, and KB of dynamic shared memory; ptxas reports no spills.
 //   rows            8             16             32             64
-//   bf16   122 122 49.0  118 120 50.0  122 132 52.0  142 156 56.0
+//   bf16   120 120 49.0  145 148 66.0  158 160 68.0  188 194 72.0
 //   fp16   125 126 64.3  120 122 64.5  136 136 65.0  184 186 66.0
 //   fp32   164 164 64.3  152 154 64.5
-// 24 KB of weights are in flight for each block of a multiprocessor.
+// 24 KB of weights are in flight for each block of a multiprocessor, 32 for blocks of 128 outputs.
 // Checked by scripts/ptxas_report.sh: kernel, threads and dynamic shared bytes of a block, blocks
 // that a multiprocessor of sm_80 and of sm_90 holds at least.
 //   occupancy Skinny<BFloat16Warp,8>        128  50176  3  4
-//   occupancy Skinny<BFloat16Warp,16>       128  51200  3  4
-//   occupancy Skinny<BFloat16Warp,32>       128  53248  3  3
-//   occupancy Skinny<BFloat16Warp,64>       128  57344  2  3
+//   occupancy Skinny<BFloat16Warp,16>       128  67584  2  3
+//   occupancy Skinny<BFloat16Warp,32>       128  69632  2  3
+//   occupancy Skinny<BFloat16Warp,64>       128  73728  2  2
 //   occupancy Skinny<Float16Warp,8>         128  65792  2  3
 //   occupancy Skinny<Float16Warp,16>        128  66048  2  3
 //   occupancy Skinny<Float16Warp,32>        128  66560  2  3
@@ -43,6 +44,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cuda/kernel_queue.h"
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
 
@@ -84,13 +86,19 @@ int64_t SkinnyScratchFloats(int64_t outputs, int64_t stride_bytes, int64_t rows)
 // is given unasked.
 cudaError_t AllowSkinnySharedMemory();
 
-cudaError_t LaunchSkinny(const SkinnyProduct& product, cudaStream_t stream);
+cudaError_t LaunchSkinny(const SkinnyProduct& product, KernelQueue queue);
+
+// The architecture that the current device's code of the kernels was compiled for as PTX, 90 for
+// compute_90. From there on they know how to await earlier kernels.
+cudaError_t SkinnyPtxVersion(int* version);
 
 // The bytes of a product, counted from its launch: for documents and tests.
 struct SkinnyTraffic {
   int64_t floor = 0;      // the weight without its padding, x and y once; y twice for kAdd
   int64_t weights = 0;    // of `requested`
+  int64_t once = 0;       // `requested` without what the launch has read or written before
   int64_t requested = 0;  // by all blocks, as if a cache kept nothing
+  int64_t kept = 0;       // what a cache holds that gives all that is asked for again: x and parts
 };
 SkinnyTraffic TrafficOf(const SkinnyProduct& product);
 

@@ -11,19 +11,33 @@
 namespace retnet {
 
 constexpr int kSkinnyThreads = 128;
-constexpr int kWarpOutputs = 16;
-constexpr int kSkinnyOutputs = kSkinnyThreads / 32 * kWarpOutputs;
+constexpr int kSkinnyWarps = kSkinnyThreads / 32;
+constexpr int kTileOutputs = 16;       // of a warp's tile: an mma's m
 constexpr int kLine = 128;             // bytes of each of its rows that a warp multiplies in a step
-constexpr int kPieces = 4;             // of 16 bytes that a lane brings in a step
-constexpr int kStages = 4;             // steps in the ring
+constexpr int kPieces = 4;             // of 16 bytes that a lane brings of a tile in a step
 constexpr int kStagedElements = 4096;  // of x at a time, all rows together
-// Rows of finished sums in shared memory: 16-byte aligned, and lanes of four rows on four banks.
-constexpr int kSumStride = kSkinnyOutputs + 4;
+
+// Tiles of outputs that a warp has: two where many rows of bf16 make reading x again and again dear
+// and registers and shared memory suffice.
+constexpr int WarpTiles(ElementType type, int64_t rows) {
+  return type == ElementType::kBFloat16 && rows > 8 ? 2 : 1;
+}
+// Outputs of a block: a tile of y.
+constexpr int BlockOutputs(ElementType type, int64_t rows) {
+  return kSkinnyWarps * kTileOutputs * WarpTiles(type, rows);
+}
+// What the parts of k and the scratch are reckoned by, whatever the rows.
+constexpr int kLeastBlockOutputs = BlockOutputs(ElementType::kFloat32, 1);
 
 // Of the kernel that takes up to kRows rows of x: 8, 16, 32 or 64.
 template <typename Warp, int kRows>
 struct SkinnyShape {
   using Staged = typename Warp::Staged;
+  static constexpr int kTiles = WarpTiles(Warp::kType, kRows);
+  static constexpr int kOutputs = BlockOutputs(Warp::kType, kRows);
+  // Of finished sums in shared memory: 16-byte aligned, and lanes of four rows on four banks.
+  static constexpr int kSumStride = kOutputs + 4;
+  static constexpr int kStages = kTiles == 1 ? 4 : 3;  // steps in the ring
   static constexpr int kStepInputs = kPieces / 2 * 4 * Warp::kInputs;
   static constexpr int kChunkInputs = kStagedElements / kRows;
   static constexpr int kChunkSteps = kChunkInputs / kStepInputs;
@@ -31,49 +45,49 @@ struct SkinnyShape {
   // Of the half-warp that stages a row: 16 lanes with 4 elements each.
   static constexpr int kThreadRows = kRows / (kSkinnyThreads / 16);
   static constexpr int kThreadFours = kChunkInputs / 64;
-  static constexpr int kRingBytes = kStages * kPieces * kSkinnyThreads * 16;
+  static constexpr int kRingBytes = kStages * kTiles * kPieces * kSkinnyThreads * 16;
   static constexpr int kSharedBytes =
       kRingBytes + 2 * kRows * kStride * static_cast<int>(sizeof(Staged));
   // Blocks of a multiprocessor that registers must leave room for.
-  static constexpr int kBlocks = kRows == 64 ? 2 : 3;
+  static constexpr int kBlocks = kTiles == 2 || kRows == 64 ? 2 : 3;
   static_assert(kChunkSteps > 0 && kRows * kSumStride * sizeof(float) <= kRingBytes);
 };
 
-// Outputs of y in a tile, and where the weight's two halves are joined, in each of them.
-__host__ __device__ inline int TileColumns(SkinnyEpilogue epilogue) {
-  return epilogue == SkinnyEpilogue::kGate ? kSkinnyOutputs / 2 : kSkinnyOutputs;
+// Columns of y that a block's outputs make: half of them where the weight's two halves are joined.
+__host__ __device__ inline int BlockColumns(SkinnyEpilogue epilogue, int outputs) {
+  return epilogue == SkinnyEpilogue::kGate ? outputs / 2 : outputs;
 }
 
 // The 16 bytes of a warp's rows that one lane brings, through a ring in shared memory that no other
 // thread touches.
+template <typename S>
 class WeightStream {
  public:
   // `first` is the lane's first step and `end` one past its last.
   __device__ WeightStream(const SkinnyProduct& p, uint4* ring, int first, int end)
       : slots_(ring + threadIdx.x), step_(first), end_(end) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int columns = TileColumns(p.epilogue);
-    const int in_tile = warp * kWarpOutputs + lane / 4;
+    const int columns = BlockColumns(p.epilogue, S::kOutputs);
+    const int in_block = warp * S::kTiles * kTileOutputs + lane / 4;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int column = (in_tile + 8 * i) % columns;
+    for (int i = 0; i < kRows; ++i) {
+      const int column = (in_block + 8 * i) % columns;
       const int y_column = blockIdx.x * columns + column;
-      const int half = (in_tile + 8 * i) / columns;  // 1: of `up`
+      const int half = (in_block + 8 * i) / columns;  // 1: of `up`
       valid_[i] = y_column < p.y.columns;
       const int64_t output = valid_[i] ? y_column + half * p.y.columns : 0;
       rows_[i] = p.weight + output * p.stride_bytes + lane % 4 * 16;
     }
-    for (int i = 0; i < kStages - 1; ++i) Copy();
+    for (int i = 0; i < S::kStages - 1; ++i) Copy();
   }
 
   // Starts to bring the step after the last one that was asked for.
   __device__ void Copy() {
     if (step_ < end_) {
 #pragma unroll
-      for (int i = 0; i < kPieces; ++i) {
+      for (int i = 0; i < S::kTiles * kPieces; ++i) {
         const std::byte* from = rows_[i / 2] + int64_t{step_} * kLine + i % 2 * (kLine / 2);
-        const auto to = static_cast<uint32_t>(
-            __cvta_generic_to_shared(slots_ + (copied_ % kStages * kPieces + i) * kSkinnyThreads));
+        const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(Slot(copied_, i)));
         // Rows beyond the weight become zero.
         asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(to),
                      "l"(from), "r"(valid_[i / 2] ? 16 : 0)
@@ -85,19 +99,24 @@ class WeightStream {
     asm volatile("cp.async.commit_group;\n" ::: "memory");
   }
 
-  // Waits for the oldest step not taken yet: pieces of rows g, g, g + 8, g + 8.
-  __device__ void Take(uint4 (&pieces)[kPieces]) {
-    asm volatile("cp.async.wait_group %0;\n" ::"n"(kStages - 2) : "memory");
+  // Waits for the oldest step not taken yet: pieces of rows g, g, g + 8, g + 8 of each tile.
+  __device__ void Take(uint4 (&pieces)[S::kTiles][kPieces]) {
+    asm volatile("cp.async.wait_group %0;\n" ::"n"(S::kStages - 2) : "memory");
 #pragma unroll
-    for (int i = 0; i < kPieces; ++i) {
-      pieces[i] = slots_[(taken_ % kStages * kPieces + i) * kSkinnyThreads];
-    }
+    for (int i = 0; i < S::kTiles * kPieces; ++i)
+      pieces[i / kPieces][i % kPieces] = *Slot(taken_, i);
     ++taken_;
   }
 
  private:
-  const std::byte* rows_[2];
-  bool valid_[2];
+  static constexpr int kRows = 2 * S::kTiles;  // of the weight that the lane brings pieces of
+
+  __device__ uint4* Slot(int step, int piece) const {
+    return slots_ + (step % S::kStages * (S::kTiles * kPieces) + piece) * kSkinnyThreads;
+  }
+
+  const std::byte* rows_[kRows];
+  bool valid_[kRows];
   uint4* slots_;
   int step_;
   int end_;

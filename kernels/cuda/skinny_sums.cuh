@@ -10,25 +10,27 @@
 namespace retnet {
 
 // One tile's sums over all of k: in shared memory where one block has them all, else parts that the
-// blocks of the tile have left in scratch, [tiles, splits, rows, kSkinnyOutputs], and behind them
+// blocks of the tile have left in scratch, [tiles, splits, rows, kOutputs], and behind them
 // [tiles, splits, rows].
+template <typename S>
 class SkinnySums {
+  static constexpr int kOutputs = S::kOutputs;
+
  public:
   __device__ SkinnySums(const SkinnyProduct& p, const float* shared_sums,
                         const float* shared_squares)
       : shared_sums_(shared_sums), shared_squares_(shared_squares), rows_(p.x.rows) {
     const int64_t tile_rows = int64_t{gridDim.y} * rows_;
-    sums_ = p.scratch.sums + blockIdx.x * tile_rows * kSkinnyOutputs;
-    squares_ = p.scratch.sums + gridDim.x * tile_rows * kSkinnyOutputs + blockIdx.x * tile_rows;
+    sums_ = p.scratch.sums + blockIdx.x * tile_rows * kOutputs;
+    squares_ = p.scratch.sums + gridDim.x * tile_rows * kOutputs + blockIdx.x * tile_rows;
   }
 
   // Leaves this block's part in scratch. Returns whether all parts are there.
   __device__ bool Share(uint32_t* counters) {
     __shared__ bool last;
-    float* sums = sums_ + int64_t{blockIdx.y} * rows_ * kSkinnyOutputs;
-    for (int i = threadIdx.x; i < rows_ * (kSkinnyOutputs / 4); i += kSkinnyThreads) {
-      reinterpret_cast<float4*>(sums)[i] =
-          SharedFour(i / (kSkinnyOutputs / 4), i % (kSkinnyOutputs / 4));
+    float* sums = sums_ + int64_t{blockIdx.y} * rows_ * kOutputs;
+    for (int i = threadIdx.x; i < rows_ * (kOutputs / 4); i += kSkinnyThreads) {
+      reinterpret_cast<float4*>(sums)[i] = SharedFour(i / (kOutputs / 4), i % (kOutputs / 4));
     }
     if (threadIdx.x < rows_)
       squares_[blockIdx.y * rows_ + threadIdx.x] = shared_squares_[threadIdx.x];
@@ -49,7 +51,7 @@ class SkinnySums {
     float4 total = make_float4(0, 0, 0, 0);
 #pragma unroll 8
     for (int split = 0; split < gridDim.y; ++split) {
-      const float* part = sums_ + (int64_t{split} * rows_ + row) * kSkinnyOutputs + 4 * four;
+      const float* part = sums_ + (int64_t{split} * rows_ + row) * kOutputs + 4 * four;
       const float4 sum = __ldcg(reinterpret_cast<const float4*>(part));
       total.x += sum.x;
       total.y += sum.y;
@@ -68,19 +70,20 @@ class SkinnySums {
 
  private:
   __device__ float4 SharedFour(int row, int four) const {
-    return *reinterpret_cast<const float4*>(shared_sums_ + row * kSumStride + 4 * four);
+    return *reinterpret_cast<const float4*>(shared_sums_ + row * S::kSumStride + 4 * four);
   }
 
-  const float* shared_sums_;     // [kRows, kSumStride]
+  const float* shared_sums_;     // [kRows, S::kSumStride]
   const float* shared_squares_;  // [kRows]
   const int rows_;
   float* sums_;
   float* squares_;
 };
 
-__device__ inline void WriteOutputs(const SkinnyProduct& p, const SkinnySums& sums,
-                                    const float* scales) {
-  const int columns = TileColumns(p.epilogue);
+template <typename S>
+__device__ void WriteOutputs(const SkinnyProduct& p, const SkinnySums<S>& sums,
+                             const float* scales) {
+  const int columns = BlockColumns(p.epilogue, S::kOutputs);
   const int fours = columns / 4;
   for (int i = threadIdx.x; i < p.x.rows * fours; i += kSkinnyThreads) {
     const int row = i / fours, four = i % fours;

@@ -10,9 +10,12 @@
 
 #include <cstdint>
 
+#include "kernels/tensor.h"
+
 namespace retnet {
 
 // Each type has
+//   kType     the weight's
 //   Staged    activations in shared memory; kPad more of them a row keep the lanes' reads off one
 //             another's banks
 //   kInputs   elements of k in a lane's 16 bytes
@@ -23,6 +26,7 @@ namespace retnet {
 //   Total     the sums as mma.sync leaves them: outputs g, g, g + 8, g + 8 by rows 2t, 2t + 1, ...
 
 struct BFloat16Warp {
+  static constexpr ElementType kType = ElementType::kBFloat16;
   using Staged = __nv_bfloat16;
   static constexpr int kPad = 32;
   static constexpr int kInputs = 8;
@@ -56,6 +60,7 @@ struct BFloat16Warp {
 };
 
 struct Float16Warp {
+  static constexpr ElementType kType = ElementType::kFloat16;
   using Staged = float;
   static constexpr int kPad = 4;
   static constexpr int kInputs = 8;
@@ -95,6 +100,7 @@ struct Float16Warp {
 };
 
 struct Float32Warp {
+  static constexpr ElementType kType = ElementType::kFloat32;
   using Staged = float;
   static constexpr int kPad = 4;
   static constexpr int kInputs = 4;

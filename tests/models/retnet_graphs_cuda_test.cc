@@ -1,7 +1,11 @@
 // Decode steps that CUDA graphs replay.
+#include <cuda_runtime.h>
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -11,6 +15,23 @@
 #include "tests/models/recording_model.h"
 #include "tests/models/step_script.h"
 #include "tests/models/test_model.h"
+
+namespace {
+int64_t overlapping_launches = 0;
+}  // namespace
+
+// In front of the runtime's own: counts the launches that may overlap with those before them.
+extern "C" cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* kernel,
+                                           void** arguments) {
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    const cudaLaunchAttribute& attribute = config->attrs[i];
+    overlapping_launches += attribute.id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+                            attribute.val.programmaticStreamSerializationAllowed != 0;
+  }
+  using Function = cudaError_t(const cudaLaunchConfig_t*, const void*, void**);
+  static auto* const next = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, "cudaLaunchKernelExC"));
+  return next(config, kernel, arguments);
+}
 
 namespace retnet {
 namespace {
@@ -40,6 +61,30 @@ TEST(RetNetGraphs, ALayerOfADecodeStepIsFiveLaunches) {
     const int64_t one = CountLaunches(/*layers=*/1, rows);
     ASSERT_GT(one, 0) << rows << " rows are not recorded";
     EXPECT_EQ(CountLaunches(/*layers=*/3, rows) - one, 2 * 5) << rows << " rows";
+  }
+}
+
+// Of a whole decode step: none is launched in the way of old.
+TEST(RetNetGraphs, KernelsOverlapWhereTheDeviceCanAndTheyMay) {
+  const std::string folder = WriteRandomCheckpoint({.config = Config(/*layers=*/2)});
+  const auto launches = [&](bool may, bool* overlaps) {
+    auto kernels = CudaKernels::Make(/*max_rows=*/8, /*replays=*/true, may);
+    EXPECT_TRUE(kernels.ok()) << kernels.status();
+    *overlaps = kernels->Overlaps();
+    auto owned = std::make_unique<CudaKernels>(*std::move(kernels));
+    const CudaKernels& recorded = *owned;
+    const TestModel model = MakeTestModel(folder, std::move(owned), /*slots=*/2, /*max_rows=*/8);
+    return recorded.CountLaunches(1) + recorded.CountLaunches(2);
+  };
+  bool overlaps = false;
+  overlapping_launches = 0;
+  ASSERT_GT(launches(/*may=*/false, &overlaps), 0);
+  EXPECT_FALSE(overlaps);
+  EXPECT_EQ(overlapping_launches, 0);
+  const int64_t all = launches(/*may=*/true, &overlaps);
+  EXPECT_EQ(overlapping_launches, overlaps ? all : 0);
+  if (const char* capability = std::getenv("CUDASIM_CC")) {
+    EXPECT_EQ(overlaps, std::string(capability) == "9.0");
   }
 }
 

@@ -121,6 +121,34 @@ TEST(CudaAtStart, ADeviceThatIsTooSmallIsRefusedByThePlan) {
   }
 }
 
+// All memory is taken at the start: what runs then wants for none, and what has no slot waits.
+TEST(CudaAtStart, ADeviceThatHoldsAFewSessionsServesAnyNumberInTurns) {
+  if (std::getenv("CUDASIM_HOME") == nullptr) GTEST_SKIP() << "only an emulated device is small";
+  std::optional<Retnetd> server;
+  {
+    const Variable limit("CUDASIM_MEMORY", "50M");
+    server.emplace(std::vector<std::string>{"--device", "cuda", "--max-step-rows", "32"},
+                   /*sessions=*/0, kDemo);
+  }
+  const auto stub = server->NewStub();
+  grpc::ClientContext context;
+  v1::GetModelResponse model;
+  ASSERT_TRUE(stub->GetModel(&context, {}, &model).ok());
+  ASSERT_GE(model.max_sessions(), 1);
+  ASSERT_LE(model.max_sessions(), 20);
+  std::vector<std::future<Generated>> requests;
+  for (int i = 0; i < model.max_sessions() + 4; ++i) {
+    requests.push_back(std::async(std::launch::async, [&stub] {
+      return Generate(Prompt("Once upon a time", 3), stub.get());
+    }));
+  }
+  for (auto& request : requests) {
+    const Generated generated = request.get();
+    EXPECT_TRUE(generated.status.ok()) << generated.status.error_message();
+    EXPECT_EQ(generated.ids.size(), 3);
+  }
+}
+
 // Another process may take memory between the plan and the allocation.
 TEST(CudaAtStart, AnyAllocationMayFail) {
   for (const char* plan : {"cudaMalloc=2@1", "cudaMalloc=2@4", "cudaMalloc=2@20", "cudaMalloc=2@45",

@@ -138,6 +138,12 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void*
               shared_bytes, stream);
 }
 
+// What the launches of a decode step's kernels become.
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function,
+                                void** arguments) {
+  return Call(&cudaLaunchKernelExC, "cudaLaunchKernelExC", config, function, arguments);
+}
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   return Call(&cublasLtCreate, "cublasLtCreate", handle);
 }

@@ -106,4 +106,25 @@ Generated Generate(const v1::GenerateRequest& request, v1::Generation::Stub* stu
   return generated;
 }
 
+v1::CompleteResponse Complete(const v1::GenerateRequest& request, v1::Generation::Stub* stub) {
+  grpc::ClientContext context;
+  v1::CompleteResponse response;
+  const grpc::Status status = stub->Complete(&context, request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return response;
+}
+
+std::vector<v1::ScoredToken> Score(const v1::ScoreRequest& request, v1::Generation::Stub* stub) {
+  grpc::ClientContext context;
+  const auto reader = stub->Score(&context, request);
+  std::vector<v1::ScoredToken> tokens;
+  v1::ScoreResponse response;
+  while (reader->Read(&response)) {
+    tokens.insert(tokens.end(), response.chunk().tokens().begin(), response.chunk().tokens().end());
+  }
+  const grpc::Status status = reader->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return tokens;
+}
+
 }  // namespace retnet

@@ -55,6 +55,10 @@ struct Generated {
   grpc::Status status;
 };
 Generated Generate(const v1::GenerateRequest& request, v1::Generation::Stub* stub);
+// Of an error, which fails the test, a response of no choices.
+v1::CompleteResponse Complete(const v1::GenerateRequest& request, v1::Generation::Stub* stub);
+// The tokens of the prompt, scored; an error fails the test.
+std::vector<v1::ScoredToken> Score(const v1::ScoreRequest& request, v1::Generation::Stub* stub);
 
 }  // namespace retnet
 
