@@ -31,7 +31,8 @@ CpuKernels::CpuKernels(const CpuOptions& options)
       products_(ProductOperatorsFor(options.instruction_set)),
       row_operators_(RowOperatorsFor(options.instruction_set)),
       pool_(options.threads > 0 ? options.threads : AvailableCores()),
-      answerer_(options.instruction_set, pool_.threads()) {}
+      answerer_(options.instruction_set, pool_.threads()),
+      retention_groups_(options.max_rows) {}
 
 absl::StatusOr<CpuKernels::Weight> CpuKernels::Pack(std::span<const HostTensor> tensors) {
   ASSIGN_OR_RETURN(Weight weight, Weight::Pack(tensors, pool_));
@@ -205,9 +206,10 @@ void CpuKernels::Retention(int32_t layer, std::span<const RetentionSegment> segm
                            MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                            States& states, MatrixView<float> out) {
   const int64_t pairs = static_cast<int64_t>(rotation.thetas.size());
+  retention_groups_.Make(segments);
   Retain(options_.instruction_set,
          {.layer = layer,
-          .segments = segments,
+          .groups = retention_groups_,
           .projections = projections,
           .cosines = {rotation.cosines.data(), rotation.rows, pairs},
           .sines = {rotation.sines.data(), rotation.rows, pairs},

@@ -14,6 +14,7 @@
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/product.h"
+#include "kernels/cpu/retention_groups.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/states.h"
 #include "kernels/cpu/thread_pool.h"
@@ -128,6 +129,7 @@ class CpuKernels : public HostSteps {
 
   ThreadPool pool_;
   CpuAnswerer answerer_;
+  RetentionGroups retention_groups_;  // of the call of Retention that computes
 
   // Written before they are read, in each product.
   AlignedArray<uint32_t> activations_;  // grown by Pack, for max_rows of the widest weight

@@ -9,17 +9,18 @@
 namespace retnet {
 namespace {
 
-// Into how many tasks the value columns of a segment and kv head are split, so that no thread waits
-// long for another: the time of the last thread, in tasks of the longest segment, each block
+// Into how many tasks the value columns of a group and kv head are split, so that no thread waits
+// long for another: the time of the last thread, in tasks of the longest group, each block
 // costing the others' inner products of q and k again.
-int32_t BlocksOfStrips(std::span<const RetentionSegment> segments, const CpuStates& states,
-                       int32_t threads) {
+int32_t BlocksOfStrips(const RetentionGroups& groups, const CpuStates& states, int32_t threads) {
   constexpr double kCostOfBlock = 0.08;
   int64_t all_rows = 0;
   int64_t most_rows = 1;
-  for (RetentionSegment segment : segments) {
+  for (int64_t group = 0; group < groups.size(); ++group) {
     int64_t rows = 0;
-    for (const RetentionPiece& piece : segment) rows += piece.rows;
+    for (RetentionSegment segment : groups[group]) {
+      for (const RetentionPiece& piece : segment) rows += piece.rows;
+    }
     all_rows += rows;
     most_rows = std::max(most_rows, rows);
   }
@@ -43,19 +44,20 @@ void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states
             MatrixView<float> out, ThreadPool& pool) {
   const RetentionVectors vectors = RetentionVectorsFor(set);
   const RowOperators row_operators = RowOperatorsFor(set);
+  const RetentionGroups& groups = inputs.groups;
   const int32_t kv_heads = states.shape().kv_heads;
-  const int64_t pairs = static_cast<int64_t>(inputs.segments.size()) * kv_heads;
+  const int64_t pairs = groups.size() * kv_heads;
   const auto task_of = [&](int64_t pair, int32_t first_strip, int32_t last_strip) {
     return RetentionTask{inputs,
                          row_operators,
                          states,
                          out,
-                         inputs.segments[pair / kv_heads],
+                         groups[pair / kv_heads],
                          static_cast<int32_t>(pair % kv_heads),
                          first_strip,
                          last_strip};
   };
-  const int32_t blocks = BlocksOfStrips(inputs.segments, states, pool.threads());
+  const int32_t blocks = BlocksOfStrips(groups, states, pool.threads());
   pool.Run(pairs * blocks, [&](int64_t task, int32_t thread) {
     const int32_t block = static_cast<int32_t>(task % blocks);
     vectors.retain(task_of(task / blocks, states.strips() * block / blocks,

@@ -3,9 +3,9 @@
 #define RETNET_KERNELS_CPU_RETENTION_H_
 
 #include <cstdint>
-#include <span>
 
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/retention_groups.h"
 #include "kernels/cpu/states.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/kernels.h"
@@ -16,7 +16,7 @@ namespace retnet {
 // What a call reads; the views live until it returns.
 struct RetentionInputs {
   int32_t layer = 0;
-  std::span<const RetentionSegment> segments;
+  const RetentionGroups& groups;        // of the call's segments
   MatrixView<const float> projections;  // [rows, shape.ProjectionColumns()]
   MatrixView<const float> cosines;      // [rows, key_dim / 2]
   MatrixView<const float> sines;        // [rows, key_dim / 2]
@@ -25,7 +25,7 @@ struct RetentionInputs {
 
 // out [rows, shape.OutputColumns()]. Every sum is one chain of fused multiply-adds in ascending
 // order, whether its row is alone or in a piece of 64, and the sum over the tail is added to the
-// base's term once; so bits depend neither on pieces nor on neighbours, threads or slots.
+// base's term once; so bits depend neither on pieces nor on groups, neighbours, threads or slots.
 void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states,
             MatrixView<float> out, ThreadPool& pool);
 

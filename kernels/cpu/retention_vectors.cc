@@ -122,41 +122,54 @@ void Fold(const RetentionTask& task, const RetentionPiece& piece, int32_t head, 
   }
 }
 
-// Makes scratch.outputs of the piece's rows: the base's term, then the tail's sum, j ascending.
-void RetainRows(const RetentionTask& task, const RetentionPiece& piece, int32_t head,
-                const float* keys, Strips<const float> values, const RetentionScratch& scratch) {
-  const CpuStates& states = task.states;
-  const RetentionShape& shape = states.shape();
-  const int64_t key_dim = shape.key_dim;
-  const int32_t strips = task.last_strip - task.first_strip;
-  const float* decays = states.Decays(head);
-  const bool has_base = piece.base != kZeroBase;
-  const float query_scale = static_cast<float>(1 / std::sqrt(shape.key_dim));
+// Rotates the piece's q into scratch from `row` on, and weighs them for its base.
+void MakeQueries(const RetentionTask& task, const RetentionPiece& piece, int32_t head, int32_t row,
+                 const RetentionScratch& scratch) {
+  const int64_t key_dim = task.states.shape().key_dim;
+  const float* decays = task.states.Decays(head);
+  const float query_scale = static_cast<float>(1 / std::sqrt(key_dim));
   for (int32_t i = 0; i < piece.rows; ++i) {
-    const int64_t row = piece.first_row + i;
-    float* query = scratch.queries + i * key_dim;
-    RotateRow(task.inputs.projections.row(row) + head * key_dim, task.inputs.cosines.row(row),
-              task.inputs.sines.row(row), key_dim / 2, query_scale, query);
-    if (has_base) {
+    const int64_t input = piece.first_row + i;
+    float* query = scratch.queries + (row + i) * key_dim;
+    RotateRow(task.inputs.projections.row(input) + head * key_dim, task.inputs.cosines.row(input),
+              task.inputs.sines.row(input), key_dim / 2, query_scale, query);
+    if (piece.base != kZeroBase) {
       const float decay = decays[kChunk - 1 - (piece.tail + i)];  // γ^(t+1)
-      Scale(query, decay, key_dim, scratch.decayed_queries + i * key_dim);
+      Scale(query, decay, key_dim, scratch.decayed_queries + (row + i) * key_dim);
     }
   }
-  MultiplyFloat32(scratch.queries, key_dim, piece.rows, {keys, kChunk, kStripColumns},
-                  StripsOf(piece.tail + piece.rows), key_dim, /*add=*/false,
-                  {scratch.weights, kChunk, kStripColumns});
-  const Strips<float> outputs(scratch.outputs, scratch.output_stride, kStripColumns);
-  if (has_base) {
-    const Strips<float> base = states.Base(piece.base, task.inputs.layer, head);
-    MultiplyFloat32(scratch.decayed_queries, key_dim, piece.rows, base.From(0, task.first_strip),
-                    strips, key_dim, /*add=*/false, outputs);
-  }
+}
+
+Strips<float> Outputs(const RetentionScratch& scratch) {
+  return {scratch.outputs, scratch.output_stride, kStripColumns};
+}
+
+// Makes scratch.outputs [rows] the base's term; there is none of kZeroBase.
+void ReadBase(const RetentionTask& task, int32_t base, int32_t head, int32_t rows,
+              const RetentionScratch& scratch) {
+  if (base == kZeroBase) return;
+  const int64_t key_dim = task.states.shape().key_dim;
+  const Strips<float> matrix = task.states.Base(base, task.inputs.layer, head);
+  MultiplyFloat32(scratch.decayed_queries, key_dim, rows, matrix.From(0, task.first_strip),
+                  task.last_strip - task.first_strip, key_dim, /*add=*/false, Outputs(scratch));
+}
+
+// Adds the tail's sum, j ascending, to the base's term of the piece's rows, which are those of
+// scratch from `row` on.
+void ReadTail(const RetentionTask& task, const RetentionPiece& piece, int32_t head, int32_t row,
+              const float* keys, Strips<const float> values, const RetentionScratch& scratch) {
+  const int64_t key_dim = task.states.shape().key_dim;
+  const float* decays = task.states.Decays(head);
+  MultiplyFloat32(scratch.queries + row * key_dim, key_dim, piece.rows,
+                  {keys, kChunk, kStripColumns}, StripsOf(piece.tail + piece.rows), key_dim,
+                  /*add=*/false, {scratch.weights, kChunk, kStripColumns});
   for (int32_t i = 0; i < piece.rows; ++i) {
     const int32_t tokens = piece.tail + i + 1;
     float* weights = scratch.weights + i * kChunk;
     Weigh(weights, decays + kChunk + 1 - tokens, tokens, weights);
-    MultiplyFloat32(weights, kChunk, /*rows=*/1, values.From(0, task.first_strip), strips, tokens,
-                    /*add=*/has_base, outputs.From(i, 0));
+    MultiplyFloat32(weights, kChunk, /*rows=*/1, values.From(0, task.first_strip),
+                    task.last_strip - task.first_strip, tokens,
+                    /*add=*/piece.base != kZeroBase, Outputs(scratch).From(row + i, 0));
   }
 }
 
@@ -170,29 +183,28 @@ void NormAndGate(const RetentionTask& task, int64_t row, int32_t head, const flo
   task.row_operators.activate(Activation::kSilu, gate, y, shape.value_dim, y);
 }
 
-// Moves the rows that RetainRows made to the output.
-void WriteRows(const RetentionTask& task, const RetentionPiece& piece, int32_t head,
+// Moves the piece's rows, which are those of scratch from `row` on, to the output.
+void WriteRows(const RetentionTask& task, const RetentionPiece& piece, int32_t head, int32_t row,
                const RetentionScratch& scratch) {
   const RetentionShape& shape = task.states.shape();
   const int64_t first_column = task.first_strip * kStripColumns;
   const int64_t columns =
       std::min<int64_t>(task.last_strip * kStripColumns, shape.value_dim) - first_column;
   for (int32_t i = 0; i < piece.rows; ++i) {
-    const int64_t row = piece.first_row + i;
-    const float* from = scratch.outputs + i * scratch.output_stride;
-    float* out = task.out.row(row) + int64_t{head} * shape.value_dim + first_column;
+    const int64_t output = piece.first_row + i;
+    const float* from = scratch.outputs + (row + i) * scratch.output_stride;
+    float* out = task.out.row(output) + int64_t{head} * shape.value_dim + first_column;
     if (task.has_all_strips()) {
-      NormAndGate(task, row, head, from, out);
+      NormAndGate(task, output, head, from, out);
     } else {
       std::copy_n(from, columns, out);
     }
   }
 }
 
-// The keys of the tail as a task may write them: its own, or a copy where other tasks read the
-// tail.
-float* WritableKeys(const RetentionTask& task, float* copy) {
-  const RetentionPiece& first = task.segment.front();
+// The keys of a segment's tail as a task may write them: its own, or a copy where other tasks read
+// the tail.
+float* WritableKeys(const RetentionTask& task, const RetentionPiece& first, float* copy) {
   float* keys = task.states.TailKeys(first.slot, task.inputs.layer, task.kv_head);
   if (task.has_all_strips()) return keys;
   const int32_t tokens = first.folds ? kChunk : first.tail;
@@ -202,43 +214,85 @@ float* WritableKeys(const RetentionTask& task, float* copy) {
   return copy;
 }
 
-void RetainTask(const RetentionTask& task, const RetentionScratch& scratch) {
-  if (task.segment.empty()) return;
-  const RetentionShape& shape = task.states.shape();
-  const int32_t group = shape.heads / shape.kv_heads;
-  float* keys = WritableKeys(task, scratch.keys);
-  const Strips<float> values =
-      task.states.TailValues(task.segment.front().slot, task.inputs.layer, task.kv_head);
-  for (const RetentionPiece& piece : task.segment) {
-    const int32_t first_head = task.kv_head * group;
-    for (int32_t head = first_head; piece.folds && head < first_head + group; ++head) {
+struct HeadRange {
+  int32_t first, last;
+};
+
+HeadRange QueryHeads(const RetentionTask& task) {
+  const int32_t heads = task.states.shape().heads / task.states.shape().kv_heads;
+  return {task.kv_head * heads, (task.kv_head + 1) * heads};
+}
+
+void RetainSegment(const RetentionTask& task, RetentionSegment segment,
+                   const RetentionScratch& scratch) {
+  if (segment.empty()) return;
+  const RetentionPiece& first = segment.front();
+  const HeadRange heads = QueryHeads(task);
+  float* keys = WritableKeys(task, first, scratch.keys);
+  const Strips<float> values = task.states.TailValues(first.slot, task.inputs.layer, task.kv_head);
+  for (const RetentionPiece& piece : segment) {
+    for (int32_t head = heads.first; piece.folds && head < heads.last; ++head) {
       Fold(task, piece, head, keys, values, scratch.decayed_keys);
     }
-    AppendKeys(task, piece, scratch.queries, keys);
+    AppendKeys(task, piece, scratch.decayed_keys, keys);
     AppendValues(task, piece, values);
-    for (int32_t head = first_head; head < first_head + group; ++head) {
-      RetainRows(task, piece, head, keys, values, scratch);
-      WriteRows(task, piece, head, scratch);
+    for (int32_t head = heads.first; head < heads.last; ++head) {
+      MakeQueries(task, piece, head, /*row=*/0, scratch);
+      ReadBase(task, piece.base, head, piece.rows, scratch);
+      ReadTail(task, piece, head, /*row=*/0, keys, values, scratch);
+      WriteRows(task, piece, head, /*row=*/0, scratch);
     }
   }
 }
 
-void FinishTask(const RetentionTask& task, const RetentionScratch& scratch) {
-  if (task.segment.empty()) return;
-  const RetentionShape& shape = task.states.shape();
-  const int32_t group = shape.heads / shape.kv_heads;
-  for (const RetentionPiece& piece : task.segment) {
-    for (int32_t i = 0; i < piece.rows; ++i) {
-      const int64_t row = piece.first_row + i;
-      for (int32_t head = task.kv_head * group; head < (task.kv_head + 1) * group; ++head) {
-        float* out = task.out.row(row) + int64_t{head} * shape.value_dim;
-        NormAndGate(task, row, head, out, out);
-      }
+// The rows of all segments go through the base at once, then each segment's through its own tail.
+// A head that is not the first of its kv head appends what is there already.
+void RetainTogether(const RetentionTask& task, const RetentionScratch& scratch) {
+  const HeadRange heads = QueryHeads(task);
+  for (int32_t head = heads.first; head < heads.last; ++head) {
+    int32_t rows = 0;
+    for (const RetentionSegment& segment : task.group) {
+      MakeQueries(task, segment.front(), head, rows, scratch);
+      rows += segment.front().rows;
+    }
+    ReadBase(task, task.group.front().front().base, head, rows, scratch);
+    int32_t row = 0;
+    for (const RetentionSegment& segment : task.group) {
+      const RetentionPiece& piece = segment.front();
+      float* keys = WritableKeys(task, piece, scratch.keys);
+      const Strips<float> values =
+          task.states.TailValues(piece.slot, task.inputs.layer, task.kv_head);
+      AppendKeys(task, piece, scratch.decayed_keys, keys);
+      AppendValues(task, piece, values);
+      ReadTail(task, piece, head, row, keys, values, scratch);
+      WriteRows(task, piece, head, row, scratch);
+      row += piece.rows;
     }
   }
-  const RetentionPiece& last = task.segment.back();
-  AppendKeys(task, last, scratch.queries,
-             task.states.TailKeys(last.slot, task.inputs.layer, task.kv_head));
+}
+
+void RetainTask(const RetentionTask& task, const RetentionScratch& scratch) {
+  if (task.group.size() > 1) return RetainTogether(task, scratch);
+  RetainSegment(task, task.group.front(), scratch);
+}
+
+void FinishTask(const RetentionTask& task, const RetentionScratch& scratch) {
+  const HeadRange heads = QueryHeads(task);
+  for (const RetentionSegment& segment : task.group) {
+    for (const RetentionPiece& piece : segment) {
+      for (int32_t i = 0; i < piece.rows; ++i) {
+        const int64_t row = piece.first_row + i;
+        for (int32_t head = heads.first; head < heads.last; ++head) {
+          float* out = task.out.row(row) + int64_t{head} * task.states.shape().value_dim;
+          NormAndGate(task, row, head, out, out);
+        }
+      }
+    }
+    if (segment.empty()) continue;
+    const RetentionPiece& last = segment.back();
+    AppendKeys(task, last, scratch.decayed_keys,
+               task.states.TailKeys(last.slot, task.inputs.layer, task.kv_head));
+  }
 }
 
 RetentionVectors MakeRetentionVectors() { return {RetainTask, FinishTask}; }

@@ -3,6 +3,7 @@
 #define RETNET_KERNELS_CPU_RETENTION_VECTORS_H_
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/retention.h"
@@ -13,7 +14,7 @@
 
 namespace retnet {
 
-// The query heads of one kv head in one segment, and of their value columns the strips
+// The query heads of one kv head in one group of segments, and of their value columns the strips
 // [first_strip, last_strip). Tasks with some of the strips leave the norm and the tail's keys,
 // which all of them read, to Finish.
 struct RetentionTask {
@@ -21,7 +22,7 @@ struct RetentionTask {
   const RowOperators& row_operators;
   const CpuStates& states;
   MatrixView<float> out;
-  RetentionSegment segment;
+  std::span<const RetentionSegment> group;  // several, where they are of one piece
   int32_t kv_head;
   int32_t first_strip;
   int32_t last_strip;
@@ -31,7 +32,7 @@ struct RetentionTask {
 
 struct RetentionVectors {
   void (*retain)(const RetentionTask& task, const RetentionScratch& scratch);
-  // Once all strips of a segment and kv head are done, for tasks that had some of them each.
+  // Once all strips of a group and kv head are done, for tasks that had some of them each.
   void (*finish)(const RetentionTask& task, const RetentionScratch& scratch);
 };
 

@@ -5,7 +5,7 @@
 //   `roof`
 // `roof` is the share of the limit that binds: of memory's bytes a second, or of multiply-adds. A
 // decode step's bytes are the weights' that it reads and, for each sequence, its base with a fold's
-// share and a half full tail.
+// share and a half full tail; samples of one prompt read one base together.
 #include <algorithm>
 #include <cstdint>
 #include <iostream>
@@ -77,7 +77,9 @@ void Report(benchmark::State& state, const Subject& subject, double tokens, doub
       Counter(std::max(bytes / subject.roofs.bytes_per_second, flops / peak), kRate);
 }
 
-void Decode(benchmark::State& state, Subject& subject) {
+// One decode step after the other of so many sequences. `shared`: they are samples of one prompt
+// that go on reading its base, each step that would fold being preceded by taking the tail back.
+void Decode(benchmark::State& state, Subject& subject, bool shared) {
   const auto sequences = static_cast<int32_t>(state.range(0));
   const ModelInfo& info = subject.model->info();
   const std::vector<TokenId> prompt(kChunk + 1, 1);  // so that there is a base to read
@@ -89,22 +91,31 @@ void Decode(benchmark::State& state, Subject& subject) {
     segments[slot].slot = slot;
     segments[slot].tokens = prompt;
     segments[slot].outputs = {&last, 1};
-    Run(subject, {&segments[slot], 1}, state);
+    if (shared && slot > 0) {
+      (void)subject.model->Fork(0, slot);
+    } else {
+      Run(subject, {&segments[slot], 1}, state);
+    }
     segments[slot].row_class = RowClass::kSampled;
     segments[slot].tokens = {&token, 1};
     segments[slot].outputs = {&only, 1};
   }
   for (auto _ : state) {
     for (Segment& segment : segments) {
+      const Model::StateShape at = subject.model->state(segment.slot);
+      if (shared && at.position == at.base_position + kChunk) {
+        (void)subject.model->Truncate(segment.slot, at.base_position + 1);
+      }
       segment.position = subject.model->state(segment.slot).position;
     }
     Run(subject, segments, state);
   }
   for (SlotId slot = 0; slot < sequences; ++slot) (void)subject.model->Clear(slot);
-  const double state_bytes = static_cast<double>(info.base_bytes) * (1.0 + 2.0 / kChunk) +
-                             kChunk / 2.0 * static_cast<double>(info.tail_token_bytes);
+  const double bases = shared ? 1.0 : sequences * (1.0 + 2.0 / kChunk);
+  const double state_bytes = bases * static_cast<double>(info.base_bytes) +
+                             sequences * kChunk / 2.0 * static_cast<double>(info.tail_token_bytes);
   const double head = static_cast<double>(subject.config.vocab_size) * subject.config.hidden_size;
-  Report(state, subject, sequences, subject.StepWeightBytes() + sequences * state_bytes,
+  Report(state, subject, sequences, subject.StepWeightBytes() + state_bytes,
          2.0 * sequences * (static_cast<double>(subject.LayerParameters()) + head));
 }
 
@@ -157,13 +168,17 @@ int Main(int argc, char** argv) {
     benchmark::AddCustomContext("memory bytes/s", absl::StrCat(subject.roofs.bytes_per_second));
   }
   auto* decode = benchmark::RegisterBenchmark(
-      "Decode", [&](benchmark::State& state) { Decode(state, subject); });
+      "Decode", [&](benchmark::State& state) { Decode(state, subject, /*shared=*/false); });
   decode->ArgName("sequences");
   for (int sequences : {1, 4, 8, 16, most_sequences}) decode->Arg(sequences);
+  auto* samples = benchmark::RegisterBenchmark(
+      "Samples", [&](benchmark::State& state) { Decode(state, subject, /*shared=*/true); });
+  samples->ArgName("sequences");
+  for (int sequences : {1, 4, 8}) samples->Arg(sequences);
   auto* prefill = benchmark::RegisterBenchmark(
       "Prefill", [&](benchmark::State& state) { Prefill(state, subject); });
   prefill->ArgName("tokens")->Arg(kChunk)->Arg(512);
-  for (auto* registered : {decode, prefill}) {
+  for (auto* registered : {decode, samples, prefill}) {
     registered->Unit(benchmark::kMillisecond);
     // One thread is timed while it has a processor; of several, the slowest counts.
     if (threads > 1 || on_gpu) registered->UseRealTime();

@@ -32,7 +32,7 @@ bench() { taskset -c 1 build/retnet bench --target "$address" --ignore-eos "$@" 
 memory_of() { awk -v field="$1:" '$1 == field {print $2 * 1024}' "/proc/$server/status"; }
 
 # What one step of the model takes without engine and server: the floor of ITL and TTFT.
-bare() { taskset -c 0 build-bench/model_bench "$model" 1 --benchmark_filter='/(sequences:(1|8)|tokens:64)$' \
+bare() { taskset -c 0 build-bench/model_bench "$model" 1 --benchmark_filter='^(Decode/sequences:(1|8)|Prefill/tokens:64)$' \
   --benchmark_repetitions=5 --benchmark_report_aggregates_only=true 2>/dev/null | grep -E '_median|memory|peak'; }
 
 alone() {

@@ -56,6 +56,18 @@ class Retention : public BackendTest<Backend> {
   static void Append(const std::vector<float>& more, std::vector<float>* outputs) {
     outputs->insert(outputs->end(), more.begin(), more.end());
   }
+  // Steps the parts in random order and appends their outputs to those of their slots.
+  static void StepShuffled(World& world, Parts parts, const RetentionShape& shape,
+                           std::mt19937& random, std::vector<std::vector<float>>* of_slots) {
+    std::shuffle(parts.begin(), parts.end(), random);
+    const std::vector<float> outputs = world.Step(parts);
+    auto next = outputs.begin();
+    for (const auto& part : parts) {
+      const auto end = next + part.tokens * shape.layers * shape.OutputColumns();
+      (*of_slots)[part.slot].insert((*of_slots)[part.slot].end(), next, end);
+      next = end;
+    }
+  }
   // The part of `outputs` that belongs to tokens from `first` on.
   static std::vector<float> From(const RetentionShape& shape, int32_t first,
                                  const std::vector<float>& outputs) {
@@ -218,7 +230,7 @@ TYPED_TEST_P(Retention, BatchedInAnySlotsIsAlone) {
     std::iota(slots.begin(), slots.end(), 0);
     std::shuffle(slots.begin(), slots.end(), random);
     auto world = this->MakeWorld(shape);
-    std::vector<std::vector<float>> batched(kTexts);
+    std::vector<std::vector<float>> batched(kSlots);
     const auto unfinished = [&] {
       return std::any_of(slots.begin(), slots.begin() + kTexts,
                          [&](int32_t slot) { return world.position(slot) < kTokens; });
@@ -231,16 +243,11 @@ TYPED_TEST_P(Retention, BatchedInAnySlotsIsAlone) {
         if (std::min(tokens, left) == 0) continue;
         parts.push_back({slots[text], text, std::min(tokens, left)});
       }
-      std::shuffle(parts.begin(), parts.end(), random);
-      const std::vector<float> outputs = world.Step(parts);
-      auto next = outputs.begin();
-      for (const auto& part : parts) {
-        const auto end = next + part.tokens * shape.layers * shape.OutputColumns();
-        batched[part.text].insert(batched[part.text].end(), next, end);
-        next = end;
-      }
+      this->StepShuffled(world, parts, shape, random, &batched);
     }
-    for (uint32_t text = 0; text < kTexts; ++text) ExpectSameBits(batched[text], alone[text]);
+    for (uint32_t text = 0; text < kTexts; ++text) {
+      ExpectSameBits(batched[slots[text]], alone[text]);
+    }
   }
 }
 
@@ -316,6 +323,44 @@ TYPED_TEST_P(Retention, SlotsThatShareABaseGoTheirOwnWays) {
   }
 }
 
+// Families of slots, each with a base that they share until they fold, step beside each other.
+TYPED_TEST_P(Retention, ASharedBaseReadByManyIsReadAlone) {
+  std::mt19937 random(3);
+  for (RetentionShape shape : Shapes()) {
+    shape.slots = 4 * kSlots;  // as many bases: each fold of a step finds a free one
+    for (int32_t threads : {1, 7}) {
+      SCOPED_TRACE(Describe(shape) + ", threads: " + std::to_string(threads));
+      auto world = this->MakeWorld(shape, {.folds_into_free_bases = true}, threads);
+      const int32_t families = static_cast<int32_t>(1 + random() % 3);
+      std::vector<int32_t> forked_at;
+      for (int32_t slot = 0; slot < kSlots; ++slot) {
+        const auto family = static_cast<uint32_t>(slot % families);
+        if (slot >= families) {
+          world.Fork(slot % families, slot);
+        } else {
+          world.Step({{slot, family, static_cast<int32_t>(65 + random() % 100)}});
+        }
+        forked_at.push_back(world.position(slot));
+      }
+      std::vector<std::vector<float>> outputs(kSlots);
+      for (int32_t step = 0; step < 10; ++step) {
+        typename TestFixture::Parts parts;
+        for (int32_t slot = 0; slot < kSlots; ++slot) {
+          const int32_t tokens = static_cast<int32_t>(random() % 2 == 0 ? 1 : random() % 20);
+          if (tokens > 0) parts.push_back({slot, 10u + slot, tokens});
+        }
+        this->StepShuffled(world, parts, shape, random, &outputs);
+      }
+      for (int32_t slot = 0; slot < kSlots; ++slot) {
+        auto alone = this->MakeWorld(shape);
+        alone.Step({{0, static_cast<uint32_t>(slot % families), forked_at[slot]}});
+        const int32_t tokens = world.position(slot) - forked_at[slot];
+        ExpectSameBits(outputs[slot], alone.Step({{0, 10u + slot, tokens}}));
+      }
+    }
+  }
+}
+
 TYPED_TEST_P(Retention, DoesNotReadWhatNobodyHasWritten) {
   for (const RetentionShape& shape : Shapes()) {
     SCOPED_TRACE(Describe(shape));
@@ -346,8 +391,8 @@ TYPED_TEST_P(Retention, DoesNotDependOnThreads) {
 REGISTER_TYPED_TEST_SUITE_P(Retention, IsTheTextbooksFunction, CutAnywhereIsWhole,
                             BatchedInAnySlotsIsAlone, ResumedFromBytesIsNeverStopped,
                             TakenBackAndRedoneIsNeverDone, FoldsInPlaceAsIntoAFreeBase,
-                            SlotsThatShareABaseGoTheirOwnWays, DoesNotReadWhatNobodyHasWritten,
-                            DoesNotDependOnThreads);
+                            SlotsThatShareABaseGoTheirOwnWays, ASharedBaseReadByManyIsReadAlone,
+                            DoesNotReadWhatNobodyHasWritten, DoesNotDependOnThreads);
 
 }  // namespace retnet
 
