@@ -43,6 +43,7 @@ StateRef RestingStates::Make(Model::StateShape shape) {
 }
 
 void RestingStates::Forget(RestingState* state) {
+  NoLongerCached(state);
   if (state->slot != kNoSlot) {
     Dequeue(state, &on_device_);
     ClearSlot(state->slot);
@@ -86,6 +87,16 @@ StateRef RestingStates::Adopt(Model::StateShape shape, StateBytes bytes) {
   return state;
 }
 
+void RestingStates::Cache(const StateRef& state) {
+  state->leave_behind = true;
+  state->cached = true;
+  cached_bytes_ += BytesOf(*state);
+}
+
+void RestingStates::NoLongerCached(RestingState* state) {
+  if (std::exchange(state->cached, false)) cached_bytes_ -= BytesOf(*state);
+}
+
 void RestingStates::Touch(const StateRef& state) {
   state->leave_behind = false;
   if (state->in_transfer || state->gone()) return;
@@ -117,6 +128,7 @@ bool RestingStates::MakeRoom() {
   }
   Dequeue(state.get(), &on_device_);
   ClearSlot(std::exchange(state->slot, kNoSlot));
+  NoLongerCached(state.get());
   return true;
 }
 
@@ -289,6 +301,7 @@ void RestingStates::DropFromHost(RestingState* state) {
   Dequeue(state, &in_host_);
   host_bytes_ -= static_cast<int64_t>(state->bytes->size());
   state->bytes.reset();
+  NoLongerCached(state);
 }
 
 }  // namespace retnet

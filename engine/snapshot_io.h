@@ -20,22 +20,9 @@
 #include "absl/time/time.h"
 #include "engine/snapshot.h"
 #include "engine/snapshot_store.h"
+#include "engine/stats.h"
 
 namespace retnet {
-
-struct SnapshotIoStats {
-  int64_t written = 0;
-  int64_t written_bytes = 0;  // as stored
-  int64_t replaced = 0;       // puts that a newer one of their session spared
-  int64_t read = 0;
-  int64_t read_bytes = 0;       // as stored
-  int64_t missing = 0;          // reads of what is not there
-  int64_t refused_damaged = 0;  // reads of bytes that do not hold together
-  int64_t refused_foreign = 0;  // reads of another model's, type's, version's or session's bytes
-  int64_t queue_full = 0;       // puts
-  int64_t failed = 0;           // any other error, of any operation
-  int64_t queued_bytes = 0;     // of puts not finished, now
-};
 
 // Thread-safe. Operations begin in the order of the calls and run one at a time. Each `done` is
 // called once, on the I/O thread, without a lock; it may call back here, but neither wait for
