@@ -15,6 +15,7 @@ struct SnapshotIoStats {
   int64_t missing = 0;          // reads of what is not there
   int64_t refused_damaged = 0;  // reads of bytes that do not hold together
   int64_t refused_foreign = 0;  // reads of another model's, type's, version's or session's bytes
+  int64_t conflicts = 0;        // puts, and turns not put yet, that another server came before
   int64_t queue_full = 0;       // puts
   int64_t failed = 0;           // any other error, of any operation
   int64_t queued_bytes = 0;     // of puts not finished, now

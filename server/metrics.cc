@@ -154,6 +154,8 @@ class MetricsPage::Figures : public prometheus::Collectable {
                 "Snapshots read and not loaded: damaged, or another model's or session's.",
                 {{{{"reason", "damaged"}}, static_cast<double>(stats.refused_damaged)},
                  {{{"reason", "foreign"}}, static_cast<double>(stats.refused_foreign)}}),
+         Counter("retnet_snapshot_conflicts_total",
+                 "Turns lost because another server went on with their session.", stats.conflicts),
          Counter("retnet_snapshot_queue_full_total", "Snapshots not stored for lack of memory.",
                  stats.queue_full),
          Counter("retnet_snapshot_failures_total", "Operations of the store that failed.",
