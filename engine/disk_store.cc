@@ -30,6 +30,7 @@ constexpr size_t kLongestName = 240;  // of the 255 bytes that file systems allo
 // "RNETDISK" · i64 expires (ns) · u64 XXH3 of both
 constexpr std::string_view kMagic = "RNETDISK";
 constexpr int64_t kFooterBytes = 24;
+constexpr int64_t kStampBytes = 8;  // at most
 
 std::string Footer(absl::Time expires) {
   std::string footer(kMagic);
@@ -105,7 +106,7 @@ std::string DiskStore::Path(const SessionKey& key) const {
 
 absl::Status DiskStore::FindFiles() {
   unlink((folder_ + "/incoming").c_str());
-  std::vector<std::tuple<fs::file_time_type, SessionKey, int64_t, absl::Time>> found;
+  std::vector<std::tuple<fs::file_time_type, SessionKey, int64_t, absl::Time, SnapshotStamp>> found;
   std::error_code error;
   fs::recursive_directory_iterator file(folder_, fs::directory_options::skip_permission_denied,
                                         error);
@@ -114,21 +115,24 @@ absl::Status DiskStore::FindFiles() {
     const std::optional<SessionKey> key = KeyOf(path);
     std::error_code unknown;
     if (!key || path != Path(*key) || !file->is_regular_file(unknown)) continue;
-    const absl::StatusOr<std::string> footer = ReadFileFrom(path, -kFooterBytes);
-    if (!footer.ok()) continue;
+    const absl::StatusOr<std::string> end = ReadFileFrom(path, -kFooterBytes - kStampBytes);
+    if (!end.ok()) continue;
+    const std::string_view snapshot(end->data(), std::max<int64_t>(end->size() - kFooterBytes, 0));
     // One without a footer is damaged, which Get will say; until then it takes its room.
-    found.emplace_back(file->last_write_time(unknown), *key, file->file_size(unknown),
-                       ExpiresIn(*footer).value_or(absl::InfiniteFuture()));
+    found.emplace_back(
+        file->last_write_time(unknown), *key, file->file_size(unknown),
+        ExpiresIn(std::string_view(*end).substr(snapshot.size())).value_or(absl::InfiniteFuture()),
+        StampOf(snapshot));
   }
   if (error) return FileError(error.value(), folder_);
   std::sort(found.begin(), found.end());
-  for (const auto& [used, key, bytes, expires] : found) Add(key, bytes, expires);
+  for (const auto& [used, key, bytes, expires, stamp] : found) Add(key, bytes, expires, stamp);
   return absl::OkStatus();
 }
 
-void DiskStore::Add(const SessionKey& key, int64_t bytes, absl::Time expires) {
+void DiskStore::Add(const SessionKey& key, int64_t bytes, absl::Time expires, SnapshotStamp stamp) {
   if (const auto old = entries_.find(key); old != entries_.end()) Forget(old);
-  entries_[key] = {bytes, expires, uses_.insert(uses_.end(), key)};
+  entries_[key] = {bytes, expires, std::move(stamp), uses_.insert(uses_.end(), key)};
   expiries_.emplace(expires, key);
   bytes_ += bytes;
 }
@@ -174,10 +178,12 @@ absl::Status DiskStore::MakeRoom(const SessionKey& key, int64_t bytes) {
   return absl::OkStatus();
 }
 
-absl::Status DiskStore::Put(const SessionKey& key, std::string_view bytes, absl::Time expires) {
+absl::Status DiskStore::Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
+                            const std::vector<SnapshotStamp>& over) {
   RETURN_IF_ERROR(CheckName("owner", key.owner));
   RETURN_IF_ERROR(CheckName("id", key.id));
   RETURN_IF_ERROR(RemoveExpired());
+  RETURN_IF_ERROR(CheckReplaces(*Stamp(key), StampOf(bytes), over));
   const int64_t file_bytes = static_cast<int64_t>(bytes.size()) + kFooterBytes;
   RETURN_IF_ERROR(MakeRoom(key, file_bytes));
   const std::string folder = OwnerFolder(key.owner);
@@ -192,7 +198,7 @@ absl::Status DiskStore::Put(const SessionKey& key, std::string_view bytes, absl:
     rmdir(folder.c_str());
     return written;
   }
-  Add(key, file_bytes, expires);
+  Add(key, file_bytes, expires, StampOf(bytes));
   return absl::OkStatus();
 }
 
@@ -217,19 +223,40 @@ absl::StatusOr<std::string> DiskStore::Get(const SessionKey& key) {
   return bytes;
 }
 
+absl::StatusOr<SnapshotStamp> DiskStore::Stamp(const SessionKey& key) {
+  const auto entry = entries_.find(key);
+  if (entry == entries_.end() || entry->second.expires <= absl::Now()) return SnapshotStamp();
+  return entry->second.stamp;
+}
+
 absl::Status DiskStore::Delete(const SessionKey& key) {
   const auto entry = entries_.find(key);
   return entry == entries_.end() ? absl::OkStatus() : Remove(entry);
 }
 
-absl::StatusOr<std::vector<std::string>> DiskStore::List(const std::string& owner) {
+absl::StatusOr<std::vector<std::string>> DiskStore::List(const std::string& owner,
+                                                         const std::string& first, int32_t limit) {
   const absl::Time now = absl::Now();
   std::vector<std::string> ids;
-  for (auto entry = entries_.lower_bound({owner, ""});
-       entry != entries_.end() && entry->first.owner == owner; ++entry) {
+  for (auto entry = entries_.lower_bound({owner, first});
+       entry != entries_.end() && entry->first.owner == owner && ids.size() < limit; ++entry) {
     if (entry->second.expires > now) ids.push_back(entry->first.id);
   }
   return ids;
+}
+
+absl::StatusOr<std::vector<std::string>> DiskStore::Heads(const std::string& owner,
+                                                          const std::vector<std::string>& ids,
+                                                          int64_t bytes) {
+  std::vector<std::string> heads(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto entry = entries_.find({owner, ids[i]});
+    if (entry == entries_.end() || entry->second.expires <= absl::Now()) continue;
+    const int64_t most = std::max<int64_t>(entry->second.bytes - kFooterBytes, 0);
+    auto head = ReadFileFrom(Path(entry->first), 0, std::min(bytes, most));
+    if (head.ok()) heads[i] = *std::move(head);  // what cannot be read, Get will tell of
+  }
+  return heads;
 }
 
 }  // namespace retnet

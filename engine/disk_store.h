@@ -31,10 +31,17 @@ class DiskStore : public SnapshotStore {
 
   // INVALID_ARGUMENT, too, for an owner or an id that makes no file name: 80 bytes of any kind do,
   // and 240 of letters and digits.
-  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires) override;
+  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
+                   const std::vector<SnapshotStamp>& over) override;
   absl::StatusOr<std::string> Get(const SessionKey& key) override;
+  absl::StatusOr<SnapshotStamp> Stamp(const SessionKey& key) override;
   absl::Status Delete(const SessionKey& key) override;
-  absl::StatusOr<std::vector<std::string>> List(const std::string& owner) override;
+  absl::StatusOr<std::vector<std::string>> List(const std::string& owner, const std::string& first,
+                                                int32_t limit) override;
+  absl::StatusOr<std::vector<std::string>> Heads(const std::string& owner,
+                                                 const std::vector<std::string>& ids,
+                                                 int64_t bytes) override;
+  bool shared() const override { return false; }
 
   // Of all files, sizes as they are counted against max_bytes.
   int64_t bytes() const { return bytes_; }
@@ -43,6 +50,7 @@ class DiskStore : public SnapshotStore {
   struct Entry {
     int64_t bytes = 0;
     absl::Time expires;
+    SnapshotStamp stamp;
     std::list<SessionKey>::iterator use;  // its place in uses_
   };
   using Entries = std::map<SessionKey, Entry>;
@@ -53,7 +61,7 @@ class DiskStore : public SnapshotStore {
   std::string OwnerFolder(const std::string& owner) const;
   std::string Path(const SessionKey& key) const;
   absl::Status FindFiles();
-  void Add(const SessionKey& key, int64_t bytes, absl::Time expires);
+  void Add(const SessionKey& key, int64_t bytes, absl::Time expires, SnapshotStamp stamp);
   void Forget(Entries::iterator entry);
   absl::Status Remove(Entries::iterator entry);
   absl::Status RemoveExpired();

@@ -68,14 +68,14 @@ absl::Status SyncFolder(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ReadFileFrom(const std::string& path, int64_t offset) {
+absl::StatusOr<std::string> ReadFileFrom(const std::string& path, int64_t offset, int64_t most) {
   const Descriptor file(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   struct stat status;
   if (file < 0 || fstat(file, &status) != 0) return FileError(errno, path);
   if (!S_ISREG(status.st_mode)) return absl::InvalidArgumentError(path + " is not a regular file");
   const int64_t size = status.st_size;
   const int64_t first = std::clamp<int64_t>(offset < 0 ? size + offset : offset, 0, size);
-  std::string bytes(size - first, '\0');
+  std::string bytes(std::min(size - first, most), '\0');
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t got = pread(file, bytes.data() + done, bytes.size() - done, first + done);

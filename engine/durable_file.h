@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -23,8 +24,10 @@ absl::Status WriteDurably(std::initializer_list<std::string_view> parts,
                           const std::string& incoming, const std::string& path);
 // Makes what was made, renamed or removed in a folder last.
 absl::Status SyncFolder(const std::string& path);
-// The bytes of a file from `offset` on; where that is negative, its last so many.
-absl::StatusOr<std::string> ReadFileFrom(const std::string& path, int64_t offset);
+// The bytes of a file from `offset` on, at most `most`; where `offset` is negative, its last so
+// many.
+absl::StatusOr<std::string> ReadFileFrom(const std::string& path, int64_t offset,
+                                         int64_t most = std::numeric_limits<int64_t>::max());
 
 }  // namespace retnet
 

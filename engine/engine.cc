@@ -243,6 +243,7 @@ EngineStats Engine::Impl::stats() const {
   EngineStats stats = counters_;
   stats.waiting = static_cast<int32_t>(unfinished() - stats.running);
   stats.requests_refused = refused_;
+  if (store_ != nullptr) stats.snapshots = store_->stats();
   return stats;
 }
 

@@ -239,6 +239,7 @@ EngineStats Executor::stats() const {
   stats.evictions = resting.evictions();
   stats.sessions = sessions_.count();
   stats.cached_prefixes = keeper_.cached_prefixes();
+  stats.cached_prefix_bytes = resting.cached_bytes();
   stats.cache_hits = keeper_.cache_hits();
   stats.cache_misses = keeper_.cache_misses();
   return stats;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -23,6 +24,9 @@ namespace {
 
 constexpr absl::string_view kScheme = "redis://";
 constexpr std::string_view kPrefix = "retnet:snapshot:";
+// The range of a snapshot that is its stamp.
+constexpr std::string_view kStampFrom = "-8";
+constexpr std::string_view kToEnd = "-1";
 
 // Keeps the index of a bounded store. KEYS: sizes (a hash; the field "" is their sum), uses and
 // expiries (sorted sets, in µs). ARGV: the prefix of snapshots' keys; put, touch or delete;
@@ -70,6 +74,10 @@ return size
 
 std::string Member(const SessionKey& key) {
   return absl::StrCat(SafeName(key.owner), ":", SafeName(key.id));
+}
+
+std::string TextOf(const redisReply& reply) {
+  return reply.type == REDIS_REPLY_STRING ? std::string(reply.str, reply.len) : "";
 }
 
 std::string Key(const std::string& member) { return std::string(kPrefix) + member; }
@@ -197,8 +205,7 @@ absl::Status RedisStore::Connect() {
   return status.ok() ? status : failed(status.message());
 }
 
-absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::RunOnce(
-    std::initializer_list<Command> commands) {
+absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::RunOnce(const Commands& commands) {
   const SigpipeBlocked blocked;
   for (const Command& command : commands) {
     std::vector<const char*> words;
@@ -226,14 +233,16 @@ absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::RunOnce(
   return replies;
 }
 
-absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::Run(
-    std::initializer_list<Command> commands) {
+absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::Run(const Commands& commands) {
   if (context_ != nullptr) {
     const absl::Time begun = absl::Now();
     auto replies = RunOnce(commands);
-    // One that stalls would do so again.
-    const bool stalled = absl::Now() - begun >= options_.stall_timeout;
-    if (context_ != nullptr || stalled) return replies;
+    if (context_ != nullptr) return replies;
+    const absl::Time now = absl::Now();
+    if (now - begun >= options_.stall_timeout) {  // it would do so again
+      retry_at_ = now + 4 * (now - begun);
+      return replies;
+    }
   }
   RETURN_IF_ERROR(Connect());
   return RunOnce(commands);
@@ -255,7 +264,8 @@ RedisStore::Command RedisStore::Index(std::string_view operation, std::string_vi
           max_bytes_};
 }
 
-absl::Status RedisStore::Put(const SessionKey& key, std::string_view bytes, absl::Time expires) {
+absl::Status RedisStore::Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
+                             const std::vector<SnapshotStamp>& over) {
   const std::string member = Member(key);
   const std::string name = Key(member);
   const std::string size = absl::StrCat(bytes.size());
@@ -269,12 +279,44 @@ absl::Status RedisStore::Put(const SessionKey& key, std::string_view bytes, absl
     lifetime = absl::StrCat(milliseconds);
     set.insert(set.end(), {"PX", lifetime});
   }
-  if (options_.max_bytes == 0) return Run({set}).status();
+  const SnapshotStamp stamp = StampOf(bytes);
+  if (options_.max_bytes == 0) return RunOver(name, stamp, over, {{"MULTI"}, set, {"EXEC"}});
   if (bytes.size() > options_.max_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "a snapshot of ", size, " bytes; the store holds at most ", options_.max_bytes));
   }
-  return Run({{"MULTI"}, Index("put", member, size, lifetime), set, {"EXEC"}}).status();
+  return RunOver(name, stamp, over,
+                 {{"MULTI"}, Index("put", member, size, lifetime), set, {"EXEC"}});
+}
+
+// By a WATCH and not in a script, which would copy the snapshot.
+absl::Status RedisStore::RunOver(const std::string& name, const SnapshotStamp& stamp,
+                                 const std::vector<SnapshotStamp>& over,
+                                 const Commands& transaction) {
+  const absl::Time give_up = absl::Now() + options_.stall_timeout;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<Reply> watched,
+                     Run({{"WATCH", name}, {"GETRANGE", name, kStampFrom, kToEnd}}));
+    const absl::Status replaces = CheckReplaces(TextOf(*watched[1]), stamp, over);
+    if (!replaces.ok()) {
+      RunOnce({{"UNWATCH"}}).IgnoreError();
+      return replaces;
+    }
+    const absl::StatusOr<std::vector<Reply>> replies = RunOnce(transaction);
+    if (replies.ok() && replies->back()->type != REDIS_REPLY_NIL) return absl::OkStatus();
+    // Somebody came between, or the connection has ended, be it behind the EXEC.
+    const bool again = replies.ok() || context_ == nullptr;
+    if (!again || absl::Now() >= give_up) {
+      return replies.ok() ? absl::UnavailableError("Redis: others write the same key all the time")
+                          : replies.status();
+    }
+  }
+}
+
+absl::StatusOr<SnapshotStamp> RedisStore::Stamp(const SessionKey& key) {
+  const std::string name = Key(Member(key));
+  ASSIGN_OR_RETURN(const std::vector<Reply> replies, Run({{"GETRANGE", name, kStampFrom, kToEnd}}));
+  return TextOf(*replies.front());
 }
 
 absl::StatusOr<std::string> RedisStore::Get(const SessionKey& key) {
@@ -296,7 +338,8 @@ absl::Status RedisStore::Delete(const SessionKey& key) {
   return Run({Index("delete", member, "", "")}).status();
 }
 
-absl::StatusOr<std::vector<std::string>> RedisStore::List(const std::string& owner) {
+absl::StatusOr<std::vector<std::string>> RedisStore::List(const std::string& owner,
+                                                          const std::string& first, int32_t limit) {
   const std::string prefix = Key(Member({owner, ""}));
   const std::string pattern = prefix + "*";
   std::set<std::string> ids;  // SCAN may name a key more than once
@@ -313,11 +356,26 @@ absl::StatusOr<std::vector<std::string>> RedisStore::List(const std::string& own
     for (size_t i = 0; i < keys.elements; ++i) {
       const std::string_view name(keys.element[i]->str, keys.element[i]->len);
       std::optional<std::string> id = NameOfSafe(name.substr(std::min(prefix.size(), name.size())));
-      if (id) ids.insert(*std::move(id));
+      if (id && *id >= first) ids.insert(*std::move(id));
+      if (ids.size() > limit) ids.erase(std::prev(ids.end()));
     }
     cursor.assign(page.element[0]->str, page.element[0]->len);
   } while (cursor != "0");
   return std::vector<std::string>(ids.begin(), ids.end());
+}
+
+absl::StatusOr<std::vector<std::string>> RedisStore::Heads(const std::string& owner,
+                                                           const std::vector<std::string>& ids,
+                                                           int64_t bytes) {
+  const std::string last = absl::StrCat(bytes - 1);
+  std::vector<std::string> names;
+  for (const std::string& id : ids) names.push_back(Key(Member({owner, id})));
+  Commands commands;
+  for (const std::string& name : names) commands.push_back({"GETRANGE", name, "0", last});
+  ASSIGN_OR_RETURN(const std::vector<Reply> replies, Run(commands));
+  std::vector<std::string> heads;
+  for (const Reply& reply : replies) heads.push_back(TextOf(*reply));
+  return heads;
 }
 
 }  // namespace retnet

@@ -9,7 +9,6 @@
 #define RETNET_ENGINE_REDIS_STORE_H_
 
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -41,16 +40,25 @@ absl::StatusOr<RedisOptions> ParseRedisUrl(const std::string& url);
 
 // Connects when it is first used and again whenever the connection is lost. UNAVAILABLE while Redis
 // cannot be reached; after an attempt that took long, at once and for four times as long, so that
-// whoever waits for many calls does not wait for each. Thread-compatible.
+// whoever waits for many calls does not wait for each; so, too, after a command that stalled.
+// Thread-compatible.
 class RedisStore : public SnapshotStore {
  public:
   explicit RedisStore(RedisOptions options);
   ~RedisStore() override;
 
-  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires) override;
+  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
+                   const std::vector<SnapshotStamp>& over) override;
   absl::StatusOr<std::string> Get(const SessionKey& key) override;
+  absl::StatusOr<SnapshotStamp> Stamp(const SessionKey& key) override;
   absl::Status Delete(const SessionKey& key) override;
-  absl::StatusOr<std::vector<std::string>> List(const std::string& owner) override;
+  // Looks at every key of the database.
+  absl::StatusOr<std::vector<std::string>> List(const std::string& owner, const std::string& first,
+                                                int32_t limit) override;
+  absl::StatusOr<std::vector<std::string>> Heads(const std::string& owner,
+                                                 const std::vector<std::string>& ids,
+                                                 int64_t bytes) override;
+  bool shared() const override { return true; }
 
  private:
   struct FreeContext {
@@ -61,12 +69,16 @@ class RedisStore : public SnapshotStore {
   };
   using Reply = std::unique_ptr<redisReply, FreeReply>;
   using Command = std::vector<std::string_view>;
+  using Commands = std::vector<Command>;
 
   absl::Status Connect();
   // Sends all, then reads the reply to each; the first that is an error is the status. Tried again
   // on a new connection when the one there was has ended: so only what may be done twice.
-  absl::StatusOr<std::vector<Reply>> Run(std::initializer_list<Command> commands);
-  absl::StatusOr<std::vector<Reply>> RunOnce(std::initializer_list<Command> commands);
+  absl::StatusOr<std::vector<Reply>> Run(const Commands& commands);
+  absl::StatusOr<std::vector<Reply>> RunOnce(const Commands& commands);
+  // The same for a transaction on a key, if what is there may be replaced.
+  absl::Status RunOver(const std::string& name, const SnapshotStamp& stamp,
+                       const std::vector<SnapshotStamp>& over, const Commands& transaction);
   // UNAVAILABLE with what went wrong on the connection, which is given up.
   absl::Status Lost(absl::string_view what);
   Command Index(std::string_view operation, std::string_view member, std::string_view size,

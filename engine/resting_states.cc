@@ -49,6 +49,7 @@ StateRef RestingStates::Make(Model::StateShape shape) {
 }
 
 void RestingStates::Forget(RestingState* state) {
+  NoLongerCached(state);
   if (state->slot != kNoSlot) {
     Dequeue(state, &on_device_);
     ClearSlot(state->slot);
@@ -90,6 +91,16 @@ StateRef RestingStates::Adopt(Model::StateShape shape, StateBytes bytes) {
   StateRef state = Make(shape);
   if (shape.position > 0) KeepInHost(state.get(), std::move(bytes));
   return state;
+}
+
+void RestingStates::Cache(const StateRef& state) {
+  state->leave_behind = true;
+  state->cached = true;
+  cached_bytes_ += BytesOf(*state);
+}
+
+void RestingStates::NoLongerCached(RestingState* state) {
+  if (std::exchange(state->cached, false)) cached_bytes_ -= BytesOf(*state);
 }
 
 void RestingStates::Touch(const StateRef& state) {
@@ -136,6 +147,7 @@ bool RestingStates::MakeRoom() {
   }
   Dequeue(state.get(), &on_device_);
   ClearSlot(std::exchange(state->slot, kNoSlot));
+  NoLongerCached(state.get());
   return true;
 }
 
@@ -308,6 +320,7 @@ void RestingStates::DropFromHost(RestingState* state) {
   Dequeue(state, &in_host_);
   host_bytes_ -= static_cast<int64_t>(state->bytes->size());
   state->bytes.reset();
+  NoLongerCached(state);
 }
 
 }  // namespace retnet

@@ -30,6 +30,7 @@ struct RestingState : std::enable_shared_from_this<RestingState> {
   StateBytes bytes;           // in host memory, or gone: evicted, and to be computed again
   bool in_transfer = false;   // its slot is being read
   bool leave_behind = false;  // of no use yet: moves to host memory only where that has room
+  bool cached = false;        // counts as a cached prefix's
   double rank = 0.0;          // the least is evicted first
 
   bool gone() const { return slot == kNoSlot && bytes == nullptr && shape.position > 0; }
@@ -70,6 +71,8 @@ class RestingStates {
   StateRef RestFork(SlotId slot, int32_t position);
   // A state that came as bytes.
   StateRef Adopt(Model::StateShape shape, StateBytes bytes);
+  // It has become a cached prefix's, which has been of no use yet.
+  void Cache(const StateRef& state);
   // It has been of use: its eviction is put off.
   void Touch(const StateRef& state);
 
@@ -104,6 +107,7 @@ class RestingStates {
   int32_t free_slots() const { return slots_.free(); }
   int32_t resting_slots() const { return static_cast<int32_t>(on_device_.size()); }
   int64_t host_bytes() const { return host_bytes_; }
+  int64_t cached_bytes() const { return cached_bytes_; }  // of cached prefixes' states
   int64_t evictions() const { return evictions_; }
 
  private:
@@ -138,6 +142,7 @@ class RestingStates {
   SlotId TakeBeside(RestingState* state);
   void KeepInHost(RestingState* state, StateBytes bytes);
   void DropFromHost(RestingState* state);
+  void NoLongerCached(RestingState* state);
   void ClearSlot(SlotId slot);
   void StartRead(const StateRef& state, bool moves_out,
                  std::function<void(absl::StatusOr<StateBytes>)> done);
@@ -152,6 +157,7 @@ class RestingStates {
   Queue on_device_;  // that have a slot and are not in transfer
   Queue in_host_;
   int64_t host_bytes_ = 0;  // held by those in host memory
+  int64_t cached_bytes_ = 0;
   double clock_ = 0.0;
   int64_t evictions_ = 0;
   double seconds_a_byte_ = 0.0;  // of writes, lately

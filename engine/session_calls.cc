@@ -1,5 +1,6 @@
 // The calls on sessions that clients make.
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -8,6 +9,28 @@
 #include "kernels/status_macros.h"
 
 namespace retnet {
+namespace {
+
+// Both by id, and so is the result: its first `limit`. Of a session that is in both, what is here;
+// unless another server has gone on with it since.
+std::vector<SessionInfo> Merged(std::vector<SessionInfo> here, std::vector<SessionInfo> stored,
+                                int32_t limit) {
+  std::map<std::string, SessionInfo> by_id;
+  for (SessionInfo& info : here) by_id.emplace(info.key.id, std::move(info));
+  for (SessionInfo& info : stored) {
+    const auto [entry, is_new] = by_id.try_emplace(info.key.id, info);
+    if (!is_new && !entry->second.busy && info.version > entry->second.version) {
+      entry->second = std::move(info);
+    }
+  }
+  std::vector<SessionInfo> merged;
+  for (auto& [id, info] : by_id) {
+    if (merged.size() < limit) merged.push_back(std::move(info));
+  }
+  return merged;
+}
+
+}  // namespace
 
 SessionInfo Sessions::InfoOf(const Session& session) const {
   SessionInfo info{.key = session.spec.key,
@@ -73,13 +96,24 @@ void Sessions::Get(const SessionKey& key, const Reply<SessionInfo>& reply) {
 }
 
 void Sessions::List(const std::string& owner, const std::string& after, int32_t limit,
-                    const Reply<std::vector<SessionInfo>>& reply) const {
-  std::vector<SessionInfo> infos;
+                    const Reply<std::vector<SessionInfo>>& reply) {
+  std::vector<SessionInfo> here;
   for (auto it = sessions_.upper_bound({owner, after});
-       it != sessions_.end() && it->first.owner == owner && infos.size() < limit; ++it) {
-    infos.push_back(InfoOf(*it->second));
+       it != sessions_.end() && it->first.owner == owner && here.size() < limit; ++it) {
+    here.push_back(InfoOf(*it->second));
   }
-  reply(std::move(infos));
+  if (options_.store == nullptr) return reply(std::move(here));
+  const uint64_t number = ++last_listing_;
+  listings_[number] = reply;
+  const auto listed = [this, number, here = std::move(here),
+                       limit](absl::StatusOr<std::vector<SessionInfo>> stored) {
+    if (stored.ok()) stored = Merged(here, *std::move(stored), limit);
+    owner_->Post([this, number, stored = std::move(stored)] {
+      const auto listing = listings_.extract(number);
+      if (!listing.empty()) listing.mapped()(stored);  // else closed
+    });
+  };
+  options_.store->List(owner, after, limit, listed);
 }
 
 void Sessions::Fork(const SessionKey& key, std::vector<std::string> ids, absl::Time now,

@@ -22,6 +22,12 @@ absl::Status NoSession(const SessionKey& key) {
   return absl::NotFoundError(absl::StrCat("there is no session ", key.id));
 }
 
+absl::Status Lost(const SessionKey& key) {
+  return absl::AbortedError(absl::StrCat(
+      "another server went on with session ", key.id,
+      " at the same time, and what was added here is lost; from now on it is that server's"));
+}
+
 }  // namespace
 
 absl::Status Sessions::Busy(const SessionKey& key) {
@@ -49,30 +55,62 @@ Sessions::Session* Sessions::Find(const SessionKey& key) {
 }
 
 void Sessions::With(const SessionKey& key, Continuation then) {
-  if (Session* session = Find(key); session != nullptr) return then(session);
+  Session* session = Find(key);
+  const bool asks = session != nullptr && session->idle() && (shared() || session->lost);
+  if (session != nullptr && !asks) return then(session);
   if (options_.store == nullptr) return then(NoSession(key));
   std::vector<Continuation>& waiting = loading_[key];
   waiting.push_back(std::move(then));
   if (waiting.size() > 1) return;
-  options_.store->Get(key, [this, key](absl::StatusOr<Snapshot> snapshot) {
-    owner_->Post([this, key, snapshot = std::move(snapshot)]() mutable {
-      Loaded(key, std::move(snapshot));
+  if (session == nullptr) return Load(key);
+  options_.store->Check(key, session->lineage, [this, key](absl::StatusOr<bool> changed) {
+    owner_->Post([this, key, changed = std::move(changed)] { Checked(key, changed); });
+  });
+}
+
+// A store that cannot be asked keeps nobody waiting: its next write will tell.
+void Sessions::Checked(const SessionKey& key, const absl::StatusOr<bool>& changed) {
+  Session* session = Find(key);
+  if (session == nullptr) return Load(key);  // its time had come
+  const bool is_old = changed.ok() && *changed;
+  const bool loses = is_old && session->written_version != session->version;
+  if (loses && !session->lost) options_.store->CountConflict();
+  if (loses || session->lost) {
+    Erase(session);
+    return Resolve(key, Lost(key));
+  }
+  if (!is_old) return Resolve(key, session);
+  Erase(session);
+  Load(key);
+}
+
+void Sessions::Load(const SessionKey& key) {
+  const auto lineage = std::make_shared<SnapshotLineage>();
+  options_.store->Get(key, lineage, [this, key, lineage](absl::StatusOr<Snapshot> snapshot) {
+    owner_->Post([this, key, lineage, snapshot = std::move(snapshot)]() mutable {
+      Loaded(key, lineage, std::move(snapshot));
     });
   });
 }
 
-void Sessions::Loaded(const SessionKey& key, absl::StatusOr<Snapshot> snapshot) {
+void Sessions::Loaded(const SessionKey& key, std::shared_ptr<SnapshotLineage> lineage,
+                      absl::StatusOr<Snapshot> snapshot) {
   SessionOr session = Find(key);
   if (*session == nullptr && snapshot.ok()) {
     const absl::Duration ttl = snapshot->expires - snapshot->last_used;
     session = Add({.key = key, .ttl = ttl, .labels = snapshot->labels}, absl::Now());
     if (session.ok()) {
       Adopt(std::move(*snapshot), *session);
+      (*session)->lineage = std::move(lineage);
       (*session)->read_version = (*session)->written_version = (*session)->version;
     }
   } else if (*session == nullptr) {
     session = absl::IsNotFound(snapshot.status()) ? NoSession(key) : snapshot.status();
   }
+  Resolve(key, session);
+}
+
+void Sessions::Resolve(const SessionKey& key, SessionOr session) {
   auto waiting = loading_.extract(key);
   if (waiting.empty()) return;  // closed
   for (Continuation& then : waiting.mapped()) {
@@ -98,7 +136,7 @@ Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
     // What the store has is found there again.
     Session* oldest = by_use_.empty() ? nullptr : Find(by_use_.begin()->second);
     if (oldest == nullptr || options_.store == nullptr ||
-        oldest->written_version != oldest->version) {
+        (oldest->written_version != oldest->version && !oldest->lost)) {
       return absl::ResourceExhaustedError(
           absl::StrCat("max_kept_sessions = ", options_.max_kept,
                        " sessions are kept; delete some, or give them a TTL"));
@@ -144,7 +182,9 @@ void Sessions::Attach(Sequence* sequence, absl::Time now) {
 
 void Sessions::Run(Session* session, Sequence* sequence) {
   absl::Status status;
-  if (sequence->kind() == RequestKind::kScore) {
+  if (session->lost) {  // since it began to wait
+    status = Lost(session->spec.key);
+  } else if (sequence->kind() == RequestKind::kScore) {
     History history = session->history;
     StatePrefix state = session->state;
     status = sequence->Continue(&history, &state);
@@ -218,7 +258,8 @@ Snapshot Sessions::SnapshotOf(const Session& session) const {
 // What is written later replaces what still waits. A read of the state may end after the session
 // has changed again, or is gone: then it is not what the store should have.
 void Sessions::Write(Session* session) {
-  if (options_.store == nullptr || session->read_version == session->version) return;
+  if (options_.store == nullptr || session->lost) return;
+  if (session->read_version == session->version) return;
   session->read_version = session->version;
   ReadInto(*session, [this, serial = session->serial](Snapshot snapshot) {
     Session* session = Find(snapshot.key);
@@ -226,14 +267,16 @@ void Sessions::Write(Session* session) {
     if (session->version != snapshot.version) return;
     session->written_version = snapshot.version;
     const SessionKey key = snapshot.key;
-    options_.store->Put(std::move(snapshot), [this, key, serial](const absl::Status& status) {
+    const auto done = [this, key, serial](const absl::Status& status) {
       if (status.ok()) return;
-      owner_->Post([this, key, serial] {  // WriteAll tries again
+      owner_->Post([this, key, serial, lost = absl::IsAborted(status)] {
         Session* session = Find(key);
         if (session == nullptr || session->serial != serial) return;
-        session->read_version = session->written_version = 0;
+        session->read_version = session->written_version = 0;  // WriteAll tries again
+        session->lost = session->lost || lost;
       });
-    });
+    };
+    options_.store->Put(std::move(snapshot), session->lineage, done);
   });
 }
 
@@ -261,7 +304,8 @@ void Sessions::ReadInto(const Session& session, std::function<void(Snapshot)> th
 int32_t Sessions::WriteAll() {
   int32_t started = 0;
   for (const auto& [key, session] : sessions_) {
-    if (session->running != nullptr || session->written_version == session->version) continue;
+    if (session->running != nullptr || session->lost) continue;
+    if (session->written_version == session->version) continue;
     Write(session.get());
     ++started;
   }
@@ -272,11 +316,16 @@ void Sessions::Close() {
   for (auto& [key, waiting] : std::exchange(loading_, {})) {
     for (Continuation& then : waiting) then(absl::CancelledError("the engine is closing"));
   }
+  for (const auto& [number, reply] : std::exchange(listings_, {})) {
+    reply(absl::CancelledError("the engine is closing"));
+  }
 }
 
 void Sessions::Expire(absl::Time now) {
   while (!by_expiry_.empty() && by_expiry_.begin()->first <= now) {
-    Forget(Find(by_expiry_.begin()->second));
+    Session* session = Find(by_expiry_.begin()->second);
+    // Another server may have gone on with what a shared store has; there it expires by itself.
+    shared() ? Erase(session) : Forget(session);
   }
 }
 

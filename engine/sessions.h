@@ -57,7 +57,7 @@ class Sessions {
   void Create(SessionSpec spec, absl::Time now, const Reply<SessionInfo>& reply);
   void Get(const SessionKey& key, const Reply<SessionInfo>& reply);
   void List(const std::string& owner, const std::string& after, int32_t limit,
-            const Reply<std::vector<SessionInfo>>& reply) const;
+            const Reply<std::vector<SessionInfo>>& reply);
   void Fork(const SessionKey& key, std::vector<std::string> ids, absl::Time now,
             const Reply<std::vector<SessionInfo>>& reply);
   void Rewind(const SessionKey& key, int32_t tokens, absl::Time now,
@@ -86,8 +86,10 @@ class Sessions {
     uint64_t version = 0;
     uint64_t read_version = 0;     // the newest whose state is being read to be written
     uint64_t written_version = 0;  // the newest that the store has or is being given
-    History history;               // the running sequence's, while one runs
-    StatePrefix state;             // likewise; of some of it, or none
+    std::shared_ptr<SnapshotLineage> lineage = std::make_shared<SnapshotLineage>();
+    bool lost = false;  // what the store has is another server's, and follows none of these turns
+    History history;    // the running sequence's, while one runs
+    StatePrefix state;  // likewise; of some of it, or none
     Sequence* running = nullptr;
     std::deque<Sequence*> waiting;
 
@@ -100,9 +102,15 @@ class Sessions {
   // Calls `then` with OK when none of the ids is taken, here or in the store.
   void Reserve(const std::string& owner, std::vector<std::string> ids,
                std::function<void(absl::Status)> then);
-  // Calls `then` with the session, at once or when the store has given it, or with NOT_FOUND.
+  // Calls `then` with the session, at once or when the store has given it, or with NOT_FOUND. Of a
+  // store that others write to it is asked first whether it has a newer one.
   void With(const SessionKey& key, Continuation then);
-  void Loaded(const SessionKey& key, absl::StatusOr<Snapshot> snapshot);
+  void Checked(const SessionKey& key, const absl::StatusOr<bool>& changed);
+  void Load(const SessionKey& key);
+  void Loaded(const SessionKey& key, std::shared_ptr<SnapshotLineage> lineage,
+              absl::StatusOr<Snapshot> snapshot);
+  void Resolve(const SessionKey& key, SessionOr session);
+  bool shared() const { return options_.store != nullptr && options_.store->shared(); }
   Session* Find(const SessionKey& key);
   SessionOr Add(SessionSpec spec, absl::Time now);
   void Forget(Session* session);
@@ -129,7 +137,9 @@ class Sessions {
   // Of the idle ones.
   std::set<std::pair<absl::Time, SessionKey>> by_expiry_;
   std::set<std::pair<absl::Time, SessionKey>> by_use_;
-  std::map<SessionKey, std::vector<Continuation>> loading_;  // being read from the store
+  std::map<SessionKey, std::vector<Continuation>> loading_;  // the store is being asked
+  uint64_t last_listing_ = 0;
+  std::map<uint64_t, Reply<std::vector<SessionInfo>>> listings_;  // likewise
 };
 
 }  // namespace retnet

@@ -201,7 +201,8 @@ absl::Status ReadLabels(FieldReader& in, std::map<std::string, std::string>* lab
   return absl::OkStatus();
 }
 
-absl::Status ReadSession(FieldReader& in, Snapshot* snapshot) {
+// Up to the tokens.
+absl::Status ReadHead(FieldReader& in, Snapshot* snapshot) {
   snapshot->shape.base_position = in.Number<int32_t>();
   snapshot->shape.position = in.Number<int32_t>();
   snapshot->version = in.Number<uint64_t>();
@@ -212,6 +213,11 @@ absl::Status ReadSession(FieldReader& in, Snapshot* snapshot) {
   snapshot->key.id = in.String();
   RETURN_IF_ERROR(ReadLabels(in, &snapshot->labels));
   snapshot->class_runs = in.Integers();
+  return absl::OkStatus();
+}
+
+absl::Status ReadSession(FieldReader& in, Snapshot* snapshot) {
+  RETURN_IF_ERROR(ReadHead(in, snapshot));
   const auto hash = in.Number<uint64_t>();
   snapshot->history = in.Integers();
   if (!in.ok()) return Damaged("it ends within its header");
@@ -290,6 +296,38 @@ absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFo
   }
   RETURN_IF_ERROR(ReadState(expected, storage, in, &snapshot));
   return snapshot;
+}
+
+absl::StatusOr<SessionInfo> DecodeSnapshotHead(std::string_view bytes,
+                                               const SnapshotFormat& expected) {
+  const auto too_short = absl::OutOfRangeError("the bytes end within the head of the snapshot");
+  if (bytes.size() < kMagic.size()) return too_short;
+  if (!bytes.starts_with(kMagic)) return Damaged("it does not begin as one");
+  FieldReader in(bytes.substr(kMagic.size()));
+  Snapshot snapshot;
+  const absl::Status storage = ReadStorage(expected, in, &snapshot).status();
+  if (!in.ok()) return too_short;
+  RETURN_IF_ERROR(storage);
+  const absl::Status head = ReadHead(in, &snapshot);
+  in.Number<uint64_t>();  // the hash of the tokens
+  const auto tokens = in.Number<uint32_t>();
+  if (!in.ok()) return too_short;
+  RETURN_IF_ERROR(head);
+  const auto [base, position] = snapshot.shape;
+  if (base < 0 || position < base || position > tokens ||
+      tokens > std::numeric_limits<int32_t>::max()) {
+    return Damaged("its state does not fit its history");
+  }
+  return SessionInfo{.key = std::move(snapshot.key),
+                     .labels = std::move(snapshot.labels),
+                     .created = snapshot.created,
+                     .last_used = snapshot.last_used,
+                     .expires = snapshot.expires,
+                     .tokens = static_cast<int32_t>(tokens),
+                     .state_tokens = position,
+                     .state_bytes = StateBytes(snapshot.shape, expected),
+                     .tier = StateTier::kStore,
+                     .version = snapshot.version};
 }
 
 }  // namespace retnet

@@ -24,7 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "engine/session_key.h"
+#include "engine/session.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -74,6 +74,11 @@ absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const Snaps
 // that are damaged; FAILED_PRECONDITION, naming what differs, for those of another model, chunk,
 // shape, type or version. Allocates no more than the bytes and the model's state call for.
 absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFormat& expected);
+
+// What a snapshot says of its session, from its first bytes alone and so not checked for damage.
+// OUT_OF_RANGE where they end too early; else the errors of DecodeSnapshot.
+absl::StatusOr<SessionInfo> DecodeSnapshotHead(std::string_view bytes,
+                                               const SnapshotFormat& expected);
 
 }  // namespace retnet
 

@@ -1,5 +1,6 @@
 #include "engine/snapshot_io.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +9,9 @@
 
 namespace retnet {
 namespace {
+
+// What is read of a snapshot to tell of its session: more than nearly all need.
+constexpr int64_t kHeadBytes = 4 << 10;
 
 int64_t BytesOf(const Snapshot& snapshot) {
   const size_t state = snapshot.state == nullptr ? 0 : snapshot.state->size();
@@ -20,6 +24,7 @@ SnapshotIo::SnapshotIo(std::unique_ptr<SnapshotStore> store, const SnapshotForma
                        int64_t max_queued_bytes)
     : format_(format),
       max_queued_bytes_(max_queued_bytes),
+      shared_(store->shared()),
       store_(std::move(store)),
       thread_([this] { RunAll(); }) {}
 
@@ -39,7 +44,7 @@ SnapshotIo::Operation* SnapshotIo::ReplaceablePut(const SessionKey& key) {
   return operation.run == nullptr ? &operation : nullptr;
 }
 
-void SnapshotIo::Put(Snapshot snapshot, Done done) {
+void SnapshotIo::Put(Snapshot snapshot, std::shared_ptr<SnapshotLineage> lineage, Done done) {
   const int64_t bytes = BytesOf(snapshot);
   std::lock_guard lock(mutex_);
   Operation* put = ReplaceablePut(snapshot.key);
@@ -59,39 +64,61 @@ void SnapshotIo::Put(Snapshot snapshot, Done done) {
     ++stats_.replaced;
   }
   put->snapshot = std::move(snapshot);
+  put->lineage = std::move(lineage);
   put->done.push_back(std::move(done));
   put->bytes = bytes;
   stats_.queued_bytes = others + bytes;
 }
 
-void SnapshotIo::Get(SessionKey key, std::function<void(absl::StatusOr<Snapshot>)> done) {
+void SnapshotIo::Get(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
+                     std::function<void(absl::StatusOr<Snapshot>)> done) {
   std::lock_guard lock(mutex_);
-  Add(key, [this, key, done = std::move(done)] { done(Read(key)); });
+  Add(key, [this, key, lineage = std::move(lineage), done = std::move(done)] {
+    done(Read(key, lineage.get()));
+  });
+}
+
+void SnapshotIo::Check(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
+                       std::function<void(absl::StatusOr<bool>)> done) {
+  std::lock_guard lock(mutex_);
+  const bool waits = last_.contains(key);
+  auto run = [this, key, lineage = std::move(lineage), done = std::move(done)] {
+    done(IsChanged(key, *lineage));
+  };
+  if (waits) return Add(key, std::move(run));
+  urgent_.push_back(std::move(run));
+  added_.notify_one();
 }
 
 void SnapshotIo::Delete(SessionKey key, Done done) {
   std::lock_guard lock(mutex_);
   Add(key, [this, key, done = std::move(done)] {
     const absl::Status status = store_->Delete(key);
-    if (!status.ok()) {
-      std::lock_guard lock(mutex_);
-      ++stats_.failed;
-    }
+    CountFailure(status);
     done(status);
   });
 }
 
-void SnapshotIo::List(std::string owner,
-                      std::function<void(absl::StatusOr<std::vector<std::string>>)> done) {
+void SnapshotIo::List(std::string owner, std::string after, int32_t limit,
+                      std::function<void(absl::StatusOr<std::vector<SessionInfo>>)> done) {
   std::lock_guard lock(mutex_);
-  Add(std::nullopt, [this, owner = std::move(owner), done = std::move(done)] {
-    auto ids = store_->List(owner);
-    if (!ids.ok()) {
-      std::lock_guard lock(mutex_);
-      ++stats_.failed;
-    }
-    done(std::move(ids));
-  });
+  Add(std::nullopt,
+      [this, owner = std::move(owner), after = std::move(after), limit, done = std::move(done)] {
+        auto infos = ReadHeads(owner, after, limit);
+        CountFailure(infos.status());
+        done(std::move(infos));
+      });
+}
+
+void SnapshotIo::CountConflict() {
+  std::lock_guard lock(mutex_);
+  ++stats_.conflicts;
+}
+
+void SnapshotIo::CountFailure(const absl::Status& status) {
+  if (status.ok()) return;
+  std::lock_guard lock(mutex_);
+  ++stats_.failed;
 }
 
 absl::Status SnapshotIo::Flush(absl::Time deadline) {
@@ -125,7 +152,15 @@ void SnapshotIo::Add(std::optional<SessionKey> key, std::function<void()> run) {
 void SnapshotIo::RunAll() {
   std::unique_lock lock(mutex_);
   while (true) {
-    added_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    added_.wait(lock, [this] { return stopping_ || !queue_.empty() || !urgent_.empty(); });
+    if (!urgent_.empty()) {
+      const std::function<void()> run = std::move(urgent_.front());
+      urgent_.pop_front();
+      lock.unlock();
+      run();
+      lock.lock();
+      continue;
+    }
     if (queue_.empty()) return;
     {
       Operation operation = std::move(queue_.front());
@@ -152,26 +187,71 @@ void SnapshotIo::ForgetLast(const Operation& operation) {
 }
 
 void SnapshotIo::RunPut(Operation& put) {
-  const absl::Status status = Write(put.snapshot);
+  const absl::Status status = Write(put.snapshot, put.lineage.get());
   put.snapshot.state.reset();
   {
     std::lock_guard lock(mutex_);
     stats_.queued_bytes -= put.bytes;
-    if (!status.ok()) ++stats_.failed;
+    if (!status.ok()) ++(absl::IsAborted(status) ? stats_.conflicts : stats_.failed);
   }
   for (const Done& done : put.done) done(status);
 }
 
-absl::Status SnapshotIo::Write(const Snapshot& snapshot) {
+absl::Status SnapshotIo::Write(const Snapshot& snapshot, SnapshotLineage* lineage) {
   ASSIGN_OR_RETURN(const std::string bytes, EncodeSnapshot(snapshot, format_));
-  RETURN_IF_ERROR(store_->Put(snapshot.key, bytes, snapshot.expires));
+  const absl::Status status = store_->Put(snapshot.key, bytes, snapshot.expires, lineage->stamps);
+  if (absl::IsUnavailable(status)) lineage->stamps.push_back(StampOf(bytes));  // maybe it is there
+  RETURN_IF_ERROR(status);
+  lineage->stamps = {StampOf(bytes)};
   std::lock_guard lock(mutex_);
   ++stats_.written;
   stats_.written_bytes += static_cast<int64_t>(bytes.size());
   return absl::OkStatus();
 }
 
-absl::StatusOr<Snapshot> SnapshotIo::Read(const SessionKey& key) {
+// What the store has dropped for lack of room, or lost, is still to be had here.
+absl::StatusOr<bool> SnapshotIo::IsChanged(const SessionKey& key, const SnapshotLineage& lineage) {
+  const absl::StatusOr<SnapshotStamp> stamp = store_->Stamp(key);
+  CountFailure(stamp.status());
+  RETURN_IF_ERROR(stamp.status());
+  const auto& known = lineage.stamps;
+  return !stamp->empty() && std::find(known.begin(), known.end(), *stamp) == known.end();
+}
+
+absl::StatusOr<std::vector<SessionInfo>> SnapshotIo::ReadHeads(const std::string& owner,
+                                                               const std::string& after,
+                                                               int32_t limit) {
+  const absl::Time now = absl::Now();
+  std::vector<SessionInfo> infos;
+  const auto next_of = [](std::string id) { return std::move(id) + '\0'; };
+  std::string first = after.empty() ? after : next_of(after);
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> ids, store_->List(owner, first, limit));
+    if (ids.empty()) return infos;
+    ASSIGN_OR_RETURN(const std::vector<std::string> heads, store_->Heads(owner, ids, kHeadBytes));
+    for (size_t i = 0; i < ids.size() && infos.size() < limit; ++i) {
+      const SessionKey key = {owner, ids[i]};
+      absl::StatusOr<SessionInfo> info = ReadHead(key, heads[i]);
+      if (absl::IsUnavailable(info.status())) return info.status();
+      if (info.ok() && info->key == key && info->expires > now) infos.push_back(*std::move(info));
+    }
+    if (infos.size() == limit || ids.size() < limit) return infos;
+    first = next_of(ids.back());
+  }
+}
+
+absl::StatusOr<SessionInfo> SnapshotIo::ReadHead(const SessionKey& key, std::string head) {
+  for (int64_t bytes = kHeadBytes;;) {
+    absl::StatusOr<SessionInfo> info = DecodeSnapshotHead(head, format_);
+    const bool whole = static_cast<int64_t>(head.size()) < bytes;
+    if (whole || !absl::IsOutOfRange(info.status())) return info;
+    bytes *= 16;
+    ASSIGN_OR_RETURN(std::vector<std::string> longer, store_->Heads(key.owner, {key.id}, bytes));
+    head = std::move(longer.front());
+  }
+}
+
+absl::StatusOr<Snapshot> SnapshotIo::Read(const SessionKey& key, SnapshotLineage* lineage) {
   const absl::StatusOr<std::string> bytes = store_->Get(key);
   absl::StatusOr<Snapshot> snapshot = bytes.ok() ? DecodeSnapshot(*bytes, format_) : bytes.status();
   if (snapshot.ok() && !(snapshot->key == key)) {
@@ -179,6 +259,7 @@ absl::StatusOr<Snapshot> SnapshotIo::Read(const SessionKey& key) {
   } else if (snapshot.ok() && snapshot->expires <= absl::Now()) {
     snapshot = absl::NotFoundError("the snapshot has expired");
   }
+  if (snapshot.ok()) lineage->stamps = {StampOf(*bytes)};
   CountRead(snapshot.status(), bytes.ok() ? static_cast<int64_t>(bytes->size()) : 0);
   return snapshot;
 }

@@ -18,26 +18,22 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/session.h"
 #include "engine/snapshot.h"
 #include "engine/snapshot_store.h"
+#include "engine/stats.h"
 
 namespace retnet {
 
-struct SnapshotIoStats {
-  int64_t written = 0;
-  int64_t written_bytes = 0;  // as stored
-  int64_t replaced = 0;       // puts that a newer one of their session spared
-  int64_t read = 0;
-  int64_t read_bytes = 0;       // as stored
-  int64_t missing = 0;          // reads of what is not there
-  int64_t refused_damaged = 0;  // reads of bytes that do not hold together
-  int64_t refused_foreign = 0;  // reads of another model's, type's, version's or session's bytes
-  int64_t queue_full = 0;       // puts
-  int64_t failed = 0;           // any other error, of any operation
-  int64_t queued_bytes = 0;     // of puts not finished, now
+// Which of a session's snapshots the store may have, as far as this process knows: the one that it
+// read or wrote last, and those of which it does not know whether they were written. Of whoever
+// keeps the session; its content is the I/O thread's alone.
+struct SnapshotLineage {
+  std::vector<SnapshotStamp> stamps;
 };
 
-// Thread-safe. Operations begin in the order of the calls and run one at a time. Each `done` is
+// Thread-safe. Operations begin in the order of the calls (but for Check) and run one at a time.
+// Each `done` is
 // called once, on the I/O thread, without a lock; it may call back here, but neither wait for
 // another operation nor destroy this.
 class SnapshotIo {
@@ -50,21 +46,35 @@ class SnapshotIo {
   // Finishes what is queued first.
   ~SnapshotIo();
 
-  // RESOURCE_EXHAUSTED, at once, when the queue is full, or when the store is. A put of the same
-  // session that has not begun, and that no other operation of the session follows, is replaced:
-  // then both are done when the newer is.
-  void Put(Snapshot snapshot, Done done);
+  // The snapshot follows those of its lineage: ABORTED where the store has another one, whose turns
+  // would be lost. RESOURCE_EXHAUSTED, at once, when the queue is full, or when the store is. A put
+  // of the same session that has not begun, and that no other operation of the session follows, is
+  // replaced: then both are done when the newer is.
+  void Put(Snapshot snapshot, std::shared_ptr<SnapshotLineage> lineage, Done done);
   // NOT_FOUND; DATA_LOSS and FAILED_PRECONDITION as DecodeSnapshot, also for the snapshot of
-  // another key than it was stored under. What has expired is NOT_FOUND.
-  void Get(SessionKey key, std::function<void(absl::StatusOr<Snapshot>)> done);
+  // another key than it was stored under. What has expired is NOT_FOUND. The lineage becomes that
+  // of the snapshot.
+  void Get(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
+           std::function<void(absl::StatusOr<Snapshot>)> done);
+  // Whether the store has a snapshot that is not of the lineage. Goes before what waits of other
+  // sessions.
+  void Check(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
+             std::function<void(absl::StatusOr<bool>)> done);
   void Delete(SessionKey key, Done done);
-  void List(std::string owner, std::function<void(absl::StatusOr<std::vector<std::string>>)> done);
+  // The sessions of an owner that are stored, by id: at most `limit` of those after `after`. What
+  // this model could not go on with is left out.
+  void List(std::string owner, std::string after, int32_t limit,
+            std::function<void(absl::StatusOr<std::vector<SessionInfo>>)> done);
+  // A turn was lost before it was put: counts it.
+  void CountConflict();
 
   // Returns when all operations called for before are done; DEADLINE_EXCEEDED when they are not by
   // then. Not from a `done`.
   absl::Status Flush(absl::Time deadline);
 
   SnapshotIoStats stats() const;
+  // Whether other processes write to the store, too.
+  bool shared() const { return shared_; }
   const SnapshotFormat& format() const { return format_; }
 
  private:
@@ -74,6 +84,7 @@ class SnapshotIo {
     std::function<void()> run;      // null: a put
     // Of a put.
     Snapshot snapshot;
+    std::shared_ptr<SnapshotLineage> lineage;
     std::vector<Done> done;
     int64_t bytes = 0;
   };
@@ -82,14 +93,21 @@ class SnapshotIo {
   void ForgetLast(const Operation& operation);
   void RunAll();
   void RunPut(Operation& put);
-  absl::StatusOr<Snapshot> Read(const SessionKey& key);
-  absl::Status Write(const Snapshot& snapshot);
+  absl::StatusOr<Snapshot> Read(const SessionKey& key, SnapshotLineage* lineage);
+  absl::StatusOr<bool> IsChanged(const SessionKey& key, const SnapshotLineage& lineage);
+  absl::Status Write(const Snapshot& snapshot, SnapshotLineage* lineage);
+  absl::StatusOr<std::vector<SessionInfo>> ReadHeads(const std::string& owner,
+                                                     const std::string& after, int32_t limit);
+  // `head` are its first kHeadBytes bytes, or all.
+  absl::StatusOr<SessionInfo> ReadHead(const SessionKey& key, std::string head);
+  void CountFailure(const absl::Status& status);
   void CountRead(const absl::Status& status, int64_t bytes);
   // Of the put that waits and may be replaced; nullptr where there is none.
   Operation* ReplaceablePut(const SessionKey& key);
 
   const SnapshotFormat format_;
   const int64_t max_queued_bytes_;
+  const bool shared_;
 
   // The I/O thread only.
   const std::unique_ptr<SnapshotStore> store_;
@@ -99,6 +117,7 @@ class SnapshotIo {
   std::condition_variable finished_one_;
   // Guarded by mutex_.
   std::deque<Operation> queue_;  // the number of each is one more than of that before it
+  std::deque<std::function<void()>> urgent_;        // go before it
   absl::flat_hash_map<SessionKey, uint64_t> last_;  // number of the last operation that waits
   uint64_t next_number_ = 1;
   uint64_t finished_ = 0;  // number of the last operation that is done

@@ -1,5 +1,6 @@
 #include "engine/snapshot_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,8 +13,22 @@ namespace {
 
 constexpr std::string_view kDisk = "disk:";
 constexpr std::string_view kRedis = "redis://";
+constexpr size_t kStampBytes = 8;
 
 }  // namespace
+
+SnapshotStamp StampOf(std::string_view bytes) {
+  return SnapshotStamp(bytes.substr(bytes.size() - std::min(bytes.size(), kStampBytes)));
+}
+
+absl::Status CheckReplaces(const SnapshotStamp& there, const SnapshotStamp& new_stamp,
+                           const std::vector<SnapshotStamp>& over) {
+  const bool expected = there.empty() || there == new_stamp ||
+                        std::find(over.begin(), over.end(), there) != over.end();
+  if (expected) return absl::OkStatus();
+  return absl::AbortedError(
+      "the store has a snapshot of the session that this one does not follow");
+}
 
 absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
                                                                  int64_t max_bytes) {

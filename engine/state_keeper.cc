@@ -142,7 +142,7 @@ void StateKeeper::CacheFork(Sequence* sequence, int32_t tokens) {
   if (cache_.Contains(keys, tokens)) return;
   StateRef state = resting_.RestFork(sequence->slot(), tokens);
   if (state == nullptr) return;
-  state->leave_behind = true;  // until it has been of use
+  resting_.Cache(state);
   cache_.Insert(keys, tokens, std::move(state));
 }
 
@@ -155,7 +155,7 @@ bool StateKeeper::CacheWhole(Sequence* sequence) {
   const auto keys = sequence->chunk_keys().keys();
   if (cache_.Contains(keys, tokens)) return false;
   StateRef state = resting_.RestAt(sequence->slot(), tokens);
-  state->leave_behind = true;
+  resting_.Cache(state);
   cache_.Insert(keys, tokens, std::move(state));
   return true;
 }

@@ -6,6 +6,21 @@
 
 namespace retnet {
 
+struct SnapshotIoStats {
+  int64_t written = 0;
+  int64_t written_bytes = 0;  // as stored
+  int64_t replaced = 0;       // puts that a newer one of their session spared
+  int64_t read = 0;
+  int64_t read_bytes = 0;       // as stored
+  int64_t missing = 0;          // reads of what is not there
+  int64_t refused_damaged = 0;  // reads of bytes that do not hold together
+  int64_t refused_foreign = 0;  // reads of another model's, type's, version's or session's bytes
+  int64_t conflicts = 0;        // puts, and turns not put yet, that another server came before
+  int64_t queue_full = 0;       // puts
+  int64_t failed = 0;           // any other error, of any operation
+  int64_t queued_bytes = 0;     // of puts not finished, now
+};
+
 struct EngineStats {
   int32_t waiting = 0;           // accepted, without a slot
   int32_t running = 0;           // with a slot
@@ -15,6 +30,7 @@ struct EngineStats {
   int64_t evictions = 0;         // from a slot or from host memory
   int32_t sessions = 0;          // known here; the store may have more
   int32_t cached_prefixes = 0;
+  int64_t cached_prefix_bytes = 0;  // of their states, wherever they are
   int64_t cache_hits = 0;  // requests whose prompt has at least a chunk, each a hit or a miss
   int64_t cache_misses = 0;
   int64_t steps = 0;
@@ -25,6 +41,7 @@ struct EngineStats {
   int64_t accepted_tokens = 0;    // and right
   int64_t requests_finished = 0;  // in whatever way
   int64_t requests_refused = 0;   // by Submit
+  SnapshotIoStats snapshots;
 };
 
 }  // namespace retnet

@@ -116,7 +116,7 @@ void ConverseStream::End(const absl::Status& status) {
   ended_ = true;
   status_ = status;
   if (!keep_ && !session_.id.empty()) {
-    surroundings_.engine->DeleteSession(session_, [](const auto&) {});
+    surroundings_.access->engine->DeleteSession(session_, [](const auto&) {});
   }
   Pump();
 }
@@ -224,12 +224,12 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   if (!status.ok()) {
     known(status);
   } else if (named) {
-    surroundings_.engine->GetSession(std::move(key), known);
+    surroundings_.access->engine->GetSession(std::move(key), known);
   } else {
     SessionSpec spec;
     spec.key = std::move(key);
     if (!keep_) spec.ttl = kForgottenSession;
-    surroundings_.engine->CreateSession(std::move(spec), known);
+    surroundings_.access->engine->CreateSession(std::move(spec), known);
   }
 }
 
@@ -305,16 +305,14 @@ absl::Status ConverseStream::Answer(const v1::GenerateRequest& go, std::vector<T
     answering_ = true;
     chunks_.Begin(plan);
   }
-  Submit(surroundings_.engine, SampleRequests(plan, surroundings_.model->tokenizer),
-         surroundings_.model_failed);
+  Submit(surroundings_.access, SampleRequests(plan, surroundings_.model->tokenizer));
   return absl::OkStatus();
 }
 
 void ConverseStream::Prefill(std::vector<TokenId> prompt) {
   Request request;
   request.kind = RequestKind::kPrefill;
-  Submit(surroundings_.engine, {Prepared(std::move(request), std::move(prompt))},
-         surroundings_.model_failed);
+  Submit(surroundings_.access, {Prepared(std::move(request), std::move(prompt))});
 }
 
 void ConverseStream::Answered(int /*sample*/, std::span<const LogitsAnswer> answers) {

@@ -6,7 +6,6 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <deque>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,11 +32,10 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // What calls share; all of it outlives them.
   struct Surroundings {
     const ServedModel* model = nullptr;
-    Engine* engine = nullptr;
+    const EngineAccess* access = nullptr;
     CallGate* gate = nullptr;
     Worker* worker = nullptr;
     Worker* worker_for_long_texts = nullptr;
-    std::function<void()> model_failed;
   };
 
   ConverseStream(Surroundings surroundings, std::string owner, absl::Time deadline);

@@ -4,30 +4,53 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/time/clock.h"
+
 namespace retnet {
 
 class EngineCall::Sink : public TokenSink {
  public:
-  Sink(std::shared_ptr<EngineCall> call, int sample) : call_(std::move(call)), sample_(sample) {}
+  Sink(std::shared_ptr<EngineCall> call, int sample, CallMetrics* metrics)
+      : call_(std::move(call)), sample_(sample), metrics_(metrics) {}
 
   void Answers(std::span<const LogitsAnswer> answers) override {
+    if (metrics_ != nullptr) Measure(static_cast<int64_t>(answers.size()));
     std::lock_guard lock(call_->mu_);
     call_->Answered(sample_, answers);
   }
-  void Done(const Completion& completion) override { call_->SampleEnded(sample_, completion); }
+  void Done(const Completion& completion) override {
+    if (metrics_ != nullptr) metrics_->queued().Observe(completion.timings.queued);
+    call_->SampleEnded(sample_, completion);
+  }
 
  private:
+  // Tokens of one step share the time since the last one.
+  void Measure(int64_t tokens) {
+    const absl::Time now = absl::Now();
+    if (!begun_) {
+      metrics_->first_token().Observe(now - last_);
+      if (tokens > 1) metrics_->between_tokens().Observe(absl::ZeroDuration(), tokens - 1);
+    } else {
+      metrics_->between_tokens().Observe((now - last_) / tokens, tokens);
+    }
+    begun_ = true;
+    last_ = now;
+  }
+
   const std::shared_ptr<EngineCall> call_;
   const int sample_;
+  CallMetrics* const metrics_;  // of a generation, where there are any
+
+  // The engine thread's.
+  absl::Time last_ = absl::Now();  // the last token, or the submission
+  bool begun_ = false;
 };
 
-void EngineCall::Submit(Engine* engine, std::vector<Request> requests,
-                        std::function<void()> model_failed) {
+void EngineCall::Submit(const EngineAccess* access, std::vector<Request> requests) {
   const int samples = static_cast<int>(requests.size());
   {
     std::lock_guard lock(mu_);
-    engine_ = engine;
-    model_failed_ = std::move(model_failed);
+    access_ = access;
     submitted_.clear();
     open_ = samples;
     status_ = absl::OkStatus();
@@ -37,8 +60,10 @@ void EngineCall::Submit(Engine* engine, std::vector<Request> requests,
   // Without mu_, which the engine thread takes for samples that run already.
   for (int i = 0; i < samples; ++i) {
     requests[i].sample_of = first;
-    const absl::StatusOr<RequestId> id =
-        engine->Submit(std::move(requests[i]), std::make_shared<Sink>(self, i));
+    const bool generates = requests[i].kind == RequestKind::kGenerate;
+    const absl::StatusOr<RequestId> id = access->engine->Submit(
+        std::move(requests[i]),
+        std::make_shared<Sink>(self, i, generates ? access->metrics : nullptr));
     std::lock_guard lock(mu_);
     if (id.ok()) {
       if (i == 0) first = *id;
@@ -83,7 +108,7 @@ void EngineCall::SampleEnded(int sample, const Completion& completion) {
     if (!completion.status.ok()) {
       cancel_others = status_.ok() && open_ > 1;
       if (status_.ok()) status_ = completion.status;
-      if (!engine_->healthy()) model_failed = model_failed_;
+      if (!access_->engine->healthy()) model_failed = access_->model_failed;
     }
     Ended(sample, completion);
     EndSamples(1);
@@ -95,19 +120,19 @@ void EngineCall::SampleEnded(int sample, const Completion& completion) {
 void EngineCall::EndSamples(int samples) {
   open_ -= samples;
   if (open_ > 0) return;
-  if (!status_.ok() && !made_.id.empty()) engine_->DeleteSession(made_, [](const auto&) {});
+  if (!status_.ok() && !made_.id.empty()) access_->engine->DeleteSession(made_, [](const auto&) {});
   AllEnded(status_);
 }
 
 void EngineCall::CancelSubmitted() {
-  Engine* engine;
+  const EngineAccess* access;
   std::vector<RequestId> ids;
   {
     std::lock_guard lock(mu_);
-    engine = engine_;
+    access = access_;
     ids = submitted_;
   }
-  for (const RequestId id : ids) engine->Cancel(id);
+  for (const RequestId id : ids) access->engine->Cancel(id);
 }
 
 }  // namespace retnet

@@ -11,9 +11,18 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 #include "engine/session_key.h"
+#include "server/call_metrics.h"
 #include "server/open_call.h"
 
 namespace retnet {
+
+// What calls run on.
+struct EngineAccess {
+  Engine* engine = nullptr;
+  CallMetrics* metrics = nullptr;  // null: nothing is measured
+  // Called when the engine is found to be no longer healthy: on any thread, several times.
+  std::function<void()> model_failed;
+};
 
 // Held by the engine's sinks too, until their Done. Submit or Refuse is called once, and again only
 // after AllEnded; Cancel at any time and from any thread.
@@ -21,9 +30,8 @@ class EngineCall : public OpenCall {
  public:
   // Submits the requests, at least one; the i-th is sample i, and all have the prompt of the first.
   // When one is refused or fails, the others are cancelled and the call ends with its status.
-  // `model_failed` is called when the engine is no longer healthy; it may be called on any thread,
-  // several times.
-  void Submit(Engine* engine, std::vector<Request> requests, std::function<void()> model_failed);
+  // `access` outlives the call.
+  void Submit(const EngineAccess* access, std::vector<Request> requests);
   // Before Submit: this session was made for the call and goes with it when it fails.
   void DeleteOnFailure(SessionKey session);
   // Ends the call without the engine; instead of Submit.
@@ -49,8 +57,7 @@ class EngineCall : public OpenCall {
   void EndSamples(int samples);
   void CancelSubmitted();
 
-  Engine* engine_ = nullptr;  // guarded by mu_, as all below
-  std::function<void()> model_failed_;
+  const EngineAccess* access_ = nullptr;  // guarded by mu_, as all below
   std::vector<RequestId> submitted_;
   int open_ = 0;     // samples that have not ended
   SessionKey made_;  // goes with a call that fails; no id: none

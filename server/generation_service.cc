@@ -68,12 +68,8 @@ bool BeginHistory(const SessionInfo& session, const SessionNeeds& needs, Request
 
 }  // namespace
 
-GenerationService::GenerationService(ServedModel model, Engine* engine, CallGate* gate,
-                                     std::function<void()> model_failed)
-    : model_(std::move(model)),
-      engine_(engine),
-      gate_(gate),
-      model_failed_(std::move(model_failed)) {}
+GenerationService::GenerationService(ServedModel model, EngineAccess access, CallGate* gate)
+    : model_(std::move(model)), access_(std::move(access)), engine_(access_.engine), gate_(gate) {}
 
 void GenerationService::Dispatch(size_t request_bytes, std::function<void()> task) {
   if (request_bytes <= kInlineRequestBytes) {
@@ -108,26 +104,26 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* bytes, std::shared_ptr<Call> call) {
   call->Open();
   // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(bytes->Length(), [this, bytes, call, owner = OwnerOf(*context),
-                             deadline = Deadline(*context)] {
-    const auto begin = [&]() -> absl::Status {
-      v1::GenerateRequest request;
-      RETURN_IF_ERROR(gate_->Read(*bytes, &request));
-      ASSIGN_OR_RETURN(GenerationPlan translated, TranslateGenerate(request, model_));
-      const auto plan = std::make_shared<GenerationPlan>(std::move(translated));
-      plan->request.session.owner = owner;
-      plan->request.deadline = deadline;
-      PrepareSession(
-          plan->needs, plan->request.session, call, [this, call, plan](const SessionInfo& session) {
-            if (plan->needs.make) plan->request.session = session.key;
-            BeginHistory(session, plan->needs, &plan->request);
-            call->Plan(*plan);
-            call->Submit(engine_, SampleRequests(*plan, model_.tokenizer), model_failed_);
-          });
-      return absl::OkStatus();
-    };
-    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-  });
+  Dispatch(bytes->Length(),
+           [this, bytes, call, owner = OwnerOf(*context), deadline = Deadline(*context)] {
+             const auto begin = [&]() -> absl::Status {
+               v1::GenerateRequest request;
+               RETURN_IF_ERROR(gate_->Read(*bytes, &request));
+               ASSIGN_OR_RETURN(GenerationPlan translated, TranslateGenerate(request, model_));
+               const auto plan = std::make_shared<GenerationPlan>(std::move(translated));
+               plan->request.session.owner = owner;
+               plan->request.deadline = deadline;
+               PrepareSession(plan->needs, plan->request.session, call,
+                              [this, call, plan](const SessionInfo& session) {
+                                if (plan->needs.make) plan->request.session = session.key;
+                                BeginHistory(session, plan->needs, &plan->request);
+                                call->Plan(*plan);
+                                call->Submit(&access_, SampleRequests(*plan, model_.tokenizer));
+                              });
+               return absl::OkStatus();
+             };
+             if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+           });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
@@ -165,7 +161,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
                                   plan->first_bytes = 0;
                                 }
                                 call->Plan(*plan);
-                                call->Submit(engine_, {std::move(plan->request)}, model_failed_);
+                                call->Submit(&access_, {std::move(plan->request)});
                               });
                return absl::OkStatus();
              };
@@ -177,8 +173,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::Converse(
     grpc::CallbackServerContext* context) {
   auto call = std::make_shared<ConverseStream>(
-      ConverseStream::Surroundings{&model_, engine_, gate_, &conversations_, &large_requests_,
-                                   model_failed_},
+      ConverseStream::Surroundings{&model_, &access_, gate_, &conversations_, &large_requests_},
       OwnerOf(*context), Deadline(*context));
   call->Open();
   call->Start();

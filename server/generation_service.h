@@ -23,12 +23,10 @@ using RawGeneration =
                 v1::Generation::WithRawCallbackMethod_Detokenize<
                     v1::Generation::WithRawCallbackMethod_GetModel<v1::Generation::Service>>>>>>>;
 
-// Thread-safe. Engine, tokenizer and gate must outlive it, and it every call.
+// Thread-safe. Engine, metrics, tokenizer and gate must outlive it, and it every call.
 class GenerationService final : public RawGeneration {
  public:
-  // `model_failed` is called, on any thread, when a call finds the engine unhealthy.
-  GenerationService(ServedModel model, Engine* engine, CallGate* gate,
-                    std::function<void()> model_failed);
+  GenerationService(ServedModel model, EngineAccess access, CallGate* gate);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* bytes) override;
@@ -68,9 +66,9 @@ class GenerationService final : public RawGeneration {
                                    std::function<absl::Status(const Wire&, Response*)> make_answer);
 
   const ServedModel model_;
+  const EngineAccess access_;
   Engine* const engine_;
   CallGate* const gate_;
-  const std::function<void()> model_failed_;
   // A prompt of pages does not wait behind books.
   Worker medium_requests_;
   Worker large_requests_;

@@ -20,7 +20,9 @@
 #include "models/generation_config.h"
 #include "models/load.h"
 #include "models/tokenizer.h"
+#include "server/call_metrics.h"
 #include "server/logging.h"
+#include "server/metrics.h"
 #include "server/server.h"
 
 namespace retnet {
@@ -33,6 +35,7 @@ struct Options {
   ModelOptions model;
   EngineOptions engine;
   ServerOptions server;
+  std::string metrics_listen;  // empty: no page
   double max_step_ms = 50;
   int64_t host_state_bytes = -1;
   std::string snapshot_store = "none";
@@ -93,6 +96,11 @@ void AddOptions(CLI::App* app, Options* options) {
       ->required();
   app->add_option("--listen", options->server.listen, "HOST:PORT; port 0: any free one")
       ->envname("RETNET_LISTEN")
+      ->check(CLI::Validator(CheckListen, ""));
+  app->add_option("--metrics-listen", options->metrics_listen,
+                  "HOST:PORT of http://HOST:PORT/metrics for Prometheus; port 0: any free one; "
+                  "empty: none")
+      ->envname("RETNET_METRICS_LISTEN")
       ->check(CLI::Validator(CheckListen, ""));
   app->add_option("--device", options->model.device, "Where the model runs")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
@@ -217,8 +225,15 @@ absl::Status Serve(const Options& options) {
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults), engine_options.max_draft_tokens};
   RETURN_IF_ERROR(CheckDefaults(served));
+  CallMetrics metrics;
+  std::unique_ptr<MetricsPage> page;
+  if (!options.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(page, MetricsPage::Start(options.metrics_listen, &engine, &metrics));
+    Log(LogLevel::kInfo, absl::StrCat("metrics at http://", page->address(), "/metrics"));
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Start(options.server, std::move(served), &engine));
+                   Server::Start(options.server, std::move(served), &engine,
+                                 page != nullptr ? &metrics : nullptr));
   std::cout << "listening on " << server->address() << std::endl;
 
   WaitForSignal();

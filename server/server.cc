@@ -39,11 +39,12 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text) {
 
 class Server::Impl {
  public:
-  Impl(const ServerOptions& options, ServedModel model, Engine* engine)
+  Impl(const ServerOptions& options, ServedModel model, Engine* engine, CallMetrics* metrics)
       : options_(options),
         engine_(engine),
-        generation_(std::move(model), engine, &gate_,
-                    [this] { StopServing("the model has failed"); }),
+        metrics_(metrics),
+        generation_(std::move(model),
+                    {engine, metrics, [this] { StopServing("the model has failed"); }}, &gate_),
         sessions_(engine, &gate_) {}
 
   ~Impl() {
@@ -92,6 +93,9 @@ class Server::Impl {
   void Configure(grpc::ServerBuilder* builder) const {
     const int keepalive = static_cast<int>(absl::ToInt64Milliseconds(options_.keepalive));
     builder->SetMaxReceiveMessageSize(options_.max_message_bytes);
+    if (metrics_ != nullptr) {
+      builder->experimental().SetInterceptorCreators(metrics_->Interceptors());
+    }
     // A second server on the port is an error, not a sharer of its connections.
     builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.max_calls_per_connection);
@@ -121,7 +125,8 @@ class Server::Impl {
 
   const ServerOptions options_;
   Engine* const engine_;
-  std::string address_;  // constant after Start
+  CallMetrics* const metrics_;  // may be null
+  std::string address_;         // constant after Start
 
   std::mutex mu_;
   bool serving_ = false;  // guarded by mu_
@@ -136,8 +141,9 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
-                                                      ServedModel model, Engine* engine) {
-  auto impl = std::make_unique<Impl>(options, std::move(model), engine);
+                                                      ServedModel model, Engine* engine,
+                                                      CallMetrics* metrics) {
+  auto impl = std::make_unique<Impl>(options, std::move(model), engine, metrics);
   RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/call_metrics.h"
 #include "server/request_translation.h"
 
 namespace retnet {
@@ -29,12 +30,14 @@ struct ListenAddress {
 // INVALID_ARGUMENT says what is missing.
 absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
 
-// Thread-safe. The engine and the model's tokenizer must outlive it.
+// Thread-safe. The engine, the metrics and the model's tokenizer must outlive it.
 class Server {
  public:
-  // Listens and serves from now on. FAILED_PRECONDITION where the address cannot be had.
+  // Listens and serves from now on. FAILED_PRECONDITION where the address cannot be had. Without
+  // `metrics` nothing is measured.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
-                                                       ServedModel model, Engine* engine);
+                                                       ServedModel model, Engine* engine,
+                                                       CallMetrics* metrics = nullptr);
   // Ends every call at once.
   ~Server();
 

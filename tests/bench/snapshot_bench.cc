@@ -119,7 +119,7 @@ void Put(benchmark::State& state, const Shape& shape, const Storage& storage,
   const Snapshot& snapshot = SnapshotOf(shape);
   const std::string bytes = EncodeSnapshot(snapshot, FormatOf(shape, storage)).value();
   for (auto _ : state) {
-    const absl::Status status = store->Put(snapshot.key, bytes, absl::InfiniteFuture());
+    const absl::Status status = store->Put(snapshot.key, bytes, absl::InfiniteFuture(), {});
     if (!status.ok()) state.SkipWithError(status.ToString().c_str());
   }
   CountBytes(state, snapshot, bytes.size());
@@ -130,7 +130,7 @@ void Get(benchmark::State& state, const Shape& shape, const Storage& storage,
          SnapshotStore* store) {
   const Snapshot& snapshot = SnapshotOf(shape);
   const std::string bytes = EncodeSnapshot(snapshot, FormatOf(shape, storage)).value();
-  const absl::Status put = store->Put(snapshot.key, bytes, absl::InfiniteFuture());
+  const absl::Status put = store->Put(snapshot.key, bytes, absl::InfiniteFuture(), {});
   if (!put.ok()) state.SkipWithError(put.ToString().c_str());
   for (auto _ : state) {
     if (store->Get(snapshot.key).value_or("") != bytes) state.SkipWithError("other bytes");

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "absl/time/clock.h"
+#include "tests/engine/put_snapshot.h"
 
 namespace retnet {
 namespace {
@@ -42,7 +43,7 @@ class DiskStoreTest : public testing::Test {
   }
   absl::Status Put(const SessionKey& key, const std::string& bytes,
                    absl::Time expires = absl::InfiniteFuture()) {
-    return store_->Put(key, bytes, expires);
+    return PutSnapshot(store_.get(), key, bytes, expires);
   }
   std::string Get(const SessionKey& key) {
     const auto bytes = store_->Get(key);
@@ -97,9 +98,37 @@ TEST_F(DiskStoreTest, ListsTheIdsOfOneOwner) {
   for (const SessionKey& key : {SessionKey{"ann", "b"}, {"ann", "a"}, {"bob", "c"}, {"", "d"}}) {
     ASSERT_TRUE(Put(key, "x").ok());
   }
-  EXPECT_THAT(*store_->List("ann"), ElementsAre("a", "b"));
-  EXPECT_THAT(*store_->List(""), ElementsAre("d"));
-  EXPECT_THAT(*store_->List("an"), IsEmpty());
+  EXPECT_THAT(*store_->List("ann", "", 5000), ElementsAre("a", "b"));
+  EXPECT_THAT(*store_->List("", "", 5000), ElementsAre("d"));
+  EXPECT_THAT(*store_->List("an", "", 5000), IsEmpty());
+}
+
+TEST_F(DiskStoreTest, ReplacesOnlyWhatItIsToldOfAlsoWhenOpenedAgain) {
+  Open();
+  const SessionKey key = {"ann", "1"};
+  const auto put = [&](const std::string& bytes, const std::vector<SnapshotStamp>& over) {
+    return store_->Put(key, bytes, absl::InfiniteFuture(), over);
+  };
+  EXPECT_EQ(store_->Stamp(key).value(), "");
+  ASSERT_TRUE(put("the first one", {"whatever"}).ok()) << "nothing is there";
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(store_->Stamp(key).value(), StampOf("the first one"));
+    EXPECT_TRUE(absl::IsAborted(put("the second one", {StampOf("another")})));
+    EXPECT_EQ(Get(key), "the first one");
+    Open();
+  }
+  EXPECT_TRUE(put("the second one", {StampOf("another"), StampOf("the first one")}).ok());
+  EXPECT_EQ(Get(key), "the second one");
+}
+
+TEST_F(DiskStoreTest, ListsPagesAndGivesHeads) {
+  Open();
+  for (const char* id : {"d", "b", "c", "a"}) ASSERT_TRUE(Put({"ann", id}, "bytes of many").ok());
+  EXPECT_THAT(store_->List("ann", "b", 2).value(), ElementsAre("b", "c"));
+  EXPECT_THAT(store_->Heads("ann", {"a", "none", "b"}, 5).value(),
+              ElementsAre("bytes", "", "bytes"));
+  EXPECT_THAT(store_->Heads("ann", {"a"}, 5000).value(), ElementsAre("bytes of many"));
+  EXPECT_THAT(store_->Heads("bob", {"a"}, 5).value(), ElementsAre(""));
 }
 
 TEST_F(DiskStoreTest, NoNameLeavesTheFolderOrMeetsAnother) {
@@ -113,7 +142,7 @@ TEST_F(DiskStoreTest, NoNameLeavesTheFolderOrMeetsAnother) {
   Open();
   for (const std::string& owner : names) {
     for (const std::string& id : names) EXPECT_EQ(Get({owner, id}), owner + "|" + id);
-    EXPECT_EQ(store_->List(owner)->size(), names.size());
+    EXPECT_EQ(store_->List(owner, "", 5000)->size(), names.size());
   }
   EXPECT_EQ(Files().size(), names.size() * names.size() + 1);
 }
@@ -131,9 +160,9 @@ TEST_F(DiskStoreTest, TheLeastRecentlyUsedMakeRoom) {
   for (const char* id : {"1", "2", "3"}) ASSERT_TRUE(Put({"ann", id}, bytes).ok());
   Get({"ann", "1"});
   ASSERT_TRUE(Put({"ann", "4"}, bytes).ok());
-  EXPECT_THAT(*store_->List("ann"), ElementsAre("1", "3", "4"));
+  EXPECT_THAT(*store_->List("ann", "", 5000), ElementsAre("1", "3", "4"));
   ASSERT_TRUE(Put({"ann", "3"}, bytes + bytes).ok());  // takes the room of one more
-  EXPECT_THAT(*store_->List("ann"), ElementsAre("3", "4"));
+  EXPECT_THAT(*store_->List("ann", "", 5000), ElementsAre("3", "4"));
   EXPECT_LE(store_->bytes(), 300);
 }
 
@@ -146,7 +175,7 @@ TEST_F(DiskStoreTest, TheOrderOfUsesOutlivesTheProcess) {
   Age("owner-ann/3.snapshot", 60);
   Get({"ann", "2"});  // now the most recent
   Open(/*max_bytes=*/250);
-  EXPECT_THAT(*store_->List("ann"), ElementsAre("1", "2"));
+  EXPECT_THAT(*store_->List("ann", "", 5000), ElementsAre("1", "2"));
 }
 
 TEST_F(DiskStoreTest, OneLargerThanTheStoreIsRefusedAndCostsNoOther) {
@@ -162,7 +191,7 @@ TEST_F(DiskStoreTest, WhatHasExpiredIsGone) {
   ASSERT_TRUE(Put({"ann", "1"}, "x", absl::Now() - absl::Seconds(1)).ok());
   ASSERT_TRUE(Put({"ann", "2"}, "y", absl::Now() + absl::Hours(1)).ok());
   EXPECT_EQ(Get({"ann", "1"}), "NOT_FOUND");
-  EXPECT_THAT(*store_->List("ann"), ElementsAre("2"));
+  EXPECT_THAT(*store_->List("ann", "", 5000), ElementsAre("2"));
   Open();
   EXPECT_THAT(Files(), ElementsAre("lock", "owner-ann/2.snapshot"));
   ASSERT_TRUE(Put({"ann", "1"}, "x", absl::Now() - absl::Seconds(1)).ok());
@@ -186,9 +215,9 @@ TEST_F(DiskStoreTest, LeftoversOfACrashGoAndForeignFilesStay) {
   for (const std::string& file : foreign) std::ofstream(folder_ + "/" + file) << "mine";
   std::ofstream(folder_ + "/incoming") << "half a snapsh";
   Open(/*max_bytes=*/100);
-  EXPECT_THAT(*store_->List("ann"), ElementsAre("1"));
+  EXPECT_THAT(*store_->List("ann", "", 5000), ElementsAre("1"));
   ASSERT_TRUE(Put({"ann", "2"}, std::string(70, 'x')).ok());  // evicts
-  EXPECT_THAT(*store_->List("ann"), ElementsAre("2"));
+  EXPECT_THAT(*store_->List("ann", "", 5000), ElementsAre("2"));
   EXPECT_FALSE(fs::exists(folder_ + "/incoming"));
   for (const std::string& file : foreign) EXPECT_TRUE(fs::exists(folder_ + "/" + file)) << file;
 }
@@ -244,16 +273,15 @@ TEST_F(DiskStoreTest, AFullDiskIsResourceExhaustedAndNothingIsLost) {
   }
   {
     auto store = DiskStore::Open(small, 0).value();
-    EXPECT_TRUE(store->Put({"ann", "1"}, std::string(100'000, 'a'), absl::InfiniteFuture()).ok());
+    EXPECT_TRUE(PutSnapshot(&*store, {"ann", "1"}, std::string(100'000, 'a')).ok());
     for (int i = 0; i < 3; ++i) {
-      const absl::Status full =
-          store->Put({"ann", "1"}, std::string(200'000, 'b'), absl::InfiniteFuture());
+      const absl::Status full = PutSnapshot(&*store, {"ann", "1"}, std::string(200'000, 'b'));
       EXPECT_TRUE(absl::IsResourceExhausted(full)) << full;
       EXPECT_THAT(std::string(full.message()), HasSubstr("No space left"));
     }
     EXPECT_EQ(store->Get({"ann", "1"}).value(), std::string(100'000, 'a'));
     EXPECT_TRUE(store->Delete({"ann", "1"}).ok());
-    EXPECT_TRUE(store->Put({"ann", "1"}, std::string(200'000, 'b'), absl::InfiniteFuture()).ok());
+    EXPECT_TRUE(PutSnapshot(&*store, {"ann", "1"}, std::string(200'000, 'b')).ok());
   }
   EXPECT_EQ(umount(small.c_str()), 0);
 }
@@ -298,7 +326,7 @@ TEST(OpenSnapshotStore, TakesWhatItNamesAndNothingElse) {
   const std::string folder = testing::TempDir() + "open_snapshot_store/a/b";
   const auto disk = OpenSnapshotStore("disk:" + folder, 1 << 20);
   ASSERT_TRUE(disk.ok()) << disk.status();
-  EXPECT_TRUE((*disk)->Put({"ann", "1"}, "x", absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(PutSnapshot(disk->get(), {"ann", "1"}, "x").ok());
   EXPECT_TRUE(fs::exists(folder + "/owner-ann/1.snapshot"));
   fs::remove_all(testing::TempDir() + "open_snapshot_store");
   for (const char* spec : {"", "disk:", "disk", "/tmp", "None"}) {

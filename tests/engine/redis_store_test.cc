@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tests/engine/put_snapshot.h"
 #include "tests/engine/redis_server.h"
 
 namespace retnet {
@@ -34,7 +37,7 @@ class RedisStoreTest : public testing::Test {
   }
   absl::Status Put(const SessionKey& key, const std::string& bytes,
                    absl::Time expires = absl::InfiniteFuture()) {
-    return store_->Put(key, bytes, expires);
+    return PutSnapshot(store_.get(), key, bytes, expires);
   }
   std::string Get(const SessionKey& key) {
     const auto bytes = store_->Get(key);
@@ -56,7 +59,7 @@ TEST_F(RedisStoreTest, WhatOneReplicaPutsAnotherGets) {
   ASSERT_TRUE(Put({"ann", "1"}, "old").ok());
   ASSERT_TRUE(Put({"ann", "1"}, bytes).ok());
   EXPECT_EQ(other->Get({"ann", "1"}).value(), bytes);
-  ASSERT_TRUE(other->Put({"ann", "1"}, "", absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(PutSnapshot(other.get(), {"ann", "1"}, "").ok());
   EXPECT_EQ(Get({"ann", "1"}), "");
   EXPECT_TRUE(other->Delete({"ann", "1"}).ok());
   EXPECT_TRUE(other->Delete({"ann", "1"}).ok());
@@ -73,16 +76,68 @@ TEST_F(RedisStoreTest, NoNameMeetsAnotherAndListsAreOfOneOwner) {
     for (const std::string& id : names) EXPECT_EQ(Get({owner, id}), owner + "|" + id);
     std::vector<std::string> sorted = names;
     std::sort(sorted.begin(), sorted.end());
-    EXPECT_EQ(store_->List(owner).value(), sorted);
+    EXPECT_EQ(store_->List(owner, "", 5000).value(), sorted);
   }
-  EXPECT_THAT(store_->List("ann").value(), IsEmpty());
+  EXPECT_THAT(store_->List("ann", "", 5000).value(), IsEmpty());
+}
+
+TEST_F(RedisStoreTest, ReplacesOnlyWhatItIsToldOf) {
+  const SessionKey key = {"ann", "1"};
+  const auto put = [&](const std::string& bytes, const std::vector<SnapshotStamp>& over) {
+    return store_->Put(key, bytes, absl::InfiniteFuture(), over);
+  };
+  for (const int64_t max_bytes : {0, 1000}) {
+    store_ = Open(max_bytes);
+    const auto other = Open(max_bytes);
+    EXPECT_EQ(store_->Stamp(key).value(), "");
+    ASSERT_TRUE(put("the first one", {"whatever"}).ok()) << "nothing is there";
+    EXPECT_EQ(other->Stamp(key).value(), StampOf("the first one"));
+    EXPECT_TRUE(put("the first one", {}).ok()) << "as after an answer that was lost";
+    ASSERT_TRUE(PutSnapshot(other.get(), key, "the second one").ok());
+    EXPECT_TRUE(absl::IsAborted(put("the third one", {StampOf("the first one")})));
+    EXPECT_EQ(Get(key), "the second one");
+    EXPECT_TRUE(put("the third one", {StampOf("the first one"), StampOf("the second one")}).ok());
+    EXPECT_EQ(Get(key), "the third one");
+    EXPECT_TRUE(Put({"ann", "2"}, "x").ok());
+    EXPECT_TRUE(store_->Delete(key).ok());
+  }
+}
+
+// Of many at once that follow the same one, one is stored.
+TEST_F(RedisStoreTest, LetsOneOfManyFollow) {
+  const SessionKey key = {"ann", "1"};
+  ASSERT_TRUE(Put(key, "the first one").ok());
+  constexpr int kThreads = 8;
+  std::vector<absl::Status> statuses(kThreads);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      statuses[i] = Open()->Put(key, absl::StrCat("one of many: ", i), absl::InfiniteFuture(),
+                                {StampOf("the first one")});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(std::count_if(statuses.begin(), statuses.end(), absl::IsAborted), kThreads - 1);
+  for (int i = 0; i < kThreads; ++i) {
+    if (!statuses[i].ok()) continue;
+    EXPECT_EQ(Get(key), absl::StrCat("one of many: ", i));
+  }
+}
+
+TEST_F(RedisStoreTest, ListsPagesAndGivesHeads) {
+  for (const char* id : {"d", "b", "c", "a"}) ASSERT_TRUE(Put({"ann", id}, "bytes of many").ok());
+  EXPECT_THAT(store_->List("ann", "b", 2).value(), ElementsAre("b", "c"));
+  EXPECT_THAT(store_->List("ann", "d", 2).value(), ElementsAre("d"));
+  EXPECT_THAT(store_->Heads("ann", {"a", "none", "b"}, 5).value(),
+              ElementsAre("bytes", "", "bytes"));
+  EXPECT_THAT(store_->Heads("bob", {"a"}, 5).value(), ElementsAre(""));
 }
 
 TEST_F(RedisStoreTest, ListsMoreThanOnePageHolds) {
   for (int i = 0; i < 2500; ++i) {
     ASSERT_TRUE(Put({i % 2 == 0 ? "ann" : "bob", absl::StrCat(i)}, "x").ok());
   }
-  EXPECT_EQ(store_->List("ann").value().size(), 1250);
+  EXPECT_EQ(store_->List("ann", "", 5000).value().size(), 1250);
 }
 
 TEST_F(RedisStoreTest, WhatHasExpiredIsGone) {
@@ -95,7 +150,7 @@ TEST_F(RedisStoreTest, WhatHasExpiredIsGone) {
     ASSERT_TRUE(Put({"ann", "4"}, "z", absl::Now() + absl::Hours(1e9)).ok());
     absl::SleepFor(absl::Milliseconds(60));
     EXPECT_EQ(Get({"ann", "1"}), "NOT_FOUND");
-    EXPECT_THAT(store_->List("ann").value(), ElementsAre("2", "4"));
+    EXPECT_THAT(store_->List("ann", "", 5000).value(), ElementsAre("2", "4"));
   }
 }
 
@@ -106,7 +161,7 @@ TEST_F(RedisStoreTest, GoesOnWhenRedisWasStoppedAndStartedAgain) {
     EXPECT_EQ(Get({"ann", "1"}), "UNAVAILABLE");
     EXPECT_TRUE(absl::IsUnavailable(Put({"ann", "2"}, "lost")));
     EXPECT_TRUE(absl::IsUnavailable(store_->Delete({"ann", "1"})));
-    EXPECT_TRUE(absl::IsUnavailable(store_->List("ann").status()));
+    EXPECT_TRUE(absl::IsUnavailable(store_->List("ann", "", 5000).status()));
     server_->Start();
     AwaitReachable();
     EXPECT_EQ(Get({"ann", "1"}), "kept");
@@ -144,7 +199,7 @@ TEST_F(RedisStoreTest, ARedisThatDoesNotAnswerIsGivenUpAndItsLateAnswersAreNotMi
 
 TEST_F(RedisStoreTest, NobodyThereIsUnavailableAndItSaysWhere) {
   server_->Stop();
-  const absl::Status status = Put({"ann", "1"}, "x");
+  const absl::Status status = store_->Put({"ann", "1"}, "x", absl::InfiniteFuture(), {});
   EXPECT_TRUE(absl::IsUnavailable(status));
   EXPECT_THAT(std::string(status.message()),
               HasSubstr(absl::StrCat("127.0.0.1 port ", server_->port(), ": Connection refused")));
@@ -156,10 +211,10 @@ TEST_F(RedisStoreTest, TheLeastRecentlyUsedMakeRoomForAllReplicas) {
   const auto other = Open(/*max_bytes=*/300);
   for (const char* id : {"1", "2", "3"}) ASSERT_TRUE(Put({"ann", id}, bytes).ok());
   EXPECT_TRUE(other->Get({"ann", "1"}).ok());
-  ASSERT_TRUE(other->Put({"bob", "4"}, bytes, absl::InfiniteFuture()).ok());
-  EXPECT_THAT(store_->List("ann").value(), ElementsAre("1", "3"));
+  ASSERT_TRUE(PutSnapshot(other.get(), {"bob", "4"}, bytes).ok());
+  EXPECT_THAT(store_->List("ann", "", 5000).value(), ElementsAre("1", "3"));
   ASSERT_TRUE(Put({"ann", "3"}, bytes + bytes).ok());
-  EXPECT_THAT(store_->List("ann").value(), ElementsAre("3"));
+  EXPECT_THAT(store_->List("ann", "", 5000).value(), ElementsAre("3"));
   EXPECT_EQ(Get({"bob", "4"}), bytes);
   EXPECT_TRUE(absl::IsResourceExhausted(Put({"ann", "3"}, std::string(301, 'x'))));
   EXPECT_EQ(Get({"ann", "3"}), bytes + bytes);
@@ -169,7 +224,7 @@ TEST_F(RedisStoreTest, TheLeastRecentlyUsedMakeRoomForAllReplicas) {
   ASSERT_TRUE(Put({"ann", "6"}, bytes).ok());
   absl::SleepFor(absl::Milliseconds(50));
   ASSERT_TRUE(Put({"ann", "7"}, bytes).ok());
-  EXPECT_THAT(store_->List("ann").value(), ElementsAre("6", "7"));
+  EXPECT_THAT(store_->List("ann", "", 5000).value(), ElementsAre("6", "7"));
   EXPECT_EQ(Get({"bob", "4"}), bytes);
 }
 
@@ -192,7 +247,7 @@ TEST_F(RedisStoreTest, ARedisThatIsFullByItsOwnBoundIsResourceExhausted) {
 
 TEST_F(RedisStoreTest, DatabasesAreApart) {
   const auto other = OpenSnapshotStore(server_->url() + "/3", 0).value();
-  ASSERT_TRUE(other->Put({"ann", "1"}, "three", absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(PutSnapshot(other.get(), {"ann", "1"}, "three").ok());
   EXPECT_EQ(Get({"ann", "1"}), "NOT_FOUND");
   EXPECT_EQ(other->Get({"ann", "1"}).value(), "three");
   const auto none = OpenSnapshotStore(server_->url() + "/1000", 0).value();

@@ -206,6 +206,7 @@ TEST_P(SessionSchedulesTest, AnyScheduleEqualsOneShot) {
   executor.states.host_bytes = random_() % 3 == 0 ? 0 : 50 << (random_() % 8);
   const bool with_store = random_() % 2 == 0;
   if (with_store && random_() % 2 == 0) executor.sessions.max_kept = 40;
+  shared_store_ = with_store && random_() % 2 == 0;
   Start(options, executor, with_store);
   RunSchedule(with_store);
   if (HasFatalFailure()) return;

@@ -37,7 +37,7 @@ class SessionsTest : public testing::Test {
     auto model = std::make_unique<FakeModel>(options_, control_);
     if (with_store) {
       io_ = std::make_unique<SnapshotIo>(
-          std::make_unique<MemoryStore>(&stored_),
+          std::make_unique<MemoryStore>(&stored_, shared_store_),
           MakeSnapshotFormat(model->info(), AtRest::kExact, /*zstd_level=*/0), 1 << 30);
     }
     executor.sessions.store = io_.get();
@@ -119,6 +119,14 @@ class SessionsTest : public testing::Test {
     return Call<SessionInfo>(
         [&](Sessions& sessions, const Reply<SessionInfo>& reply) { sessions.Get(key, reply); });
   }
+  absl::StatusOr<std::vector<SessionInfo>> List(const std::string& owner,
+                                                const std::string& after = "",
+                                                int32_t limit = 100) {
+    return Call<std::vector<SessionInfo>>(
+        [&](Sessions& sessions, const Reply<std::vector<SessionInfo>>& reply) {
+          sessions.List(owner, after, limit, reply);
+        });
+  }
   absl::StatusOr<SessionInfo> Rewind(const SessionKey& key, int32_t tokens) {
     return Call<SessionInfo>([&](Sessions& sessions, const Reply<SessionInfo>& reply) {
       sessions.Rewind(key, tokens, absl::Now(), reply);
@@ -136,6 +144,23 @@ class SessionsTest : public testing::Test {
         });
   }
 
+  // What is to be written has been.
+  void AwaitStored() {
+    TurnUntil([&] { return executor_->idle() && !executor_->transferring(); });
+    ASSERT_TRUE(io_->Flush(absl::InfiniteFuture()).ok());
+    RunTasks();
+  }
+
+  // Appends to a session, greedily; the answer, which must come.
+  std::vector<TokenId> GoOn(const SessionKey& key, std::vector<TokenId> prompt) {
+    Request request = Generation(key, std::move(prompt), 5);
+    request.sampling.temperature = 0.0f;
+    const auto sink = Submit(std::move(request));
+    TurnUntil([&] { return sink->done(); });
+    EXPECT_TRUE(sink->completion().status.ok()) << sink->completion().status;
+    return sink->tokens();
+  }
+
   Request Generation(const SessionKey& key, std::vector<TokenId> prompt, int32_t max_tokens) {
     Request request;
     request.session = key;
@@ -148,7 +173,8 @@ class SessionsTest : public testing::Test {
   FakeModelOptions options_;
   ExecutorOptions executor_options_;
   std::shared_ptr<FakeModelControl> control_;
-  MemoryStore::Entries stored_;
+  bool shared_store_ = false;
+  MemoryStore::Entries stored_;  // may be looked into after AwaitStored
   std::mutex mutex_;
   std::vector<std::function<void()>> tasks_;  // guarded by mutex_
   std::unique_ptr<SnapshotIo> io_;

@@ -104,5 +104,104 @@ TEST_F(SessionsTest, AreNotFoundByOtherOwners) {
   EXPECT_EQ(cached[2], 12);
 }
 
+std::vector<std::string> IdsOf(const absl::StatusOr<std::vector<SessionInfo>>& infos) {
+  std::vector<std::string> ids;
+  for (const SessionInfo& info : *infos) ids.push_back(info.key.id);
+  return ids;
+}
+
+using Ids = std::vector<std::string>;
+
+TEST_F(SessionsTest, AreListedFromMemoryAndStoreAlike) {
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  for (const int i : {1, 3, 5}) ASSERT_TRUE(Create(Key(i)).ok());
+  ASSERT_TRUE(Create(Key(2, "ben")).ok());
+  GoOn(Key(3), {1, 2, 3});
+  Crash();
+  for (const int i : {2, 4}) ASSERT_TRUE(Create(Key(i)).ok());
+  ASSERT_TRUE(Get(Key(5)).ok());
+  EXPECT_EQ(executor_->stats().sessions, 3);
+  EXPECT_EQ(IdsOf(List("anna")), (Ids{"s1", "s2", "s3", "s4", "s5"}));
+  EXPECT_EQ(IdsOf(List("anna", "", 2)), (Ids{"s1", "s2"}));
+  EXPECT_EQ(IdsOf(List("anna", "s2", 2)), (Ids{"s3", "s4"}));
+  EXPECT_EQ(IdsOf(List("anna", "s5")), Ids{});
+  EXPECT_EQ(IdsOf(List("ben")), (Ids{"s2"}));
+  EXPECT_EQ(IdsOf(List("ann")), Ids{});
+  const SessionInfo stored = List("anna", "s2", 1)->front();
+  EXPECT_EQ(stored.tokens, 8);
+  EXPECT_EQ(stored.state_tokens, 7);
+  EXPECT_EQ(stored.tier, StateTier::kStore);
+  EXPECT_EQ(executor_->stats().sessions, 3) << "none is loaded";
+}
+
+TEST_F(SessionsTest, AreReadAgainWhenAnotherServerWentOnWithThem) {
+  shared_store_ = true;
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  const SessionKey key = Key(1);
+  ASSERT_TRUE(Create(key).ok());
+  GoOn(key, {1, 2, 3});
+  AwaitStored();
+  const std::string others = stored_[key];
+  GoOn(key, {4, 5});
+  AwaitStored();
+  EXPECT_EQ(Get(key)->tokens, 15);
+  stored_[key] = others;
+  EXPECT_EQ(Get(key)->tokens, 8);
+  const std::vector<TokenId> answer = GoOn(key, {6});
+  AwaitStored();
+  Crash();
+  EXPECT_EQ(Get(key)->tokens, 14);
+  EXPECT_EQ(io_->stats().conflicts, 0);
+
+  // The same as with nobody else.
+  ASSERT_TRUE(Create(Key(2)).ok());
+  GoOn(Key(2), {1, 2, 3});
+  EXPECT_EQ(GoOn(Key(2), {6}), answer);
+}
+
+// Two servers go on at the same time: one write is refused, and the loser says so once.
+TEST_F(SessionsTest, ThatLoseATurnSayItAtTheirNextUse) {
+  shared_store_ = true;
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  const SessionKey key = Key(1);
+  ASSERT_TRUE(Create(key).ok());
+  GoOn(key, {1, 2, 3});
+  AwaitStored();
+  const std::string others = stored_[key];
+  GoOn(key, {4, 5});
+  AwaitStored();
+  const auto sink = Submit(Generation(key, {6}, 5));
+  TurnUntil([&] { return executor_->stats().running == 1; });
+  ASSERT_TRUE(io_->Flush(absl::InfiniteFuture()).ok());
+  stored_[key] = others;
+  TurnUntil([&] { return sink->done(); });
+  EXPECT_TRUE(sink->completion().status.ok());
+  AwaitStored();
+  EXPECT_EQ(stored_[key], others);
+  EXPECT_EQ(io_->stats().conflicts, 1);
+
+  const auto next = Submit(Generation(key, {7}, 5));
+  TurnUntil([&] { return next->done(); });
+  EXPECT_TRUE(absl::IsAborted(next->completion().status)) << next->completion().status;
+  EXPECT_EQ(Get(key)->tokens, 8);
+  GoOn(key, {7});
+  AwaitStored();
+  EXPECT_NE(stored_[key], others);
+  EXPECT_EQ(io_->stats().conflicts, 1);
+}
+
+TEST_F(SessionsTest, OfAStoreThatOthersWriteDoNotTakeItsCopyWithThemWhenTheyExpire) {
+  shared_store_ = true;
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  ASSERT_TRUE(Call<SessionInfo>([&](Sessions& sessions, const Reply<SessionInfo>& reply) {
+                sessions.Create({.key = Key(1), .ttl = absl::Seconds(60), .labels = {}},
+                                absl::Now(), reply);
+              }).ok());
+  executor_->Prepare(absl::Now() + absl::Seconds(61));
+  EXPECT_EQ(executor_->stats().sessions, 0);
+  AwaitStored();
+  EXPECT_EQ(stored_.size(), 1);
+}
+
 }  // namespace
 }  // namespace retnet

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "absl/time/clock.h"
+#include "tests/engine/memory_store.h"
 #include "tests/engine/sample_snapshot.h"
 
 namespace retnet {
@@ -62,34 +63,32 @@ class StoreControl {
   std::map<SessionKey, std::string> bytes_;
 };
 
-class MemoryStore : public SnapshotStore {
+class ControlledStore : public MemoryStore {
  public:
-  explicit MemoryStore(StoreControl* control) : control_(*control) {}
+  explicit ControlledStore(StoreControl* control)
+      : MemoryStore(&control->bytes(), /*shared=*/true), control_(*control) {}
 
-  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time) override {
+  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
+                   const std::vector<SnapshotStamp>& over) override {
     const absl::Status status = control_.Enter("put " + key.id);
-    if (status.ok()) control_.bytes()[key] = bytes;
-    return status;
+    return status.ok() ? MemoryStore::Put(key, bytes, expires, over) : status;
   }
   absl::StatusOr<std::string> Get(const SessionKey& key) override {
     const absl::Status status = control_.Enter("get " + key.id);
-    if (!status.ok()) return status;
-    const auto found = control_.bytes().find(key);
-    if (found == control_.bytes().end()) return absl::NotFoundError("none");
-    return found->second;
+    return status.ok() ? MemoryStore::Get(key) : status;
+  }
+  absl::StatusOr<SnapshotStamp> Stamp(const SessionKey& key) override {
+    const absl::Status status = control_.Enter("stamp " + key.id);
+    return status.ok() ? MemoryStore::Stamp(key) : status;
   }
   absl::Status Delete(const SessionKey& key) override {
-    control_.bytes().erase(key);
-    return control_.Enter("delete " + key.id);
+    const absl::Status status = control_.Enter("delete " + key.id);
+    return status.ok() ? MemoryStore::Delete(key) : status;
   }
-  absl::StatusOr<std::vector<std::string>> List(const std::string& owner) override {
+  absl::StatusOr<std::vector<std::string>> List(const std::string& owner, const std::string& first,
+                                                int32_t limit) override {
     const absl::Status status = control_.Enter("list " + owner);
-    if (!status.ok()) return status;
-    std::vector<std::string> ids;
-    for (const auto& [key, bytes] : control_.bytes()) {
-      if (key.owner == owner) ids.push_back(key.id);
-    }
-    return ids;
+    return status.ok() ? MemoryStore::List(owner, first, limit) : status;
   }
 
  private:
@@ -102,7 +101,7 @@ class SnapshotIoTest : public testing::Test {
  protected:
   void Start(int64_t max_queued_bytes = 1 << 20, const SnapshotFormat& format = SampleFormat()) {
     io_ = nullptr;
-    io_ = std::make_unique<SnapshotIo>(std::make_unique<MemoryStore>(&control_), format,
+    io_ = std::make_unique<SnapshotIo>(std::make_unique<ControlledStore>(&control_), format,
                                        max_queued_bytes);
   }
   static Snapshot Sample(const std::string& id, uint32_t seed = 1) {
@@ -110,18 +109,42 @@ class SnapshotIoTest : public testing::Test {
   }
   std::future<absl::Status> Put(Snapshot snapshot) {
     auto [done, future] = Promised<absl::Status>();
-    io_->Put(std::move(snapshot), done);
+    std::shared_ptr<SnapshotLineage> lineage = Lineage(snapshot.key.id);
+    io_->Put(std::move(snapshot), std::move(lineage), done);
     return std::move(future);
   }
   std::future<absl::StatusOr<Snapshot>> Get(const std::string& id) {
     auto [done, future] = Promised<absl::StatusOr<Snapshot>>();
-    io_->Get({"ann", id}, done);
+    io_->Get({"ann", id}, Lineage(id), done);
     return std::move(future);
   }
   std::future<absl::Status> Delete(const std::string& id) {
     auto [done, future] = Promised<absl::Status>();
     io_->Delete({"ann", id}, done);
     return std::move(future);
+  }
+  std::future<absl::StatusOr<bool>> Check(const std::string& id) {
+    auto [done, future] = Promised<absl::StatusOr<bool>>();
+    io_->Check({"ann", id}, Lineage(id), done);
+    return std::move(future);
+  }
+  absl::StatusOr<std::vector<SessionInfo>> List(const std::string& after = "",
+                                                int32_t limit = 100) {
+    auto [done, future] = Promised<absl::StatusOr<std::vector<SessionInfo>>>();
+    io_->List("ann", after, limit, done);
+    return future.get();
+  }
+  std::vector<std::string> Ids(const std::string& after = "", int32_t limit = 100) {
+    std::vector<std::string> ids;
+    const auto infos = List(after, limit);
+    for (const SessionInfo& info : *infos) ids.push_back(info.key.id);
+    return ids;
+  }
+  // Of the session that this process has.
+  std::shared_ptr<SnapshotLineage> Lineage(const std::string& id) {
+    std::shared_ptr<SnapshotLineage>& lineage = lineages_[id];
+    if (lineage == nullptr) lineage = std::make_shared<SnapshotLineage>();
+    return lineage;
   }
   // Another session's operation, which keeps the thread busy until Release.
   std::future<absl::Status> HoldThread() {
@@ -132,6 +155,7 @@ class SnapshotIoTest : public testing::Test {
   }
 
   StoreControl control_;
+  std::map<std::string, std::shared_ptr<SnapshotLineage>> lineages_;
   std::unique_ptr<SnapshotIo> io_;
 
  private:
@@ -160,13 +184,84 @@ TEST_F(SnapshotIoTest, WhatIsPutIsGot) {
   EXPECT_EQ(stats.queued_bytes, 0);
 }
 
-TEST_F(SnapshotIoTest, ListsWhatTheStoreHas) {
+TEST_F(SnapshotIoTest, ListsTheSessionsThatCouldGoOn) {
   Start();
-  Put(Sample("b"));
-  Put(Sample("a"));
-  std::promise<std::vector<std::string>> ids;
-  io_->List("ann", [&](auto listed) { ids.set_value(listed.value()); });
-  EXPECT_THAT(ids.get_future().get(), ElementsAre("a", "b"));
+  Snapshot labelled = Sample("c");
+  for (int i = 0; i < 64; ++i) labelled.labels[std::to_string(i)] = std::string(1000, 'x');
+  Put(labelled);
+  for (const char* id : {"e", "a", "d", "b"}) Put(Sample(id));
+  Snapshot expired = Sample("aa");
+  expired.expires = absl::Now() - absl::Seconds(1);
+  Put(expired);
+  ASSERT_TRUE(io_->Flush(absl::InfiniteFuture()).ok());
+  auto& bytes = control_.bytes();
+  bytes[{"ann", "ab"}] = bytes[{"ann", "a"}];  // another's
+  bytes[{"ann", "ac"}] = bytes[{"ann", "a"}].substr(0, 50);
+  bytes[{"ann", "ad"}] = "";
+  bytes[{"bob", "f"}] = bytes[{"ann", "a"}];
+  EXPECT_THAT(Ids(), ElementsAre("a", "b", "c", "d", "e"));
+  EXPECT_THAT(Ids("", 2), ElementsAre("a", "b"));
+  EXPECT_THAT(Ids("b", 2), ElementsAre("c", "d"));
+  EXPECT_THAT(Ids("e"), testing::IsEmpty());
+  const SessionInfo info = List("b", 1).value().front();
+  EXPECT_EQ(info.labels, labelled.labels);
+  EXPECT_EQ(info.tokens, 12);
+  EXPECT_EQ(info.tier, StateTier::kStore);
+  EXPECT_EQ(io_->stats().read, 0) << "no state is read";
+  control_.Fail(absl::UnavailableError("gone"));
+  EXPECT_TRUE(absl::IsUnavailable(List().status()));
+  SnapshotFormat other = SampleFormat();
+  other.model_fingerprint = 5;
+  control_.Fail(absl::OkStatus());
+  Start(1 << 20, other);
+  EXPECT_THAT(Ids(), testing::IsEmpty());
+}
+
+TEST_F(SnapshotIoTest, WhatFollowsAnothersSnapshotIsRefusedAndCounted) {
+  Start();
+  ASSERT_TRUE(Put(Sample("1", /*seed=*/1)).get().ok());
+  EXPECT_EQ(Check("1").get().value(), false);
+  const auto here = std::exchange(lineages_["1"], nullptr);  // from here on another server's
+  EXPECT_TRUE(absl::IsAborted(Put(Sample("1", /*seed=*/2)).get())) << "it follows none";
+  EXPECT_EQ(Check("1").get().value(), true);
+  ASSERT_TRUE(Get("1").get().ok());
+  EXPECT_EQ(Check("1").get().value(), false);
+  ASSERT_TRUE(Put(Sample("1", /*seed=*/3)).get().ok());
+  lineages_["1"] = here;
+  EXPECT_EQ(Check("1").get().value(), true);
+  EXPECT_TRUE(absl::IsAborted(Put(Sample("1", /*seed=*/4)).get()));
+  ExpectSame(Get("1").get().value(), Sample("1", /*seed=*/3));
+  EXPECT_TRUE(Put(Sample("1", /*seed=*/4)).get().ok()) << "now it follows";
+  EXPECT_EQ(io_->stats().conflicts, 2);
+  EXPECT_EQ(io_->stats().failed, 0);
+  // What the store has lost may be put again.
+  ASSERT_TRUE(Delete("1").get().ok());
+  EXPECT_EQ(Check("1").get().value(), false);
+  EXPECT_TRUE(Put(Sample("1", /*seed=*/5)).get().ok());
+}
+
+// The connection may end between the write and its answer.
+TEST_F(SnapshotIoTest, APutThatFailedAndIsThereAllTheSameIsNotAnothers) {
+  Start();
+  ASSERT_TRUE(Put(Sample("1", /*seed=*/1)).get().ok());
+  control_.Fail(absl::UnavailableError("gone"));
+  EXPECT_TRUE(absl::IsUnavailable(Put(Sample("1", /*seed=*/2)).get()));
+  control_.Fail(absl::OkStatus());
+  control_.bytes()[{"ann", "1"}] = EncodeSnapshot(Sample("1", /*seed=*/2), SampleFormat()).value();
+  EXPECT_EQ(Check("1").get().value(), false);
+  EXPECT_TRUE(Put(Sample("1", /*seed=*/3)).get().ok());
+}
+
+TEST_F(SnapshotIoTest, ACheckGoesBeforeOtherSessionsOperationsAndBehindItsOwn) {
+  Start();
+  HoldThread();
+  Put(Sample("1"));
+  auto first = Check("2");
+  auto last = Check("1");
+  control_.Release();
+  EXPECT_EQ(first.get().value(), false);
+  EXPECT_EQ(last.get().value(), false);
+  EXPECT_THAT(control_.calls(), ElementsAre("put busy", "stamp 2", "put 1", "stamp 1"));
 }
 
 TEST_F(SnapshotIoTest, OneOfASessionThatWaitsIsReplacedByANewer) {
@@ -286,8 +381,9 @@ TEST_F(SnapshotIoTest, TheDestructorFinishesWhatIsQueued) {
 TEST_F(SnapshotIoTest, ADoneMayCallBack) {
   Start();
   std::promise<absl::StatusOr<Snapshot>> got;
-  io_->Put(Sample("1"), [&](absl::Status) {
-    io_->Get({"ann", "1"}, [&](auto snapshot) { got.set_value(std::move(snapshot)); });
+  io_->Put(Sample("1"), Lineage("1"), [&](absl::Status) {
+    io_->Get({"ann", "1"}, Lineage("1"),
+             [&](auto snapshot) { got.set_value(std::move(snapshot)); });
   });
   EXPECT_TRUE(got.get_future().get().ok());
 }

@@ -246,5 +246,34 @@ TEST(Snapshot, TailsOfTheDevicesBf16StayBitForBit) {
   }
 }
 
+TEST(SnapshotHead, SaysWhatTheWholeSaysAsSoonAsItIsThere) {
+  const SnapshotFormat format = SampleFormat();
+  Snapshot snapshot = SampleSnapshot({"ann", "1"}, 12);
+  snapshot.labels = {{"user", "7"}};
+  const std::string bytes = EncodeSnapshot(snapshot, format).value();
+  size_t needed = 0;
+  while (absl::IsOutOfRange(DecodeSnapshotHead(bytes.substr(0, needed), format).status())) {
+    ASSERT_LT(++needed, bytes.size());
+  }
+  EXPECT_LT(needed, bytes.size() - snapshot.state->size() - 12 * sizeof(TokenId));
+  for (size_t size = needed; size <= bytes.size(); ++size) {
+    const auto head = DecodeSnapshotHead(bytes.substr(0, size), format);
+    ASSERT_TRUE(head.ok()) << head.status();
+    EXPECT_EQ(head->key, snapshot.key);
+    EXPECT_EQ(head->labels, snapshot.labels);
+    EXPECT_EQ(head->created, snapshot.created);
+    EXPECT_EQ(head->last_used, snapshot.last_used);
+    EXPECT_EQ(head->expires, snapshot.expires);
+    EXPECT_EQ(head->version, snapshot.version);
+    EXPECT_EQ(head->tokens, 12);
+    EXPECT_EQ(head->state_tokens, snapshot.shape.position);
+    EXPECT_EQ(head->state_bytes, snapshot.state->size());
+  }
+  SnapshotFormat other = format;
+  ++other.model_fingerprint;
+  EXPECT_TRUE(absl::IsFailedPrecondition(DecodeSnapshotHead(bytes, other).status()));
+  EXPECT_TRUE(absl::IsDataLoss(DecodeSnapshotHead("RNETSNOT", format).status()));
+}
+
 }  // namespace
 }  // namespace retnet

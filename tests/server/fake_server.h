@@ -16,6 +16,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "retnet/v1/generation.grpc.pb.h"
 #include "retnet/v1/sessions.grpc.pb.h"
+#include "server/call_metrics.h"
 #include "server/server.h"
 #include "tests/engine/fake_model.h"
 #include "tests/server/fake_tokenizer.h"
@@ -26,6 +27,7 @@ struct FakeServerOptions {
   FakeModelOptions model;
   EngineOptions engine;
   bool has_tokenizer = true;
+  bool measured = false;  // whether it has metrics
 
   FakeServerOptions() {
     model.vocab_size = FakeTokenizer::WithBytes().vocab_size();
@@ -75,7 +77,8 @@ class FakeServer {
     served.info = engine_->model_info();
     served.max_context_length = options.engine.max_context_length;
     if (options.has_tokenizer) served.tokenizer = &tokenizer_;
-    server_ = *Server::Start(server, std::move(served), engine_.get());
+    server_ = *Server::Start(server, std::move(served), engine_.get(),
+                             options.measured ? &metrics_ : nullptr);
     channel_ = NewChannel();
     stub_ = v1::Generation::NewStub(channel_);
     sessions_ = v1::Sessions::NewStub(channel_);
@@ -117,12 +120,14 @@ class FakeServer {
   FakeModelControl& control() { return *control_; }
   Engine& engine() { return *engine_; }
   Server& server() { return *server_; }
+  const CallMetrics& metrics() const { return metrics_; }
   const FakeTokenizer& tokenizer() const { return tokenizer_; }
 
  private:
   const FakeTokenizer tokenizer_ = FakeTokenizer::WithBytes();
   std::shared_ptr<FakeModelControl> control_;
   std::unique_ptr<Engine> engine_;
+  CallMetrics metrics_;
   std::unique_ptr<Server> server_;  // ends before the engine
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> stub_;

@@ -227,6 +227,8 @@ TEST(Retnetd, SaysByItsExitCodeWhatIsWrong) {
       {{"--model", model, "--device", "cuda"}, 3, "--device cpu"},
       {{"--model", model + "/nowhere"}, 1, "nowhere/config.json"},
       {{"--model", model, "--listen", "192.0.2.1:1"}, 1, "--listen"},
+      {{"--model", model, "--metrics-listen", "nowhere"}, 2, "HOST:PORT"},
+      {{"--model", model, "--metrics-listen", "192.0.2.1:1"}, 1, "--metrics-listen"},
   };
   for (const Case& item : cases) {
     std::vector<std::string> arguments = {RETNETD_PATH};
@@ -237,9 +239,12 @@ TEST(Retnetd, SaysByItsExitCodeWhatIsWrong) {
     EXPECT_THAT(process.error(), HasSubstr(item.message));
   }
   Retnetd server;
-  Process second({RETNETD_PATH, "--model", model, "--listen", server.address()});
-  EXPECT_EQ(second.Wait(), 1);
-  EXPECT_THAT(second.error(), HasSubstr("in use"));
+  for (const std::string flag : {"--listen", "--metrics-listen"}) {
+    Process second({RETNETD_PATH, "--model", model, flag, server.address()});
+    EXPECT_EQ(second.Wait(), 1);
+    EXPECT_THAT(second.error(), HasSubstr("in use"));
+    EXPECT_THAT(second.error(), HasSubstr(flag + " HOST:PORT"));
+  }
 }
 
 }  // namespace

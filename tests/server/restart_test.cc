@@ -63,6 +63,17 @@ class Restart : public ::testing::Test {
     ASSERT_GT(size(), kWithoutState);
   }
 
+  // A server writes behind its answer: returns when the store has another snapshot of "tale".
+  static SnapshotStamp AwaitStamp(SnapshotStore* store, const SnapshotStamp& before) {
+    SnapshotStamp stamp = before;
+    for (int i = 0; i < 2000 && stamp == before; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      stamp = store->Stamp({"anonymous", "tale"}).value_or("");
+    }
+    EXPECT_NE(stamp, before);
+    return stamp;
+  }
+
   const std::string folder_;
 };
 
@@ -106,19 +117,52 @@ TEST_F(Restart, AReplicaGoesOnWhereAKilledOneStopped) {
   Retnetd first(flags);
   const Retnetd second(flags);
   ASSERT_EQ(first.RunClient({"sessions", "create", "tale"}).exit_code, 0);
+  const auto store = OpenSnapshotStore(redis.url(), /*max_bytes=*/0).value();
+  const SnapshotStamp before = AwaitStamp(store.get(), "");
   std::string text = GoOn(first, "Alice was", 70);
-  // It writes behind the answer.
-  const auto store = OpenSnapshotStore(redis.url(), /*max_bytes=*/0);
-  ASSERT_TRUE(store.ok()) << store.status();
-  constexpr size_t kWithoutState = 4096;
-  const auto size = [&] { return (*store)->Get({"anonymous", "tale"}).value_or("").size(); };
-  for (int i = 0; i < 2000 && size() <= kWithoutState; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  AwaitStamp(store.get(), before);
   first.process().Signal(SIGKILL);
   EXPECT_EQ(first.process().Wait(), -SIGKILL);
   text += GoOn(second, "", 30);
   EXPECT_EQ(text, Whole(second));
+}
+
+// Each finds what the other has added, and what neither has computed itself.
+TEST_F(Restart, TwoReplicasTakeTurnsOnASession) {
+  if (!RedisServer::Installed()) GTEST_SKIP() << "there is no redis-server";
+  RedisServer redis;
+  redis.Start();
+  const std::vector<std::string> flags = {"--snapshot-store", redis.url()};
+  const Retnetd replicas[] = {Retnetd(flags), Retnetd(flags)};
+  const Retnetd alone;
+  const auto store = OpenSnapshotStore(redis.url(), /*max_bytes=*/0).value();
+  ASSERT_EQ(replicas[0].RunClient({"sessions", "create", "tale"}).exit_code, 0);
+  ASSERT_EQ(alone.RunClient({"sessions", "create", "tale"}).exit_code, 0);
+  SnapshotStamp stamp = AwaitStamp(store.get(), "");
+  for (int turn = 0; turn < 6; ++turn) {
+    const std::string text = "Alice said: " + std::to_string(turn);
+    EXPECT_EQ(GoOn(replicas[turn % 2], text, 20), GoOn(alone, text, 20));
+    stamp = AwaitStamp(store.get(), stamp);
+  }
+  // A store that has gone keeps nobody from going on.
+  redis.Kill();
+  EXPECT_EQ(GoOn(replicas[1], "The end", 20), GoOn(alone, "The end", 20));
+}
+
+TEST_F(Restart, ListsWhatIsStored) {
+  for (const bool first : {true, false}) {
+    Retnetd server(Flags());
+    if (first) {
+      ASSERT_EQ(server.RunClient({"sessions", "create", "tale"}).exit_code, 0);
+      ASSERT_EQ(server.RunClient({"sessions", "create", "song"}).exit_code, 0);
+      GoOn(server, "Alice was", 10);
+    }
+    const std::string listed = server.RunClient({"sessions", "list"}).output;
+    EXPECT_THAT(listed, HasSubstr("tale"));
+    EXPECT_THAT(listed, HasSubstr("song"));
+    server.process().Signal(SIGTERM);
+    EXPECT_EQ(server.process().Wait(), 0);
+  }
 }
 
 TEST_F(Restart, ForgetsWhatWasDeletedOrNotKept) {

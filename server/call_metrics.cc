@@ -1,0 +1,71 @@
+#include "server/call_metrics.h"
+
+#include <algorithm>
+
+namespace retnet {
+
+void LatencyHistogram::Observe(absl::Duration duration, int64_t times) {
+  const double seconds = absl::ToDoubleSeconds(duration);
+  const auto bound = std::lower_bound(kBounds.begin(), kBounds.end(), seconds);
+  buckets_[bound - kBounds.begin()].fetch_add(times, std::memory_order_relaxed);
+  seconds_.fetch_add(seconds * static_cast<double>(times), std::memory_order_relaxed);
+}
+
+LatencyHistogram::Counts LatencyHistogram::counts() const {
+  Counts counts;
+  for (size_t i = 0; i < buckets_.size(); ++i) {
+    counts.buckets[i] = buckets_[i].load(std::memory_order_relaxed);
+  }
+  counts.seconds = seconds_.load(std::memory_order_relaxed);
+  return counts;
+}
+
+// Of one call.
+class CallMetrics::CallCounter : public grpc::experimental::Interceptor {
+ public:
+  CallCounter(CallMetrics* metrics, const char* method) : metrics_(metrics), method_(method) {}
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    using grpc::experimental::InterceptionHookPoints;
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      metrics_->CountCall(method_, methods->GetSendStatus().error_code());
+    }
+    methods->Proceed();
+  }
+
+ private:
+  CallMetrics* const metrics_;
+  const char* const method_;
+};
+
+class CallMetrics::CallCounters : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit CallCounters(CallMetrics* metrics) : metrics_(metrics) {}
+
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* info) override {
+    return new CallCounter(metrics_, info->method());
+  }
+
+ private:
+  CallMetrics* const metrics_;
+};
+
+std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
+CallMetrics::Interceptors() {
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
+  creators.push_back(std::make_unique<CallCounters>(this));
+  return creators;
+}
+
+void CallMetrics::CountCall(const char* method, grpc::StatusCode code) {
+  std::lock_guard lock(mu_);
+  ++calls_[{method, code}];
+}
+
+CallMetrics::Calls CallMetrics::calls() const {
+  std::lock_guard lock(mu_);
+  return calls_;
+}
+
+}  // namespace retnet
