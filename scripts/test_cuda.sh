@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that proves the CUDA backend without a GPU, most of which does not fit in CI: hours on two cores. Needs nvcc and, but
-# for the first two parts, the emulator. Stops at the first part that fails.
+# for the first two parts, the emulator. Runs every part, and names at the end those that failed.
 #
 #   test_cuda.sh [PART]...      default: all, in this order
 #     architectures   the server compiles for every GPU that it is meant for, as docs/gpu.md builds it
@@ -48,7 +48,13 @@ part() {
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { usage; exit 0; }
 [[ $# -gt 0 ]] || set -- architectures ptxas tests capability races
+if [[ $# -eq 1 ]]; then
+  part "$1"
+  exit
+fi
+failed=()
 for name in "$@"; do
   echo "== $name"
-  part "$name"
+  scripts/test_cuda.sh "$name" || failed+=("$name")
 done
+[[ ${#failed[@]} -eq 0 ]] || { echo "failed: ${failed[*]}" >&2; exit 1; }
