@@ -56,13 +56,13 @@ function(retnet_uses_cuda target)
       add_test(NAME ${target}_overlap WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMAND
         ${RETNET_CUDA_EMULATOR} --order 2 --cc 9.0 $<TARGET_FILE:${target}>)
       set_tests_properties(${target}_overlap PROPERTIES
-        LABELS cuda TIMEOUT 900 ENVIRONMENT CUDASIM_MEMORY=2G)
+        LABELS cuda TIMEOUT ${RETNET_TEST_TIMEOUT} ENVIRONMENT CUDASIM_MEMORY=2G)
     endif()
     if(USE_RACE)
       add_test(NAME ${target}_race WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMAND
         ${RETNET_CUDA_EMULATOR} --race $<TARGET_FILE:${target}> --gtest_filter=${USE_RACE})
       set_tests_properties(${target}_race PROPERTIES
-        LABELS cuda TIMEOUT 900 ENVIRONMENT CUDASIM_MEMORY=2G)
+        LABELS cuda TIMEOUT ${RETNET_TEST_TIMEOUT} ENVIRONMENT CUDASIM_MEMORY=2G)
     endif()
   elseif(NOT EXISTS /dev/nvidiactl)
     set_property(TEST ${target} PROPERTY DISABLED TRUE)

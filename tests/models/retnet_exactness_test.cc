@@ -45,12 +45,13 @@ struct Case {
   ShapeCase shape;
 };
 
-std::vector<Case> Cases() {
+// Of weights with which a row is exact among any number of rows, or else among fours.
+std::vector<Case> Cases(bool exact) {
   std::vector<Case> cases;
   for (const Backend& backend : Backends()) {
     for (const ShapeCase& shape : Shapes()) {
-      if (!backend.exact_in_float32 && shape.shape.type == ElementType::kFloat32) continue;
-      cases.push_back({backend, shape});
+      const bool is_exact = backend.exact_in_float32 || shape.shape.type != ElementType::kFloat32;
+      if (is_exact == exact) cases.push_back({backend, shape});
     }
   }
   return cases;
@@ -284,12 +285,42 @@ TEST_P(RetNetExactness, FarPositionsAreLikeTheFirst) {
   EXPECT_EQ(model->state(0).position, 102550);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, RetNetExactness, ::testing::ValuesIn(Cases()),
-                         [](const ::testing::TestParamInfo<Case>& info) {
-                           std::string name = info.param.backend.name + "_" + info.param.shape.name;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
+  std::string name = info.param.backend.name + "_" + info.param.shape.name;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, RetNetExactness, ::testing::ValuesIn(Cases(/*exact=*/true)),
+                         CaseName);
+
+// Where the library of products, or what stands in for it, computes rows by fours.
+class RetNetExactnessByFours : public RetNetExactness {};
+
+TEST_P(RetNetExactnessByFours, CutAndBatchedIsWholeAndAlone) {
+  const auto tokens = Tokens(200, 14);
+  const auto others = Tokens(200, 15);
+  const auto whole = Whole(tokens);
+  TestModel model = Make(/*slots=*/2);
+  for (const int64_t piece : {4, 60, 64, 68, 132}) {
+    SCOPED_TRACE(piece);
+    std::vector<float> logits;
+    for (int64_t done = 0; done < 200; done += piece) {
+      const int64_t count = std::min(piece, 200 - done);
+      const int64_t beside = done / piece % 3 * 4;  // rows of another sequence, before ours
+      std::vector<Feed> feeds = {{0, std::span(tokens).subspan(done, count)}};
+      if (beside > 0) feeds.insert(feeds.begin(), {1, std::span(others).first(beside)});
+      const auto rows = Rows(model, model.Step(feeds), beside, count);
+      logits.insert(logits.end(), rows.begin(), rows.end());
+    }
+    ExpectSameBits(logits, whole);
+    for (SlotId s = 0; s < 2; ++s) ASSERT_TRUE(model->Clear(s).ok());
+  }
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(RetNetExactnessByFours);
+INSTANTIATE_TEST_SUITE_P(Backends, RetNetExactnessByFours,
+                         ::testing::ValuesIn(Cases(/*exact=*/false)), CaseName);
 
 }  // namespace
 }  // namespace retnet
