@@ -66,7 +66,7 @@ absl::StatusOr<Snapshot> ReadFirst(Model& model, AwaitedTransfers& transfers,
   Snapshot snapshot;
   snapshot.history.assign(text.begin(), text.begin() + kRead);
   snapshot.shape = model.state(0);
-  auto state = std::make_shared<std::vector<std::byte>>(model.StateBytes(snapshot.shape));
+  auto state = std::make_shared<ByteVector>(model.StateBytes(snapshot.shape));
   transfers.Read(0, *state);
   transfers.Wait();
   snapshot.state = std::move(state);
