@@ -226,7 +226,7 @@ void RestingStates::Read(const StateRef& state,
   if (state->bytes != nullptr) return done(state->bytes);
   if (state->slot == kNoSlot) {
     if (state->gone()) return done(absl::NotFoundError("the state has been evicted"));
-    return done(std::make_shared<std::vector<std::byte>>());
+    return done(std::make_shared<ByteVector>());
   }
   for (auto& [ticket, transfer] : transfers_) {
     if (transfer.state != state) continue;
@@ -248,7 +248,7 @@ void RestingStates::StartRead(const StateRef& state, bool moves_out,
   Transfer transfer;
   transfer.state = state;
   transfer.slot = state->slot;
-  transfer.read = std::make_shared<std::vector<std::byte>>(BytesOf(*state));
+  transfer.read = std::make_shared<ByteVector>(BytesOf(*state));
   transfer.moves_out = moves_out;
   transfer.done = std::move(done);
   const absl::StatusOr<Ticket> ticket = model_->StartRead(state->slot, *transfer.read);

@@ -16,12 +16,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/byte_vector.h"
 #include "engine/slot_pool.h"
 #include "models/model.h"
 
 namespace retnet {
 
-using StateBytes = std::shared_ptr<const std::vector<std::byte>>;
+using StateBytes = std::shared_ptr<const ByteVector>;
 
 // One of them; RestingStates alone changes it.
 struct RestingState : std::enable_shared_from_this<RestingState> {
@@ -115,7 +116,7 @@ class RestingStates {
   struct Transfer {
     StateRef state;  // being read; null for a write
     SlotId slot = kNoSlot;
-    std::shared_ptr<std::vector<std::byte>> read;
+    std::shared_ptr<ByteVector> read;
     StateBytes written;
     int32_t position = 0;   // a write: to be truncated to
     bool unwanted = false;  // a write whose slot has been released meanwhile

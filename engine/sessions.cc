@@ -293,8 +293,8 @@ void Sessions::ReadInto(const Session& session, std::function<void(Snapshot)> th
           snapshot.shape = shape;
           snapshot.state = *bytes;
           if (static_cast<int64_t>((*bytes)->size()) > cut) {  // rewound: its newest tokens go
-            snapshot.state = std::make_shared<std::vector<std::byte>>((*bytes)->begin(),
-                                                                      (*bytes)->begin() + cut);
+            snapshot.state =
+                std::make_shared<ByteVector>((*bytes)->begin(), (*bytes)->begin() + cut);
           }
         }
         then(std::move(snapshot));

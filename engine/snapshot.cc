@@ -242,7 +242,7 @@ absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldRea
     if (ZSTD_isError(size) || size != at_rest) return Damaged("zstd cannot unpack its state");
     stored = plain;
   }
-  auto state = std::make_shared<std::vector<std::byte>>(StateBytes(snapshot->shape, expected));
+  auto state = std::make_shared<ByteVector>(StateBytes(snapshot->shape, expected));
   RestoreFromRest(stored, Floats(snapshot->shape, expected), storage.at_rest, *state);
   snapshot->state = std::move(state);
   return absl::OkStatus();

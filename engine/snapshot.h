@@ -24,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/byte_vector.h"
 #include "engine/session.h"
 #include "models/model.h"
 
@@ -43,7 +44,7 @@ struct Snapshot {
   // position < history.size(), or both are 0.
   Model::StateShape shape;
   // Model::StateBytes(shape) bytes in the device's own types; null serves for none.
-  std::shared_ptr<const std::vector<std::byte>> state;
+  std::shared_ptr<const ByteVector> state;
   // Not once has the state been rounded on its way through a store.
   bool exact = true;
 };

@@ -39,7 +39,7 @@ class HostLastTokens {
   std::vector<TokenId> tokens_;  // [slots]
 };
 
-// See the concept Kernels: nothing is ever in flight.
+// See the concept Kernels: nothing is ever in flight but what a backend adds.
 struct HostSteps {
   using LastTokens = HostLastTokens;
 

@@ -1,9 +1,11 @@
-// The CPU backend: the operators of the concept Kernels, computed at the call.
+// The CPU backend: the operators of the concept Kernels, computed at the call; the reads and writes
+// of states beside it.
 #ifndef RETNET_KERNELS_CPU_CPU_KERNELS_H_
 #define RETNET_KERNELS_CPU_CPU_KERNELS_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/states.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/transfers.h"
 #include "kernels/host_steps.h"
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
@@ -86,20 +89,14 @@ class CpuKernels : public HostSteps {
   int64_t TailTokenBytes(const RetentionShape& shape) const {
     return States::TailTokenBytes(shape);
   }
-  void ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) const {
-    states.ReadBase(base, bytes);
-  }
-  void WriteBase(std::span<const std::byte> bytes, int32_t base, States& states) const {
-    states.WriteBase(bytes, base);
-  }
-  void ReadTail(const States& states, int32_t slot, int32_t tokens,
-                std::span<std::byte> bytes) const {
-    states.ReadTail(slot, tokens, bytes);
-  }
-  void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
-                 States& states) const {
-    states.WriteTail(bytes, tokens, slot);
-  }
+  // On a thread of their own, in order; `states` live until Finish. What they touch is nobody
+  // else's meanwhile, as the concept Kernels says, so steps go on beside them.
+  void ReadBase(const States& states, int32_t base, std::span<std::byte> bytes);
+  void WriteBase(std::span<const std::byte> bytes, int32_t base, States& states);
+  void ReadTail(const States& states, int32_t slot, int32_t tokens, std::span<std::byte> bytes);
+  void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot, States& states);
+  void AfterTransfers(std::function<void(const absl::Status&)> done);
+  absl::Status Finish();
   void CopyTail(int32_t from, int32_t to, int32_t tokens, States& states) const {
     states.CopyTail(from, to, tokens);
   }
@@ -134,6 +131,8 @@ class CpuKernels : public HostSteps {
   // Written before they are read, in each product.
   AlignedArray<uint32_t> activations_;  // grown by Pack, for max_rows of the widest weight
   AlignedArray<float> gated_;           // [threads, max_rows, kGatedColumns]
+
+  CpuTransfers transfers_;
 };
 
 }  // namespace retnet

@@ -31,6 +31,18 @@ void WriteRow(const std::byte* bytes, int64_t row, int64_t columns, Strips<float
   }
 }
 
+// Calls copy(token, i) for all elements of a tail's keys, in blocks whose lines, of the tail and of
+// the bytes, stay cached until they are used up.
+template <typename Copy>
+void ForKeys(int32_t tokens, int32_t key_dim, const Copy& copy) {
+  constexpr int32_t kBlock = kCacheLine / sizeof(float);
+  for (int32_t first = 0; first < key_dim; first += kBlock) {
+    for (int32_t token = 0; token < tokens; ++token) {
+      for (int32_t i = first; i < std::min(first + kBlock, key_dim); ++i) copy(token, i);
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<CpuStates> CpuStates::Make(const RetentionShape& shape, std::span<const float> decay,
@@ -100,38 +112,43 @@ void CpuStates::WriteBase(std::span<const std::byte> bytes, int32_t base) {
 }
 
 void CpuStates::ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes) const {
-  const int32_t heads = shape_.layers * shape_.kv_heads;
+  const int64_t token_bytes = TailTokenBytes(shape_);
   std::byte* next = bytes.data();
-  for (int32_t token = 0; token < tokens; ++token) {
-    for (int32_t head = 0; head < heads; ++head) {
-      const float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
-      for (int32_t i = 0; i < shape_.key_dim; ++i, next += sizeof(float)) {
-        std::memcpy(next, keys + i * kChunk + token, sizeof(float));
-      }
+  for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
+    const float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    ForKeys(tokens, shape_.key_dim, [&](int32_t token, int32_t i) {
+      std::memcpy(next + token * token_bytes + i * sizeof(float), keys + i * kChunk + token,
+                  sizeof(float));
+    });
+    next += shape_.key_dim * sizeof(float);
+  }
+  for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
+    const Strips<const float> values =
+        TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    for (int32_t token = 0; token < tokens; ++token) {
+      ReadRow(values, token, shape_.value_dim, next + token * token_bytes);
     }
-    for (int32_t head = 0; head < heads; ++head) {
-      ReadRow(TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads), token,
-              shape_.value_dim, next);
-      next += shape_.value_dim * sizeof(float);
-    }
+    next += shape_.value_dim * sizeof(float);
   }
 }
 
 void CpuStates::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot) {
-  const int32_t heads = shape_.layers * shape_.kv_heads;
+  const int64_t token_bytes = TailTokenBytes(shape_);
   const std::byte* next = bytes.data();
-  for (int32_t token = 0; token < tokens; ++token) {
-    for (int32_t head = 0; head < heads; ++head) {
-      float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
-      for (int32_t i = 0; i < shape_.key_dim; ++i, next += sizeof(float)) {
-        std::memcpy(keys + i * kChunk + token, next, sizeof(float));
-      }
+  for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
+    float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    ForKeys(tokens, shape_.key_dim, [&](int32_t token, int32_t i) {
+      std::memcpy(keys + i * kChunk + token, next + token * token_bytes + i * sizeof(float),
+                  sizeof(float));
+    });
+    next += shape_.key_dim * sizeof(float);
+  }
+  for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
+    const Strips<float> values = TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    for (int32_t token = 0; token < tokens; ++token) {
+      WriteRow(next + token * token_bytes, token, shape_.value_dim, values);
     }
-    for (int32_t head = 0; head < heads; ++head) {
-      WriteRow(next, token, shape_.value_dim,
-               TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads));
-      next += shape_.value_dim * sizeof(float);
-    }
+    next += shape_.value_dim * sizeof(float);
   }
 }
 

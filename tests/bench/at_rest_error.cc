@@ -11,6 +11,7 @@
 #include "engine/snapshot.h"
 #include "kernels/status_macros.h"
 #include "models/load.h"
+#include "tests/bench/transfers.h"
 
 namespace retnet {
 namespace {
@@ -58,14 +59,16 @@ absl::StatusOr<Score> ScoreFollowing(Model& model, const std::vector<TokenId>& t
   return score;
 }
 
-absl::StatusOr<Snapshot> ReadFirst(Model& model, const std::vector<TokenId>& text) {
+absl::StatusOr<Snapshot> ReadFirst(Model& model, AwaitedTransfers& transfers,
+                                   const std::vector<TokenId>& text) {
   RETURN_IF_ERROR(model.Clear(0));
   RETURN_IF_ERROR(Step(model, {text.begin(), text.begin() + kRead - 1}, {}).status());
   Snapshot snapshot;
   snapshot.history.assign(text.begin(), text.begin() + kRead);
   snapshot.shape = model.state(0);
-  auto state = std::make_shared<std::vector<std::byte>>(model.StateBytes(snapshot.shape));
-  RETURN_IF_ERROR(model.StartRead(0, *state).status());
+  auto state = std::make_shared<ByteVector>(model.StateBytes(snapshot.shape));
+  transfers.Read(0, *state);
+  transfers.Wait();
   snapshot.state = std::move(state);
   return snapshot;
 }
@@ -78,15 +81,16 @@ struct Change {
   int32_t tokens = 0;
 };
 
-absl::Status Compare(Model& model, const std::vector<TokenId>& text, AtRest at_rest,
-                     Change* change) {
-  ASSIGN_OR_RETURN(const Snapshot exact, ReadFirst(model, text));
+absl::Status Compare(Model& model, AwaitedTransfers& transfers, const std::vector<TokenId>& text,
+                     AtRest at_rest, Change* change) {
+  ASSIGN_OR_RETURN(const Snapshot exact, ReadFirst(model, transfers, text));
   ASSIGN_OR_RETURN(const Score expected, ScoreFollowing(model, text));
   const SnapshotFormat format = MakeSnapshotFormat(model.info(), at_rest, /*zstd_level=*/0);
   ASSIGN_OR_RETURN(const std::string bytes, EncodeSnapshot(exact, format));
   ASSIGN_OR_RETURN(const Snapshot restored, DecodeSnapshot(bytes, format));
   RETURN_IF_ERROR(model.Clear(0));
-  RETURN_IF_ERROR(model.StartWrite(*restored.state, restored.shape, 0).status());
+  transfers.Write(*restored.state, restored.shape, 0);
+  transfers.Wait();
   ASSIGN_OR_RETURN(const Score found, ScoreFollowing(model, text));
   for (size_t i = 0; i < found.best.size(); ++i) {
     const double difference = std::fabs(double{found.logprobs[i]} - expected.logprobs[i]);
@@ -103,11 +107,13 @@ absl::Status Run(const char* directory) {
   options.device = "cpu";
   options.slots = 1;
   ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, LoadModel(directory, options));
+  AwaitedTransfers transfers(model.get());
   Change changes[3];
   for (int32_t i = 0; i < kTexts; ++i) {
     ASSIGN_OR_RETURN(const std::vector<TokenId> text, SampleText(*model, i));
     for (const AtRest at_rest : {AtRest::kExact, AtRest::kBf16, AtRest::kInt8}) {
-      RETURN_IF_ERROR(Compare(*model, text, at_rest, &changes[static_cast<int>(at_rest)]));
+      RETURN_IF_ERROR(
+          Compare(*model, transfers, text, at_rest, &changes[static_cast<int>(at_rest)]));
     }
   }
   std::printf("at rest  mean |change|  greatest  other best token\n");

@@ -126,6 +126,7 @@ void RunDeferred(benchmark::State& state, const RetentionCase& c, CpuKernels& ke
     kernels.WriteBase(base, i, states);
     kernels.WriteTail(tail, kChunk, i, states);
   }
+  (void)kernels.Finish();
   std::vector<std::vector<RetentionPiece>> pieces;
   std::vector<std::vector<RetentionSegment>> segments(kChunk);
   for (int32_t t = 0; t < kChunk; ++t) {

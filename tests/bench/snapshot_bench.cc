@@ -59,7 +59,7 @@ Snapshot MakeSnapshot(const Shape& shape) {
   snapshot.key = {"benchmark", shape.name};
   snapshot.history.assign(kBase + kTail + 1, 7);
   snapshot.shape = {kBase, kBase + kTail};
-  std::vector<std::byte> state(shape.base_bytes + kTail * shape.tail_token_bytes);
+  ByteVector state(shape.base_bytes + kTail * shape.tail_token_bytes);
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   float scale = 1;
@@ -68,7 +68,7 @@ Snapshot MakeSnapshot(const Shape& shape) {
     const float number = scale * normal(random);
     std::memcpy(state.data() + i * 4, &number, 4);
   }
-  snapshot.state = std::make_shared<const std::vector<std::byte>>(std::move(state));
+  snapshot.state = std::make_shared<const ByteVector>(std::move(state));
   return snapshot;
 }
 
@@ -79,7 +79,7 @@ const Snapshot& SnapshotOf(const Shape& shape) {
 }
 
 // Root mean square of the error, of that of the numbers.
-double RelativeError(const std::vector<std::byte>& found, const std::vector<std::byte>& exact) {
+double RelativeError(const ByteVector& found, const ByteVector& exact) {
   double error = 0;
   double power = 0;
   for (size_t i = 0; i < exact.size(); i += 4) {

@@ -1,10 +1,10 @@
 // What a state costs to copy, take out and put back, beside computing it again:
 //   state_bench DIR [--benchmark_…]
 // for sessions of 96, 512 and 2,048 tokens, through the seam that the engine uses. `MB` is what
-// moves; a fork moves the tail alone.
+// moves; a fork moves the tail alone. `stall` is how long, at most, the call that starts a transfer
+// keeps its thread; `step_beside`, beside a transfer, and `step` what a decode step takes.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <span>
@@ -12,73 +12,99 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "benchmark/benchmark.h"
 #include "models/load.h"
+#include "tests/bench/transfers.h"
 
 namespace retnet {
 namespace {
 
-void Check(const absl::Status& status) {
-  if (status.ok()) return;
-  std::cerr << status << std::endl;
-  std::exit(1);
+void Step(Model& model, SlotId slot, std::span<const TokenId> tokens) {
+  Segment segment;
+  segment.slot = slot;
+  segment.position = model.state(slot).position;
+  segment.tokens = tokens;
+  StepResult result;
+  CheckOk(model.Launch({&segment, 1}));
+  CheckOk(model.Wait(&result));
 }
 
-// Slot 0 then holds a state of so many tokens.
-void Prefill(Model& model, int32_t tokens) {
-  Check(model.Clear(0));
+// The slot then holds a state of so many tokens.
+void Prefill(Model& model, SlotId slot, int32_t tokens) {
+  CheckOk(model.Clear(slot));
   const std::vector<TokenId> text(model.info().max_rows, 7);
-  StepResult result;
-  for (int32_t done = 0; done < tokens;) {
-    const int32_t rows = std::min(tokens - done, model.info().max_rows);
-    Segment segment;
-    segment.position = done;
-    segment.tokens = std::span(text).first(rows);
-    Check(model.Launch({&segment, 1}));
-    Check(model.Wait(&result));
-    done += rows;
+  while (tokens > 0) {
+    const int32_t rows = std::min(tokens, model.info().max_rows);
+    Step(model, slot, std::span(text).first(rows));
+    tokens -= rows;
   }
 }
 
-void SetBytes(benchmark::State& state, int64_t bytes) {
+void Report(benchmark::State& state, AwaitedTransfers& transfers, int64_t bytes) {
   state.counters["MB"] = static_cast<double>(bytes) / 1e6;
+  state.counters["stall"] = absl::ToDoubleSeconds(transfers.TakeStall());
 }
 
-void Register(Model* model, int32_t tokens) {
+// A decode step of slot 1; `beside`: while the state of slot 0 is being read, again and again.
+void RunSteps(benchmark::State& state, Model& model, AwaitedTransfers& transfers, bool beside) {
+  const TokenId token = 7;
+  std::vector<std::byte> bytes(model.StateBytes(model.state(0)));
+  for (auto _ : state) {
+    if (beside && transfers.over()) transfers.Read(0, bytes);
+    Step(model, 1, {&token, 1});
+  }
+  transfers.Wait();
+  CheckOk(model.Clear(1));
+}
+
+void Register(Model* model, AwaitedTransfers* transfers, int32_t tokens) {
   const auto add = [&](const std::string& name, auto&& body) {
-    benchmark::RegisterBenchmark(absl::StrCat(name, "/", tokens).c_str(), body)
+    benchmark::RegisterBenchmark(absl::StrCat(name, "/", tokens).c_str(),
+                                 [=](benchmark::State& state) {
+                                   Prefill(*model, 0, tokens);
+                                   (void)transfers->TakeStall();
+                                   body(state);
+                                 })
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime();
   };
   add("prefill", [=](benchmark::State& state) {
-    for (auto _ : state) Prefill(*model, tokens);
+    for (auto _ : state) Prefill(*model, 0, tokens);
   });
   add("fork", [=](benchmark::State& state) {
-    Prefill(*model, tokens);
     for (auto _ : state) {
-      Check(model->Fork(0, 1));
-      Check(model->Clear(1));
+      CheckOk(model->Fork(0, 1));
+      CheckOk(model->Clear(1));
     }
-    SetBytes(state, model->info().tail_token_bytes * ((tokens - 1) % model->info().chunk + 1));
+    const int64_t tail = (tokens - 1) % model->info().chunk + 1;
+    Report(state, *transfers, model->info().tail_token_bytes * tail);
   });
   add("read", [=](benchmark::State& state) {
-    Prefill(*model, tokens);
     std::vector<std::byte> bytes(model->StateBytes(model->state(0)));
-    for (auto _ : state) Check(model->StartRead(0, bytes).status());
-    SetBytes(state, static_cast<int64_t>(bytes.size()));
+    for (auto _ : state) {
+      transfers->Read(0, bytes);
+      transfers->Wait();
+    }
+    Report(state, *transfers, static_cast<int64_t>(bytes.size()));
   });
   add("write", [=](benchmark::State& state) {
-    Prefill(*model, tokens);
     const Model::StateShape shape = model->state(0);
     std::vector<std::byte> bytes(model->StateBytes(shape));
-    Check(model->StartRead(0, bytes).status());
+    transfers->Read(0, bytes);
+    transfers->Wait();
     for (auto _ : state) {
-      Check(model->Clear(1));
-      Check(model->StartWrite(bytes, shape, 1).status());
+      CheckOk(model->Clear(1));
+      transfers->Write(bytes, shape, 1);
+      transfers->Wait();
     }
-    SetBytes(state, static_cast<int64_t>(bytes.size()));
-    Check(model->Clear(1));
+    Report(state, *transfers, static_cast<int64_t>(bytes.size()));
+    CheckOk(model->Clear(1));
   });
+  add("step",
+      [=](benchmark::State& state) { RunSteps(state, *model, *transfers, /*beside=*/false); });
+  add("step_beside",
+      [=](benchmark::State& state) { RunSteps(state, *model, *transfers, /*beside=*/true); });
 }
 
 }  // namespace
@@ -91,10 +117,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   retnet::ModelOptions options;
-  options.device = "cpu";  // where a transfer is over when its call is
+  options.device = "cpu";
   options.slots = 2;
   auto model = retnet::LoadModel(argv[1], options);
-  retnet::Check(model.status());
-  for (const int32_t tokens : {96, 512, 2048}) retnet::Register(model->get(), tokens);
+  retnet::CheckOk(model.status());
+  retnet::AwaitedTransfers transfers(model->get());
+  for (const int32_t tokens : {96, 512, 2048}) retnet::Register(model->get(), &transfers, tokens);
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -33,7 +33,7 @@ Snapshot SampleSnapshot(const SessionKey& key, int32_t length, uint32_t seed) {
   const int64_t bytes =
       (snapshot.shape.base_position > 0 ? format.base_bytes : 0) + tail * format.tail_token_bytes;
   std::normal_distribution<float> numbers;
-  auto state = std::make_shared<std::vector<std::byte>>(bytes);
+  auto state = std::make_shared<ByteVector>(bytes);
   for (int64_t i = 0; i < bytes / 4; ++i) {
     const float number = numbers(random);
     std::memcpy(state->data() + i * 4, &number, 4);

@@ -58,7 +58,7 @@ TEST(Snapshot, AFullTailOrAnEmptyOneIsKeptAsItIs) {
   ASSERT_EQ(snapshot.shape.base_position, 8);
   ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
   snapshot.shape.base_position = 4;
-  snapshot.state = std::make_shared<std::vector<std::byte>>(160 + 4 * 24, std::byte{7});
+  snapshot.state = std::make_shared<ByteVector>(160 + 4 * 24, std::byte{7});
   ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
 }
 
@@ -239,7 +239,7 @@ TEST(Snapshot, TailsOfTheDevicesBf16StayBitForBit) {
     format.at_rest = at_rest;
     const Snapshot restored = RoundTrip(snapshot, format);
     const auto tail = [&](const Snapshot& of) {
-      return std::vector<std::byte>(of.state->begin() + format.base_bytes, of.state->end());
+      return ByteVector(of.state->begin() + format.base_bytes, of.state->end());
     };
     EXPECT_EQ(tail(restored), tail(snapshot));
     EXPECT_NE(*restored.state, *snapshot.state);
