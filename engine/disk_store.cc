@@ -26,6 +26,9 @@ namespace fs = std::filesystem;
 constexpr std::string_view kOwnerPrefix = "owner-";
 constexpr std::string_view kSuffix = ".snapshot";
 constexpr size_t kLongestName = 240;  // of the 255 bytes that file systems allow
+constexpr size_t kLongestId = 1024;
+// Begins the names of files whose ids make none: a hash of the id. No other name begins so.
+constexpr char kHashed = '~';
 
 // "RNETDISK" · i64 expires (ns) · u64 XXH3 of both
 constexpr std::string_view kMagic = "RNETDISK";
@@ -52,8 +55,41 @@ std::optional<absl::Time> ExpiresIn(std::string_view footer) {
   return expires;
 }
 
-// What a path says, where it is one of ours.
-std::optional<SessionKey> KeyOf(const fs::path& path) {
+std::string FileName(const std::string& id) {
+  std::string name = SafeName(id);
+  if (name.size() <= kLongestName) return name;
+  const XXH128_hash_t hash = XXH3_128bits(id.data(), id.size());
+  return absl::StrCat(std::string(1, kHashed), absl::Hex(hash.high64, absl::kZeroPad16),
+                      absl::Hex(hash.low64, absl::kZeroPad16));
+}
+
+// What a file has behind the snapshot: the id (and its u32 length) where the name does not tell
+// it, and the footer.
+std::string Trailer(const std::string& id, absl::Time expires) {
+  std::string trailer;
+  if (FileName(id).front() == kHashed) {
+    trailer = id;
+    FieldWriter(&trailer).Number(static_cast<uint32_t>(id.size()));
+  }
+  return trailer + Footer(expires);
+}
+
+int64_t TrailerBytes(const std::string& id) {
+  return static_cast<int64_t>(Trailer(id, absl::InfiniteFuture()).size());
+}
+
+// The id that a file's end tells before the footer.
+std::string IdIn(std::string_view end) {
+  uint32_t length = 0;
+  if (end.size() < kFooterBytes + sizeof(length)) return "";
+  end.remove_suffix(kFooterBytes);
+  length = FieldReader(end.substr(end.size() - sizeof(length))).Number<uint32_t>();
+  end.remove_suffix(sizeof(length));
+  return std::string(end.substr(end.size() - std::min<size_t>(length, end.size())));
+}
+
+// What a path, and where it does not say all the end of its file, say, where it is one of ours.
+std::optional<SessionKey> KeyOf(const fs::path& path, std::string_view end) {
   std::string folder = path.parent_path().filename();
   std::string file = path.filename();
   if (!std::string_view(folder).starts_with(kOwnerPrefix) ||
@@ -61,17 +97,22 @@ std::optional<SessionKey> KeyOf(const fs::path& path) {
     return std::nullopt;
   }
   auto owner = NameOfSafe(std::string_view(folder).substr(kOwnerPrefix.size()));
-  auto id = NameOfSafe(std::string_view(file).substr(0, file.size() - kSuffix.size()));
+  auto id = file.front() == kHashed
+                ? IdIn(end)
+                : NameOfSafe(std::string_view(file).substr(0, file.size() - kSuffix.size()));
   if (!owner || !id) return std::nullopt;
   return SessionKey{*std::move(owner), *std::move(id)};
 }
 
-absl::Status CheckName(absl::string_view what, const std::string& name) {
-  const size_t length = SafeName(name).size();
-  if (length <= kLongestName) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the session's ", what, " takes ", length,
-                                                 " bytes in a file name; at most ", kLongestName,
-                                                 " are possible"));
+absl::Status CheckKey(const SessionKey& key) {
+  if (const size_t length = SafeName(key.owner).size(); length > kLongestName) {
+    return absl::InvalidArgumentError(absl::StrCat("the session's owner takes ", length,
+                                                   " bytes in a file name; at most ", kLongestName,
+                                                   " are possible"));
+  }
+  if (key.id.size() <= kLongestId) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the session's id has ", key.id.size(),
+                                                 " bytes; it must have at most ", kLongestId));
 }
 
 }  // namespace
@@ -101,7 +142,7 @@ std::string DiskStore::OwnerFolder(const std::string& owner) const {
 }
 
 std::string DiskStore::Path(const SessionKey& key) const {
-  return absl::StrCat(OwnerFolder(key.owner), "/", SafeName(key.id), ".snapshot");
+  return absl::StrCat(OwnerFolder(key.owner), "/", FileName(key.id), std::string(kSuffix));
 }
 
 absl::Status DiskStore::FindFiles() {
@@ -112,17 +153,20 @@ absl::Status DiskStore::FindFiles() {
                                         error);
   for (; !error && file != fs::recursive_directory_iterator(); file.increment(error)) {
     const std::string path = file->path();
-    const std::optional<SessionKey> key = KeyOf(path);
     std::error_code unknown;
-    if (!key || path != Path(*key) || !file->is_regular_file(unknown)) continue;
-    const absl::StatusOr<std::string> end = ReadFileFrom(path, -kFooterBytes - kStampBytes);
+    if (!path.ends_with(kSuffix) || !file->is_regular_file(unknown)) continue;
+    constexpr int64_t kMost = kFooterBytes + kStampBytes + sizeof(uint32_t) + kLongestId;
+    const absl::StatusOr<std::string> end = ReadFileFrom(path, -kMost);
     if (!end.ok()) continue;
-    const std::string_view snapshot(end->data(), std::max<int64_t>(end->size() - kFooterBytes, 0));
+    const std::optional<SessionKey> key = KeyOf(path, *end);
+    if (!key || path != Path(*key)) continue;
+    const std::string_view footer =
+        std::string_view(*end).substr(std::max<int64_t>(end->size() - kFooterBytes, 0));
+    const int64_t before = std::max<int64_t>(end->size() - TrailerBytes(key->id), 0);
     // One without a footer is damaged, which Get will say; until then it takes its room.
-    found.emplace_back(
-        file->last_write_time(unknown), *key, file->file_size(unknown),
-        ExpiresIn(std::string_view(*end).substr(snapshot.size())).value_or(absl::InfiniteFuture()),
-        StampOf(snapshot));
+    found.emplace_back(file->last_write_time(unknown), *key, file->file_size(unknown),
+                       ExpiresIn(footer).value_or(absl::InfiniteFuture()),
+                       StampOf(std::string_view(*end).substr(0, before)));
   }
   if (error) return FileError(error.value(), folder_);
   std::sort(found.begin(), found.end());
@@ -180,11 +224,11 @@ absl::Status DiskStore::MakeRoom(const SessionKey& key, int64_t bytes) {
 
 absl::Status DiskStore::Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
                             const std::vector<SnapshotStamp>& over) {
-  RETURN_IF_ERROR(CheckName("owner", key.owner));
-  RETURN_IF_ERROR(CheckName("id", key.id));
+  RETURN_IF_ERROR(CheckKey(key));
   RETURN_IF_ERROR(RemoveExpired());
   RETURN_IF_ERROR(CheckReplaces(*Stamp(key), StampOf(bytes), over));
-  const int64_t file_bytes = static_cast<int64_t>(bytes.size()) + kFooterBytes;
+  const std::string trailer = Trailer(key.id, expires);
+  const auto file_bytes = static_cast<int64_t>(bytes.size() + trailer.size());
   RETURN_IF_ERROR(MakeRoom(key, file_bytes));
   const std::string folder = OwnerFolder(key.owner);
   if (mkdir(folder.c_str(), 0700) == 0) {
@@ -192,8 +236,7 @@ absl::Status DiskStore::Put(const SessionKey& key, std::string_view bytes, absl:
   } else if (errno != EEXIST) {
     return FileError(errno, folder);
   }
-  const absl::Status written =
-      WriteDurably({bytes, Footer(expires)}, folder_ + "/incoming", Path(key));
+  const absl::Status written = WriteDurably({bytes, trailer}, folder_ + "/incoming", Path(key));
   if (!written.ok()) {
     rmdir(folder.c_str());
     return written;
@@ -213,8 +256,9 @@ absl::StatusOr<std::string> DiskStore::Get(const SessionKey& key) {
     return missing;
   }
   RETURN_IF_ERROR(bytes.status());
-  const size_t size = std::max<int64_t>(bytes->size() - kFooterBytes, 0);
-  if (!ExpiresIn(std::string_view(*bytes).substr(size))) {
+  const int64_t size = std::max<int64_t>(bytes->size() - TrailerBytes(key.id), 0);
+  const int64_t footer = std::max<int64_t>(bytes->size() - kFooterBytes, 0);
+  if (!ExpiresIn(std::string_view(*bytes).substr(footer))) {
     return absl::DataLossError(path + ": a damaged file: it does not end as a snapshot's");
   }
   bytes->resize(size);
@@ -252,7 +296,7 @@ absl::StatusOr<std::vector<std::string>> DiskStore::Heads(const std::string& own
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto entry = entries_.find({owner, ids[i]});
     if (entry == entries_.end() || entry->second.expires <= absl::Now()) continue;
-    const int64_t most = std::max<int64_t>(entry->second.bytes - kFooterBytes, 0);
+    const int64_t most = std::max<int64_t>(entry->second.bytes - TrailerBytes(ids[i]), 0);
     auto head = ReadFileFrom(Path(entry->first), 0, std::min(bytes, most));
     if (head.ok()) heads[i] = *std::move(head);  // what cannot be read, Get will tell of
   }

@@ -1,6 +1,7 @@
 // Snapshots as files of one folder: DIR/owner-OWNER/ID.snapshot, the names percent-encoded. Behind
-// the snapshot each file has when it expires; when it was used last is its time of modification.
-// Other files in there are left alone. For one process at a time.
+// the snapshot each file has its id, if that is too long for a name, which then is a hash of it,
+// and when it expires; when it was used last is its time of modification. Other files in there are
+// left alone. For one process at a time.
 #ifndef RETNET_ENGINE_DISK_STORE_H_
 #define RETNET_ENGINE_DISK_STORE_H_
 
@@ -29,8 +30,8 @@ class DiskStore : public SnapshotStore {
                                                          int64_t max_bytes);
   ~DiskStore() override;
 
-  // INVALID_ARGUMENT, too, for an owner or an id that makes no file name: 80 bytes of any kind do,
-  // and 240 of letters and digits.
+  // INVALID_ARGUMENT, too, for an owner that makes no file name (80 bytes of any kind do, and 240
+  // of letters and digits), and for an id of more than 1024 bytes.
   absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
                    const std::vector<SnapshotStamp>& over) override;
   absl::StatusOr<std::string> Get(const SessionKey& key) override;

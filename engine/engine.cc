@@ -25,22 +25,24 @@ EngineOptions Resolved(EngineOptions options, const ModelInfo& info) {
   return options;
 }
 
+enum class Ending { kCancel, kStop };
+
 // What the engine thread is asked for.
 struct Inbox {
   std::vector<std::unique_ptr<Sequence>> sequences;
   std::vector<std::function<void()>> tasks;
-  std::vector<RequestId> cancelled;
+  std::vector<std::pair<RequestId, Ending>> endings;
   absl::Status end_all;  // not OK: ends every sequence with it
   bool closing = false;  // the last turn
 
   bool empty() const {
-    return sequences.empty() && tasks.empty() && cancelled.empty() && end_all.ok() && !closing;
+    return sequences.empty() && tasks.empty() && endings.empty() && end_all.ok() && !closing;
   }
   // Keeps the vectors' memory.
   void Clear() {
     sequences.clear();
     tasks.clear();
-    cancelled.clear();
+    endings.clear();
     end_all = absl::OkStatus();
   }
 };
@@ -92,7 +94,7 @@ class Engine::Impl {
   }
 
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<TokenSink> sink);
-  void Cancel(RequestId id);
+  void End(RequestId id, Ending ending);
   bool Drain(absl::Time deadline);
   EngineStats stats() const;
   bool healthy() const;
@@ -183,10 +185,10 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
   return id;
 }
 
-void Engine::Impl::Cancel(RequestId id) {
+void Engine::Impl::End(RequestId id, Ending ending) {
   {
     std::lock_guard lock(mutex_);
-    inbox_.cancelled.push_back(id);
+    inbox_.endings.emplace_back(id, ending);
   }
   wake_.notify_one();
 }
@@ -258,7 +260,9 @@ void Engine::Impl::Run() {
     Take(&inbox);
     for (const auto& task : inbox.tasks) task();
     for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence), absl::Now());
-    for (RequestId id : inbox.cancelled) executor_.Cancel(id);
+    for (const auto& [id, ending] : inbox.endings) {
+      ending == Ending::kCancel ? executor_.Cancel(id) : executor_.Stop(id);
+    }
     if (!inbox.end_all.ok()) executor_.EndAll(inbox.end_all);
     executor_.Prepare(absl::Now());
     Tell();  // nobody who has ended waits for the step
@@ -358,9 +362,9 @@ void Engine::ForkSession(SessionKey key, std::vector<std::string> ids,
       });
 }
 
-void Engine::RewindSession(SessionKey key, int32_t tokens, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(reply, [key = std::move(key), tokens, reply](Sessions& sessions) {
-    sessions.Rewind(key, tokens, absl::Now(), reply);
+void Engine::RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> reply) {
+  impl_->Call<SessionInfo>(reply, [key = std::move(key), rewind, reply](Sessions& sessions) {
+    sessions.Rewind(key, rewind, absl::Now(), reply);
   });
 }
 
@@ -383,7 +387,8 @@ void Engine::ImportSession(SessionSpec spec, Snapshot snapshot, Reply<SessionInf
 
 const SnapshotFormat& Engine::snapshot_format() const { return impl_->format(); }
 
-void Engine::Cancel(RequestId id) { impl_->Cancel(id); }
+void Engine::Cancel(RequestId id) { impl_->End(id, Ending::kCancel); }
+void Engine::Stop(RequestId id) { impl_->End(id, Ending::kStop); }
 bool Engine::Drain(absl::Time deadline) { return impl_->Drain(deadline); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 bool Engine::healthy() const { return impl_->healthy(); }

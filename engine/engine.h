@@ -57,6 +57,10 @@ class Engine {
   // Ends the request within a step; no effect when it has ended.
   void Cancel(RequestId id);
 
+  // Ends a generation within a step as finished (kStopped): its session keeps the whole prompt and
+  // what was sampled. No effect when it has ended.
+  void Stop(RequestId id);
+
   // Calls on sessions, in the order of arrival, those of requests included. All but Create and
   // Import are NOT_FOUND for a key that names no session; ABORTED where a running request is in the
   // way; UNAVAILABLE when the model has failed.
@@ -71,9 +75,9 @@ class Engine {
   // none.
   void ForkSession(SessionKey key, std::vector<std::string> ids,
                    Reply<std::vector<SessionInfo>> reply);
-  // Forgets all but the first `tokens` tokens of the history, whose last becomes pending.
-  // OUT_OF_RANGE beyond its length.
-  void RewindSession(SessionKey key, int32_t tokens, Reply<SessionInfo> reply);
+  // Forgets the newest tokens of the history; the last that is left becomes pending. OUT_OF_RANGE
+  // for more than there are.
+  void RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> reply);
   // The answer is the session as it was.
   void DeleteSession(SessionKey key, Reply<SessionInfo> reply);
   // The session as it stands; EncodeSnapshot with snapshot_format() makes bytes of it.

@@ -55,6 +55,11 @@ void Executor::Cancel(RequestId id) {
   }
 }
 
+void Executor::Stop(RequestId id) {
+  Sequence* sequence = Find(id);
+  if (sequence != nullptr && !sequence->StopWhenContinued()) Fail(sequence, absl::OkStatus());
+}
+
 void Executor::EndAll(const absl::Status& status) {
   while (!sequences_.empty()) Fail(sequences_.begin()->second.get(), status);
 }

@@ -47,6 +47,8 @@ class Executor : private SequenceOwner {
   void Admit(std::unique_ptr<Sequence> sequence, absl::Time now);
   // Ends a sequence as CANCELLED; no effect when it has ended.
   void Cancel(RequestId id);
+  // Ends a sequence as OK with what it has come to; no effect when it has ended.
+  void Stop(RequestId id);
   void EndAll(const absl::Status& status);
   // Ends the sequences whose deadline has come and forgets sessions that have expired, then gives
   // slots to those that wait.

@@ -37,6 +37,7 @@ struct SamplingParams {
 enum class FinishReason {
   kStop,       // a stop token, or the stop checker; without sampling: the end of the prompt
   kLength,     // max_tokens or the context length
+  kStopped,    // by Stop
   kCancelled,  // by Cancel
   kError,      // the status says why
 };
@@ -58,6 +59,9 @@ struct Request {
   // At least one token, but for a session that has some; for a generation fewer than the context
   // length, together with the session's. A score may be longer: its state does not grow.
   std::vector<TokenId> prompt;
+  // Goes before the prompt where no history does, as BOS. Read with a session only; kNoToken:
+  // nothing does.
+  TokenId first_token = kNoToken;
   // Whose request it is: the owner of `session`, and of the cached prefixes it may use. With an id
   // the prompt follows that session's history: a generation's tokens are appended to it, a score
   // leaves it as it is and scores the prompt alone.

@@ -58,7 +58,17 @@ Sequence::Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t con
   if (!has_session()) FinishIfNothingIsLeft(submitted);
 }
 
+// Nothing is before it: BOS begins it.
+void Sequence::Begin() {
+  History history({request_.first_token}, /*class_runs=*/{});
+  history.Append(history_.tokens(), RowClass::kGiven);
+  history_ = std::move(history);
+  ++prompt_tokens_;
+  for (int32_t& boundary : request_.cache_boundaries) ++boundary;
+}
+
 absl::Status Sequence::Continue(History* session, StatePrefix* state) {
+  if (session->empty() && request_.first_token != kNoToken) Begin();
   const int64_t tokens = int64_t{session->size()} + prompt_tokens_;
   if (kind() != RequestKind::kScore && tokens >= context_length_) {
     return absl::InvalidArgumentError(
@@ -78,8 +88,15 @@ absl::Status Sequence::Continue(History* session, StatePrefix* state) {
   if (request_.sampling.repetition_penalty != 1.0f) {
     edits_ = EditsOf(request_, history_.tokens(), stop_tokens_);
   }
+  continued_ = true;
   FinishIfNothingIsLeft(submitted_);
+  if (stops_) End(absl::OkStatus(), submitted_);
   return absl::OkStatus();
+}
+
+bool Sequence::StopWhenContinued() {
+  stops_ = has_session() && !continued_;
+  return stops_;
 }
 
 int32_t Sequence::most_resumed() const {
@@ -206,9 +223,11 @@ void Sequence::AcceptToken(TokenId token, absl::Time now) {
 }
 
 void Sequence::End(absl::Status status, absl::Time now) {
-  const bool cancelled = absl::IsCancelled(status);
+  const FinishReason reason = status.ok()                 ? FinishReason::kStopped
+                              : absl::IsCancelled(status) ? FinishReason::kCancelled
+                                                          : FinishReason::kError;
   completion_.status = std::move(status);
-  Finish(cancelled ? FinishReason::kCancelled : FinishReason::kError, now);
+  Finish(reason, now);
 }
 
 void Sequence::Settle() {

@@ -46,7 +46,7 @@ class Sequence {
 
   // Puts a session's history before the prompt; `state` is that of some of it, or none.
   // Once, before anything is computed. INVALID_ARGUMENT, and nothing is taken, when together they
-  // are empty or too long.
+  // are empty or too long. One that was to be stopped is finished then.
   absl::Status Continue(History* session, StatePrefix* state);
 
   // The history's first tokens that a state may have seen before the first step: at least one row
@@ -108,8 +108,11 @@ class Sequence {
   // the sequence's own: those behind a wrong guess are not, and the state must forget their tokens.
   size_t Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now);
   // Ends it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, the model's
-  // failure.
+  // failure; OK: its client has heard enough, and its session keeps all of its history.
   void End(absl::Status status, absl::Time now);
+  // One that waits for its session ends when it has it, so that the prompt is not lost. Whether it
+  // waits.
+  bool StopWhenContinued();
 
   // Of a finished sequence: rows in flight count as computed, but for that of a token which is
   // pending: it has only been seen too early. Their answers are nobody's.
@@ -122,6 +125,7 @@ class Sequence {
   void set_session_tokens(int32_t tokens) { completion_.session_tokens = tokens; }
 
  private:
+  void Begin();
   void AcceptToken(TokenId token, absl::Time now);
   void Finish(FinishReason reason, absl::Time now);
   void FinishIfNothingIsLeft(absl::Time now);
@@ -161,6 +165,8 @@ class Sequence {
   LogitsQuery query_;  // of the next sampled token
   absl::Time started_ = absl::InfiniteFuture();
   absl::Time first_token_ = absl::InfiniteFuture();
+  bool continued_ = false;
+  bool stops_ = false;
   bool finished_ = false;
   Completion completion_;
 };

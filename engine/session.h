@@ -27,6 +27,13 @@ struct SessionSpec {
   SessionLabels labels;
 };
 
+// How far a history is taken back.
+struct Rewind {
+  enum class Counts { kKept, kDropped };
+  Counts counts = Counts::kKept;  // what `tokens` counts: the oldest, or the newest
+  int32_t tokens = 0;
+};
+
 struct SessionInfo {
   SessionKey key;
   SessionLabels labels;

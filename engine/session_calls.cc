@@ -145,16 +145,20 @@ void Sessions::Fork(const SessionKey& key, std::vector<std::string> ids, absl::T
 }
 
 // The state stays where the tokens that are left are within its tail, and is cut when it goes on.
-void Sessions::Rewind(const SessionKey& key, int32_t tokens, absl::Time now,
+void Sessions::Rewind(const SessionKey& key, retnet::Rewind rewind, absl::Time now,
                       const Reply<SessionInfo>& reply) {
-  With(key, [this, tokens, now, reply](SessionOr found) {
+  With(key, [this, rewind, now, reply](SessionOr found) {
     if (!found.ok()) return reply(found.status());
     Session* session = *found;
     if (session->running != nullptr) return reply(Busy(session->spec.key));
-    if (tokens < 0 || tokens > session->history.size()) {
-      return reply(absl::OutOfRangeError(absl::StrCat(
-          "tokens is ", tokens, "; the session's history has 0 to ", session->history.size())));
+    const int32_t length = session->history.size();
+    const bool drops = rewind.counts == retnet::Rewind::Counts::kDropped;
+    if (rewind.tokens < 0 || rewind.tokens > length) {
+      return reply(absl::OutOfRangeError(absl::StrCat(drops ? "drop_tokens" : "to_tokens", " is ",
+                                                      rewind.tokens, "; it must be from 0 to ",
+                                                      length, ", the length of the history")));
     }
+    const int32_t tokens = drops ? length - rewind.tokens : rewind.tokens;
     Unindex(*session);
     session->history.Truncate(tokens);
     session->state.tokens = std::min(session->state.tokens, std::max(tokens - 1, 0));

@@ -60,7 +60,7 @@ class Sessions {
             const Reply<std::vector<SessionInfo>>& reply);
   void Fork(const SessionKey& key, std::vector<std::string> ids, absl::Time now,
             const Reply<std::vector<SessionInfo>>& reply);
-  void Rewind(const SessionKey& key, int32_t tokens, absl::Time now,
+  void Rewind(const SessionKey& key, retnet::Rewind rewind, absl::Time now,
               const Reply<SessionInfo>& reply);
   void Delete(const SessionKey& key, const Reply<SessionInfo>& reply);
   void Export(const SessionKey& key, const Reply<Snapshot>& reply);

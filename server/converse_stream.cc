@@ -60,6 +60,7 @@ void ConverseStream::OnReadDone(bool ok) {
   }
   inbox_bytes_ += incoming_.Length();
   inbox_.push_back(std::move(message));
+  StopIfAsked();
   Read();
   Wake();
 }
@@ -86,6 +87,14 @@ void ConverseStream::OnWriteDone(bool ok) {
     if (!working_) Rest();
   }
   if (!ok) Cancel();
+}
+
+void ConverseStream::StopIfAsked() {
+  if (!answering_) return;
+  for (const v1::ConverseRequest& message : inbox_) {
+    if (message.has_go()) return;  // the next stop is for that one
+    if (message.has_stop()) return StopSamples();
+  }
 }
 
 void ConverseStream::Wake() {
@@ -198,12 +207,11 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   keep_ = begin.has_keep() ? begin.keep() : named;
   wait_ = begin.when_busy() == v1::WHEN_BUSY_WAIT;
   priority_ = begin.priority();
-  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this()),
-                      always_bos = begin.has_add_bos()](absl::StatusOr<SessionInfo> session) {
+  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this())](
+                         absl::StatusOr<SessionInfo> session) {
     std::lock_guard lock(self->mu_);
     if (session.ok()) {
       self->session_ = session->key;
-      if (session->tokens > 0 && !always_bos) self->bos_ = kNoToken;
       v1::ConverseResponse event;
       event.mutable_begun()->set_session_id(session->key.id);
       event.mutable_begun()->set_session_tokens(session->tokens);
@@ -219,7 +227,7 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
     const auto bos = BosBefore(begin.has_add_bos() ? std::optional(begin.add_bos()) : std::nullopt,
                                *surroundings_.model);
     status = bos.status();
-    if (bos.ok()) bos_ = *bos;
+    if (bos.ok()) (begin.has_add_bos() ? bos_ : first_token_) = *bos;
   }
   if (!status.ok()) {
     known(status);
@@ -262,16 +270,18 @@ absl::StatusOr<std::vector<TokenId>> ConverseStream::Type(const Messages& messag
         break;
       case v1::ConverseRequest::kTokenIds:
         // Ids are taken as they are, at a history's begin too.
-        if (typed_.empty()) bos_ = kNoToken;
+        if (typed_.empty()) bos_ = first_token_ = kNoToken;
         RETURN_IF_ERROR(typed_.PushTokens({message.token_ids().ids().data(),
                                            static_cast<size_t>(message.token_ids().ids_size())}));
         break;
       case v1::ConverseRequest::kGo:
+      case v1::ConverseRequest::kStop:
         break;
       case v1::ConverseRequest::kBegin:
         return absl::InvalidArgumentError("begin comes in a later message than the first");
       case v1::ConverseRequest::EVENT_NOT_SET:
-        return absl::InvalidArgumentError("a message has none of begin, text, token_ids and go");
+        return absl::InvalidArgumentError(
+            "a message has none of begin, text, token_ids, go and stop");
     }
   }
   const bool goes = !messages.empty() && messages.back().has_go();
@@ -289,6 +299,7 @@ absl::StatusOr<std::vector<TokenId>> ConverseStream::Type(const Messages& messag
 
 Request ConverseStream::Prepared(Request request, std::vector<TokenId> prompt) const {
   request.prompt = std::move(prompt);
+  request.first_token = first_token_;
   request.session = session_;
   request.keep = true;
   request.wait_for_session = wait_;
@@ -306,6 +317,8 @@ absl::Status ConverseStream::Answer(const v1::GenerateRequest& go, std::vector<T
     chunks_.Begin(plan);
   }
   Submit(surroundings_.access, SampleRequests(plan, surroundings_.model->tokenizer));
+  std::lock_guard lock(mu_);
+  StopIfAsked();
   return absl::OkStatus();
 }
 

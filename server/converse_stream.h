@@ -68,6 +68,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void End(const absl::Status& status);
   void Say(v1::ConverseResponse event);
   void Pump();
+  // Ends the answer if its stop has come.
+  void StopIfAsked();
   // Moves messages from the inbox, up to the next go. Returns their bytes.
   size_t TakeMessages(Messages* messages);
 
@@ -92,7 +94,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   bool keep_ = false;
   bool wait_ = false;
   int32_t priority_ = 0;
-  TokenId bos_ = kNoToken;  // comes before the first text; kNoToken: nothing does
+  TokenId bos_ = kNoToken;          // comes before the first text; kNoToken: nothing does
+  TokenId first_token_ = kNoToken;  // comes before it if it begins the history
   TypedText typed_;
 
   std::deque<v1::ConverseRequest> inbox_;  // guarded by mu_, as all below

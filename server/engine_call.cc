@@ -124,6 +124,10 @@ void EngineCall::EndSamples(int samples) {
   AllEnded(status_);
 }
 
+void EngineCall::StopSamples() {
+  for (const RequestId id : submitted_) access_->engine->Stop(id);
+}
+
 void EngineCall::CancelSubmitted() {
   const EngineAccess* access;
   std::vector<RequestId> ids;

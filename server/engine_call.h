@@ -42,6 +42,9 @@ class EngineCall : public OpenCall {
  protected:
   using OpenCall::OpenCall;
 
+  // With mu_ held: ends what runs as finished, within a step of the model.
+  void StopSamples();
+
   // All are called with mu_ held, on the engine thread but for an AllEnded of a call that was
   // refused.
   virtual void Answered(int sample, std::span<const LogitsAnswer> answers) = 0;

@@ -58,14 +58,6 @@ void DescribeModel(const ServedModel& model, const EngineOptions& options,
   wire->set_server_version(RETNET_VERSION);
 }
 
-// Puts BOS before a prompt that begins its session's history, if one comes there; whether it did.
-// Behind a request that is running the prompt does not begin it.
-bool BeginHistory(const SessionInfo& session, const SessionNeeds& needs, Request* request) {
-  if (session.tokens > 0 || session.busy || needs.first_bos == kNoToken) return false;
-  BeginWithBos(needs.first_bos, request);
-  return true;
-}
-
 }  // namespace
 
 GenerationService::GenerationService(ServedModel model, EngineAccess access, CallGate* gate)
@@ -116,7 +108,6 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
                PrepareSession(plan->needs, plan->request.session, call,
                               [this, call, plan](const SessionInfo& session) {
                                 if (plan->needs.make) plan->request.session = session.key;
-                                BeginHistory(session, plan->needs, &plan->request);
                                 call->Plan(*plan);
                                 call->Submit(&access_, SampleRequests(*plan, model_.tokenizer));
                               });
@@ -157,9 +148,6 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
                PrepareSession(plan->needs, plan->request.session, call,
                               [this, call, plan](const SessionInfo& session) {
                                 plan->follows_history = session.tokens > 0;
-                                if (BeginHistory(session, plan->needs, &plan->request)) {
-                                  plan->first_bytes = 0;
-                                }
                                 call->Plan(*plan);
                                 call->Submit(&access_, {std::move(plan->request)});
                               });

@@ -84,15 +84,15 @@ absl::StatusOr<Prompt> TranslatePrompt(const Wire& wire, const ServedModel& mode
   return prompt;
 }
 
-void SetPrompt(Prompt prompt, Request* request, SessionNeeds* needs) {
+void SetPrompt(Prompt prompt, Request* request) {
   request->prompt = std::move(prompt.tokens);
   if (prompt.bos == kNoToken) return;
   if (prompt.bos_if_first) {
-    needs->first_bos = prompt.bos;
-    needs->look = true;
-  } else {
-    BeginWithBos(prompt.bos, request);
+    request->first_token = prompt.bos;
+    return;
   }
+  request->prompt.insert(request->prompt.begin(), prompt.bos);
+  for (int32_t& boundary : request->cache_boundaries) ++boundary;
 }
 
 // How many tokens a beginning of the text has in common with all of it: those that another text
@@ -252,11 +252,6 @@ absl::StatusOr<TokenId> BosBefore(std::optional<bool> add_bos, const ServedModel
   return bos;
 }
 
-void BeginWithBos(TokenId bos, Request* request) {
-  request->prompt.insert(request->prompt.begin(), bos);
-  for (int32_t& boundary : request->cache_boundaries) ++boundary;
-}
-
 absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                                                const ServedModel& model) {
   const char* other = wire.has_text()                     ? "text"
@@ -283,7 +278,7 @@ absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire
   RETURN_IF_ERROR(TranslateSession(wire, &plan));
   ASSIGN_OR_RETURN(Prompt prompt, TranslatePrompt(wire, model));
   ASSIGN_OR_RETURN(plan.request.cache_boundaries, TranslateBoundaries(wire, prompt.tokens, model));
-  SetPrompt(std::move(prompt), &plan.request, &plan.needs);
+  SetPrompt(std::move(prompt), &plan.request);
   return plan;
 }
 
@@ -298,7 +293,7 @@ absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const Ser
   if (translated.tokens.empty()) {
     return absl::InvalidArgumentError("the request has no prompt; set text or token_ids");
   }
-  SetPrompt(std::move(translated), &plan.request, &plan.needs);
+  SetPrompt(std::move(translated), &plan.request);
   if (model.tokenizer == nullptr) return plan;
   const std::vector<TokenId>& prompt = plan.request.prompt;
   if (wire.has_text()) {

@@ -30,8 +30,6 @@ struct ServedModel {
 struct SessionNeeds {
   bool make = false;  // that it is created
   bool look = false;  // whether it has a history
-  // Goes before the prompt where it has none; kNoToken: nothing does.
-  TokenId first_bos = kNoToken;
 };
 
 struct GenerationPlan {
@@ -59,8 +57,6 @@ absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const Ser
 // The BOS that comes before a text with this add_bos; kNoToken if none does. INVALID_ARGUMENT where
 // it is asked for and there is none.
 absl::StatusOr<TokenId> BosBefore(std::optional<bool> add_bos, const ServedModel& model);
-// Puts BOS before the prompt.
-void BeginWithBos(TokenId bos, Request* request);
 // The ids of a text, BOS included if asked for.
 absl::StatusOr<std::vector<TokenId>> TranslateTokenize(const v1::TokenizeRequest& wire,
                                                        const ServedModel& model);

@@ -34,11 +34,25 @@ v1::Token SampleOutput::Accept(const LogitsAnswer& answer) {
   return token;
 }
 
+namespace {
+
+v1::FinishReason ToWire(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return v1::FINISH_REASON_STOP;
+    case FinishReason::kStopped:
+      return v1::FINISH_REASON_STOPPED;
+    default:
+      return v1::FINISH_REASON_LENGTH;
+  }
+}
+
+}  // namespace
+
 v1::Finish SampleOutput::Finish(int32_t index, const Completion& completion) const {
   v1::Finish finish;
   finish.set_index(index);
-  finish.set_reason(completion.reason == FinishReason::kStop ? v1::FINISH_REASON_STOP
-                                                             : v1::FINISH_REASON_LENGTH);
+  finish.set_reason(ToWire(completion.reason));
   if (completion.stop_token != kNoToken) {
     finish.set_stop_token_id(completion.stop_token);
   } else if (text_.stopped()) {

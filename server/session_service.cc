@@ -178,19 +178,9 @@ grpc::ServerUnaryReactor* SessionService::Rewind(grpc::CallbackServerContext* co
           return absl::InvalidArgumentError(absl::StrCat(
               drops ? "drop_tokens" : "to_tokens", " is ", tokens, "; it must be at least 0"));
         }
-        if (!drops) {
-          engine_->RewindSession(key, tokens, std::move(reply));
-          return absl::OkStatus();
-        }
-        engine_->GetSession(
-            key, [engine = engine_, key, tokens, reply](absl::StatusOr<SessionInfo> info) {
-              if (!info.ok()) return reply(info.status());
-              if (tokens > info->tokens) {
-                return reply(absl::OutOfRangeError(absl::StrCat(
-                    "drop_tokens is ", tokens, "; the session has ", info->tokens, " tokens")));
-              }
-              engine->RewindSession(key, info->tokens - tokens, reply);
-            });
+        const auto counts =
+            drops ? retnet::Rewind::Counts::kDropped : retnet::Rewind::Counts::kKept;
+        engine_->RewindSession(key, {counts, tokens}, std::move(reply));
         return absl::OkStatus();
       },
       SessionBytes);

@@ -9,7 +9,7 @@
 namespace retnet {
 namespace {
 
-constexpr size_t kMaxIdBytes = 80;  // as many of any kind make a file name of the disk store
+constexpr size_t kMaxIdBytes = 256;
 constexpr size_t kMaxLabels = 64;
 constexpr size_t kMaxLabelBytes = 1024;
 constexpr int32_t kMaxForks = 128;

@@ -147,11 +147,40 @@ TEST_F(DiskStoreTest, NoNameLeavesTheFolderOrMeetsAnother) {
   EXPECT_EQ(Files().size(), names.size() * names.size() + 1);
 }
 
-TEST_F(DiskStoreTest, NamesTooLongForAFileAreRefused) {
+TEST_F(DiskStoreTest, IdsTooLongForAFileNameAreKeptInTheFile) {
   Open();
-  EXPECT_TRUE(Put({std::string(80, '/'), std::string(240, 'a')}, "x").ok());
-  EXPECT_TRUE(absl::IsInvalidArgument(Put({"ann", std::string(81, '/')}, "x")));
+  std::vector<std::string> ids;
+  for (const size_t length : {80, 81, 240, 241, 256, 1024}) {
+    for (const char byte : {'a', 'b', '/', '~'}) ids.push_back(std::string(length, byte));
+  }
+  for (const std::string& id : ids) ASSERT_TRUE(Put({"ann", id}, "of " + id).ok());
+  ASSERT_TRUE(Put({"ann", ids.back()}, "").ok());
+  ids.pop_back();
+  for (int i = 0; i < 2; ++i) {
+    for (const std::string& id : ids) {
+      EXPECT_EQ(Get({"ann", id}), "of " + id);
+      EXPECT_EQ(store_->Stamp({"ann", id}).value(), StampOf("of " + id));
+      EXPECT_THAT(store_->Heads("ann", {id}, 5000).value(), ElementsAre("of " + id));
+    }
+    EXPECT_EQ(Get({"ann", std::string(1024, '~')}), "");
+    EXPECT_EQ(store_->List("ann", "", 5000)->size(), ids.size() + 1);
+    Open();
+  }
+  const auto listed = store_->List("ann", "", 5000);
+  for (const std::string& id : *listed) {
+    EXPECT_TRUE(store_->Delete({"ann", id}).ok());
+  }
+  EXPECT_THAT(Files(), ElementsAre("lock"));
+  EXPECT_EQ(store_->bytes(), 0);
+}
+
+TEST_F(DiskStoreTest, NamesTooLongAreRefused) {
+  Open();
+  EXPECT_TRUE(Put({std::string(80, '/'), "1"}, "x").ok());
+  EXPECT_TRUE(Put({std::string(240, 'a'), "1"}, "x").ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(Put({std::string(81, '/'), "1"}, "x")));
   EXPECT_TRUE(absl::IsInvalidArgument(Put({std::string(241, 'a'), "1"}, "x")));
+  EXPECT_TRUE(absl::IsInvalidArgument(Put({"ann", std::string(1025, 'a')}, "x")));
 }
 
 TEST_F(DiskStoreTest, TheLeastRecentlyUsedMakeRoom) {

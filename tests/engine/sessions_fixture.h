@@ -129,7 +129,7 @@ class SessionsTest : public testing::Test {
   }
   absl::StatusOr<SessionInfo> Rewind(const SessionKey& key, int32_t tokens) {
     return Call<SessionInfo>([&](Sessions& sessions, const Reply<SessionInfo>& reply) {
-      sessions.Rewind(key, tokens, absl::Now(), reply);
+      sessions.Rewind(key, {retnet::Rewind::Counts::kKept, tokens}, absl::Now(), reply);
     });
   }
   absl::StatusOr<SessionInfo> Delete(const SessionKey& key) {

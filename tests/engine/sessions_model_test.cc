@@ -178,7 +178,8 @@ TEST_P(SessionsOnModels, AnyScheduleHasTheBitsOfOneShot) {
     const auto tokens = static_cast<int32_t>(Export(key).history.size());
     const int32_t most = random_() % 2 == 0 ? tokens : std::min(tokens, 10);
     Await<SessionInfo>([&](Reply<SessionInfo> reply) {
-      engine_->RewindSession(key, tokens - random_() % most, reply);
+      engine_->RewindSession(
+          key, {Rewind::Counts::kDropped, static_cast<int32_t>(random_() % most)}, reply);
     });
   }
   // With few slots, it depends on what moving a state took.

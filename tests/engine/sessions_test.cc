@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ TEST_F(SessionsTest, LeakNeitherSlotsNorBytes) {
   EXPECT_EQ(executor_->stats().resting_slots, 0);
   EXPECT_EQ(executor_->stats().free_slots, options.slots);
   EXPECT_EQ(executor_->stats().host_state_bytes, 0);
+  EXPECT_EQ(executor_->stats().cached_prefix_bytes, 0);
 }
 
 // A cancelled prompt is not computed again as far as it was in flight.
@@ -201,6 +203,103 @@ TEST_F(SessionsTest, OfAStoreThatOthersWriteDoNotTakeItsCopyWithThemWhenTheyExpi
   EXPECT_EQ(executor_->stats().sessions, 0);
   AwaitStored();
   EXPECT_EQ(stored_.size(), 1);
+}
+
+// Each counts from what the ones before it have left.
+TEST_F(SessionsTest, AreRewoundByWhatIsLeftWhenItsTurnComes) {
+  Start({}, {.max_rows = 16}, /*with_store=*/false);
+  const SessionKey key = Key(1);
+  ASSERT_TRUE(Create(key).ok());
+  GoOn(key, {1, 2, 3, 4, 5});
+  std::vector<absl::StatusOr<SessionInfo>> answers;
+  for (const int32_t tokens : {2, 3, 6, 5}) {
+    executor_->sessions().Rewind(key, {retnet::Rewind::Counts::kDropped, tokens}, absl::Now(),
+                                 [&](const auto& info) { answers.push_back(info); });
+  }
+  ASSERT_EQ(answers.size(), 4);
+  EXPECT_EQ(answers[0]->tokens, 8);
+  EXPECT_EQ(answers[1]->tokens, 5);
+  EXPECT_TRUE(absl::IsOutOfRange(answers[2].status()));
+  EXPECT_EQ(answers[3]->tokens, 0);
+}
+
+TEST_F(SessionsTest, BeginWithTheFirstTokenOnceWhoeverComesFirst) {
+  Start({}, {.max_rows = 16}, /*with_store=*/false);
+  ASSERT_TRUE(Create(Key(1)).ok());
+  const auto request = [&](std::vector<TokenId> prompt) {
+    Request request = Generation(Key(1), std::move(prompt), 3);
+    request.sampling.temperature = 0.0f;
+    request.wait_for_session = true;
+    return request;
+  };
+  Request first = request({5, 6, 7, 8});
+  first.first_token = 1;
+  first.cache_boundaries = {3};
+  Request second = request({9});
+  second.first_token = 1;
+  const auto sinks = {Submit(first), Submit(second)};
+  TurnUntil([&] { return sinks.begin()[1]->done(); });
+  EXPECT_EQ(sinks.begin()[0]->completion().usage.prompt_tokens, 5);
+  EXPECT_EQ(sinks.begin()[1]->completion().session_tokens, 1 + 4 + 3 + 1 + 3);
+
+  ASSERT_TRUE(Create(Key(2)).ok());
+  first = request({1, 5, 6, 7, 8});
+  second = request({9});
+  first.session = second.session = Key(2);
+  const auto plain = {Submit(first), Submit(second)};
+  TurnUntil([&] { return plain.begin()[1]->done(); });
+  for (const int i : {0, 1}) EXPECT_EQ(plain.begin()[i]->tokens(), sinks.begin()[i]->tokens());
+}
+
+// Stopped anywhere, a session has the whole prompt and what was said, and goes on as one that has
+// been given both.
+TEST_F(SessionsTest, KeepPromptAndAnswerOfWhatIsStopped) {
+  ExecutorOptions executor;
+  executor.max_rows = 3;
+  executor.states.prefix_cache = false;
+  Start({}, executor, /*with_store=*/false);
+  const std::vector<TokenId> prompt = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+  std::set<bool> answered;
+  for (int turns = 0; turns < 9; ++turns) {
+    const SessionKey key = Key(turns);
+    ASSERT_TRUE(Create(key).ok());
+    Request request = Generation(key, prompt, 50);
+    request.sampling.temperature = 0.0f;
+    const RequestId id = next_id_;
+    const auto sink = Submit(std::move(request));
+    for (int i = 0; i < turns; ++i) ASSERT_TRUE(Turn().ok());
+    executor_->Stop(id);
+    TurnUntil([&] { return sink->done(); });
+    const Completion completion = sink->completion();
+    EXPECT_TRUE(completion.status.ok()) << completion.status;
+    EXPECT_EQ(completion.reason, FinishReason::kStopped);
+    std::vector<TokenId> history = prompt;
+    for (const TokenId token : sink->tokens()) history.push_back(token);
+    answered.insert(history.size() > prompt.size());
+    EXPECT_EQ(completion.session_tokens, history.size());
+    const std::vector<TokenId> rest = GoOn(key, {3});
+    history.push_back(3);
+    ASSERT_TRUE(Create(Key(100 + turns)).ok());
+    EXPECT_EQ(GoOn(Key(100 + turns), history), rest);
+  }
+  EXPECT_EQ(answered.size(), 2) << "it is to be stopped within the prompt and behind it";
+}
+
+TEST_F(SessionsTest, KeepThePromptOfWhatIsStoppedBeforeItsTurn) {
+  Start({}, {.max_rows = 16}, /*with_store=*/false);
+  ASSERT_TRUE(Create(Key(1)).ok());
+  const auto first = Submit(Generation(Key(1), {1, 2, 3}, 5));
+  Request request = Generation(Key(1), {4, 5}, 5);
+  request.wait_for_session = true;
+  const RequestId id = next_id_;
+  const auto second = Submit(std::move(request));
+  executor_->Stop(id);
+  EXPECT_FALSE(second->done());
+  TurnUntil([&] { return second->done(); });
+  EXPECT_TRUE(first->done());
+  EXPECT_EQ(second->completion().reason, FinishReason::kStopped);
+  EXPECT_EQ(second->completion().usage.completion_tokens, 0);
+  EXPECT_EQ(Get(Key(1))->tokens, 3 + 5 + 2);
 }
 
 }  // namespace

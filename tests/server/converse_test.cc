@@ -41,6 +41,11 @@ class Talk {
     *request.mutable_go() = go;
     stream_->Write(request);
   }
+  void Stop() {
+    v1::ConverseRequest request;
+    request.mutable_stop();
+    stream_->Write(request);
+  }
   v1::ConverseResponse Read() {
     v1::ConverseResponse response;
     stream_->Read(&response);
@@ -246,6 +251,64 @@ TEST(Converse, HoldsNoDrainUpWhileNothingHappens) {
   EXPECT_GT(talk.Read().typed().session_tokens(), 0);
   EXPECT_TRUE(server.server().Drain(absl::Now() + absl::Seconds(20)));
   EXPECT_FALSE(talk.Close().ok());
+}
+
+// In the midst of an answer: what has been said is all there is, and the talk goes on from there.
+TEST(Converse, StopsAnAnswerAndKeepsWhatWasSaid) {
+  FakeServer server;
+  Create("talk", &server);
+  Talk talk(&server);
+  talk.Begin("talk");
+  talk.Stop();  // there is no answer
+  talk.Type("a wolf");
+  talk.Go(Talk::Greedy(4000));
+  std::vector<TokenId> said;
+  while (said.size() < 5) {
+    const v1::ConverseResponse response = talk.Read();
+    for (const v1::Token& token : response.chunk().tokens()) said.push_back(token.id());
+  }
+  talk.Stop();
+  for (const TokenId token : talk.Answer()) said.push_back(token);
+  EXPECT_EQ(talk.final().finishes(0).reason(), v1::FINISH_REASON_STOPPED);
+  EXPECT_EQ(talk.final().finishes(0).completion_tokens(), said.size());
+  EXPECT_LT(said.size(), 4000);
+  talk.Type(" came");
+  talk.Go(Talk::Greedy(5));
+  const std::vector<TokenId> answer = talk.Answer();
+  EXPECT_EQ(talk.final().finishes(0).reason(), v1::FINISH_REASON_LENGTH);
+  EXPECT_TRUE(talk.Close().ok());
+
+  v1::GenerateRequest whole = Talk::Greedy(5);
+  whole.mutable_token_ids()->add_ids(1);
+  const std::vector<TokenId> before = *server.tokenizer().Encode("a wolf");
+  const std::vector<TokenId> after = *server.tokenizer().Encode(" came");
+  for (const std::vector<TokenId>& tokens : {before, said, after}) {
+    whole.mutable_token_ids()->mutable_ids()->Add(tokens.begin(), tokens.end());
+  }
+  EXPECT_EQ(server.Generate(whole).ids(), answer);
+}
+
+// Before its first token, and even before it has begun: the turn is kept.
+TEST(Converse, StopsWhatItHasNotBegunToAnswer) {
+  FakeServer server;
+  Create("talk", &server);
+  Talk talk(&server);
+  talk.Begin("talk");
+  server.control().Hold();
+  talk.Type("a wolf");
+  talk.Go(Talk::Greedy(4000));
+  talk.Stop();
+  talk.Go(Talk::Greedy(3));
+  server.control().AwaitHeldStep();
+  server.control().Release();
+  talk.Answer();
+  EXPECT_EQ(talk.final().finishes(0).reason(), v1::FINISH_REASON_STOPPED);
+  const auto said = talk.final().usage().completion_tokens();
+  EXPECT_LT(said, 4000);
+  EXPECT_EQ(talk.final().session_tokens(), 1 + server.tokenizer().Encode("a wolf")->size() + said);
+  EXPECT_EQ(talk.Answer().size(), 3) << "the next is not stopped";
+  EXPECT_EQ(talk.final().finishes(0).reason(), v1::FINISH_REASON_LENGTH);
+  EXPECT_TRUE(talk.Close().ok());
 }
 
 }  // namespace

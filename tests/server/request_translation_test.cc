@@ -227,12 +227,11 @@ TEST_F(RequestTranslation, LeavesBosOpenOnASession) {
   auto plan = TranslateGenerate(request, model_);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->request.prompt, *tokenizer_.Encode("abcd"));
-  EXPECT_TRUE(plan->needs.look);
-  EXPECT_EQ(plan->needs.first_bos, 1);
+  EXPECT_EQ(plan->request.first_token, 1);
   EXPECT_TRUE(plan->request.keep);
   request.set_add_bos(true);
   plan = TranslateGenerate(request, model_);
-  EXPECT_FALSE(plan->needs.look);
+  EXPECT_EQ(plan->request.first_token, kNoToken);
   EXPECT_EQ(plan->request.prompt[0], 1);
   request.clear_session_id();
   request.clear_add_bos();

@@ -118,8 +118,8 @@ TEST_F(SessionCalls, AreFoundByTheirIdAlone) {
               grpc::StatusCode::INVALID_ARGUMENT);
   }
   Get("", grpc::StatusCode::INVALID_ARGUMENT);
-  Create(std::string(81, 'x'), grpc::StatusCode::INVALID_ARGUMENT);
-  Create(std::string(80, '.'));
+  Create(std::string(257, 'x'), grpc::StatusCode::INVALID_ARGUMENT);
+  Create(std::string(256, '.'));
 }
 
 TEST_F(SessionCalls, TravelAsBytes) {
