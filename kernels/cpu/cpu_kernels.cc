@@ -206,7 +206,9 @@ void CpuKernels::Retention(int32_t layer, std::span<const RetentionSegment> segm
                            MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                            States& states, MatrixView<float> out) {
   const int64_t pairs = static_cast<int64_t>(rotation.thetas.size());
-  retention_groups_.Make(segments);
+  // No larger than leaves each thread one.
+  const int64_t rows_of_thread = out.rows * states.shape().kv_heads / threads();
+  retention_groups_.Make(segments, std::clamp<int64_t>(rows_of_thread, 1, kChunk));
   Retain(options_.instruction_set,
          {.layer = layer,
           .groups = retention_groups_,

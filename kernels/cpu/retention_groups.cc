@@ -23,18 +23,18 @@ RetentionGroups::RetentionGroups(int32_t max_segments) {
   ends_.reserve(max_segments);
 }
 
-void RetentionGroups::Make(std::span<const RetentionSegment> segments) {
+void RetentionGroups::Make(std::span<const RetentionSegment> segments, int64_t max_rows) {
   segments_.assign(segments.begin(), segments.end());
   std::sort(segments_.begin(), segments_.end(), [](RetentionSegment a, RetentionSegment b) {
     return std::pair(SharedBase(a), FirstRow(a)) < std::pair(SharedBase(b), FirstRow(b));
   });
   ends_.clear();
   int32_t base = kZeroBase;  // of the last group
-  int32_t rows = 0;
+  int64_t rows = 0;
   for (int32_t i = 0; i < static_cast<int32_t>(segments_.size()); ++i) {
     const int32_t next_base = SharedBase(segments_[i]);
     const int32_t next_rows = next_base == kZeroBase ? 0 : segments_[i].front().rows;
-    if (next_base != kZeroBase && next_base == base && rows + next_rows <= kChunk) {
+    if (next_base != kZeroBase && next_base == base && rows + next_rows <= max_rows) {
       ends_.back() = i + 1;
       rows += next_rows;
     } else {

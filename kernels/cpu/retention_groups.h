@@ -11,15 +11,16 @@
 namespace retnet {
 
 // Segments of one piece that does not fold and that read one base (forks, samples of one prompt)
-// form groups of at most kChunk rows, so that the base comes from memory once for all of them; any
-// other segment is a group of its own. Thread-compatible; allocates nothing for up to the number of
-// segments that it was made for.
+// form groups, so that the base comes from memory once for all of them; any other segment is a
+// group of its own. Thread-compatible; allocates nothing for up to the number of segments that it
+// was made for.
 class RetentionGroups {
  public:
   explicit RetentionGroups(int32_t max_segments);
 
-  // Forgets the groups before.
-  void Make(std::span<const RetentionSegment> segments);
+  // Forgets the groups before. Groups of several segments have at most `max_rows` rows, up to
+  // kChunk.
+  void Make(std::span<const RetentionSegment> segments, int64_t max_rows);
 
   int64_t size() const { return static_cast<int64_t>(ends_.size()); }
   // The segments of a group; valid until Make is called again.

@@ -4,7 +4,7 @@
 //   samples    the same, of samples of one prompt that share its base and do not fold
 //   textbook   the recurrence that reads and writes the whole state for every token
 // `layer_step` is the time of one layer in one step, the mean over tails of all lengths; `roof` the
-// share of the memory's bytes a second.
+// share of the bytes a second that can be read. Writes come on top, so the textbook's may pass 1.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -45,13 +45,17 @@ double BytesOf(const RetentionCase& c) {
                                   : c.sessions * (base * (1 + 2.0 / kChunk) + tail);
 }
 
-// Of states that take turns: more than a last-level cache holds.
-constexpr double kColdBytes = 128 << 20;
+// Of states that take turns: many times what a last-level cache holds.
+constexpr int64_t kColdBytes = int64_t{256} << 20;
 
 RetentionShape ColdShape(const RetentionCase& c) {
   RetentionShape shape = c.shape;
   shape.slots = c.sessions;
-  shape.layers = static_cast<int32_t>(std::ceil(kColdBytes / BytesOf(c)));
+  const int64_t bases = c.form == Form::kSamples ? 1 : c.sessions;
+  const int64_t tails = c.form == Form::kTextbook ? 0 : c.sessions;
+  const int64_t layer = bases * CpuStates::BaseBytes(c.shape) +
+                        tails * kChunk / 2 * CpuStates::TailTokenBytes(c.shape);
+  shape.layers = static_cast<int32_t>((kColdBytes + layer - 1) / layer);
   return shape;
 }
 
@@ -104,7 +108,7 @@ std::vector<RetentionPiece> StepPieces(const RetentionCase& c, int32_t tail) {
   return pieces;
 }
 
-// Calls step() once for each token of a chunk and layer, in the order of a server's.
+// Calls layer(tail, i) for each token of a chunk and each layer, in the order of a server's steps.
 template <typename Layer>
 void RunChunks(benchmark::State& state, const RetentionCase& c, CpuKernels& kernels, Rows& rows,
                const Layer& layer) {

@@ -328,7 +328,7 @@ TYPED_TEST_P(Retention, ASharedBaseReadByManyIsReadAlone) {
   std::mt19937 random(3);
   for (RetentionShape shape : Shapes()) {
     shape.slots = 4 * kSlots;  // as many bases: each fold of a step finds a free one
-    for (int32_t threads : {1, 7}) {
+    for (int32_t threads : {2, 7}) {
       SCOPED_TRACE(Describe(shape) + ", threads: " + std::to_string(threads));
       auto world = this->MakeWorld(shape, {.folds_into_free_bases = true}, threads);
       const int32_t families = static_cast<int32_t>(1 + random() % 3);
