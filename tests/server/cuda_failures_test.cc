@@ -149,6 +149,19 @@ TEST(CudaAtStart, ADeviceThatHoldsAFewSessionsServesAnyNumberInTurns) {
   }
 }
 
+TEST(CudaAtStart, ProgrammaticLaunchesAreNamedAndCanBeTurnedOff) {
+  if (std::getenv("CUDASIM_HOME") == nullptr)
+    GTEST_SKIP() << "the capability of an emulated device alone is known";
+  const Variable capability("CUDASIM_CC", "9.0");
+  const Retnetd with({"--device", "cuda"}, /*sessions=*/2, kDemo);
+  const Retnetd without({"--device", "cuda", "--no-programmatic-launch"}, /*sessions=*/2, kDemo);
+  EXPECT_THAT(with.process().error(), HasSubstr("programmatic launches"));
+  EXPECT_THAT(without.process().error(), ::testing::Not(HasSubstr("programmatic launches")));
+  const v1::GenerateRequest request = Prompt("Once upon a time", 5);
+  EXPECT_EQ(Generate(request, with.NewStub().get()).ids,
+            Generate(request, without.NewStub().get()).ids);
+}
+
 // Another process may take memory between the plan and the allocation.
 TEST(CudaAtStart, AnyAllocationMayFail) {
   for (const char* plan : {"cudaMalloc=2@1", "cudaMalloc=2@4", "cudaMalloc=2@20", "cudaMalloc=2@45",

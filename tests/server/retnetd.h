@@ -28,6 +28,7 @@ class Retnetd {
                    const std::string& model = ModelFolder());
 
   Process& process() { return process_; }
+  const Process& process() const { return process_; }
   // HOST:PORT, as it printed it.
   const std::string& address() const { return address_; }
   // A connection of its own.
