@@ -100,7 +100,8 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // --- Steps ---
   // Whether steps whose operators differ in nothing but what the spans hold gain by Replay.
   { k.Replays() } -> std::same_as<bool>;
-  // Makes ready to replay what `operators` calls for a step of so many rows; computes nothing.
+  // Makes ready to replay what `operators` calls for a step of so many rows; computes nothing. May
+  // call them more than once.
   { k.Record(int32_t{}, operators) } -> std::same_as<absl::Status>;
   // Does what `operators` calls: as it is recorded for so many rows, if it is.
   {k.Replay(int32_t{}, operators)};

@@ -106,7 +106,7 @@ class CudaKernels {
   absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators);
   void Replay(int32_t rows, absl::FunctionRef<void()> operators);
   // Launches of kernels that a recorded step takes the place of.
-  int64_t CountLaunches(int32_t rows) const { return graphs_.CountLaunches(rows); }
+  int64_t CountLaunches(StepKind kind) const { return graphs_.CountLaunches(kind); }
   void EndStep();
   absl::Status WaitStep();
   void CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens);
@@ -150,6 +150,7 @@ class CudaKernels {
   RetentionLayout layout_;  // scratch of LayOut
   StepGraphs graphs_;
   StepMode mode_ = StepMode::kLaunch;
+  StepKind step_kind_;  // of the step being recorded or staged
   std::array<Event, kStepsInFlight> step_ends_;
   int32_t step_ = 0;   // the one whose operators are called; its event is step_ends_[step_]
   int32_t ended_ = 0;  // and not waited for

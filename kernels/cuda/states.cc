@@ -34,6 +34,12 @@ int64_t TailSize(const StatesView& view, int32_t padded_columns) {
   return view.TailIndex(1, 0, 0) * kChunk * padded_columns;
 }
 
+// And of one prepared row.
+int64_t PreparedRowSize(const StatesView& view) {
+  return int64_t{view.shape.heads} * (view.padded_key_dim + kChunk) +
+         int64_t{view.shape.kv_heads} * (view.padded_key_dim + view.padded_value_dim);
+}
+
 // The parts of a tail: k of all tokens, then v. A token's heads lie apart on the device and side by
 // side in its bytes.
 struct TailPart {
@@ -116,13 +122,16 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
   ASSIGN_OR_RETURN(states.tail_values_, DeviceArray<__nv_bfloat16>::Make(shape.slots * values));
   ASSIGN_OR_RETURN(states.arrivals_,
                    DeviceArray<int32_t>::Make(int64_t{shape.slots} * shape.kv_heads));
-  const int64_t prepared = max_rows * RowBytes(shape) / kElementBytes;
+  ASSIGN_OR_RETURN(states.exchanged_weights_,
+                   DeviceArray<float>::Make(max_rows * shape.heads * kChunk));
+  const int64_t prepared = max_rows * PreparedRowSize(view);
   ASSIGN_OR_RETURN(states.prepared_, DeviceArray<__nv_bfloat16>::Make(prepared));
   view.decays = states.decays_.data();
   view.bases = states.bases_.data();
   view.tail_keys = states.tail_keys_.data();
   view.tail_values = states.tail_values_.data();
   view.arrivals = states.arrivals_.data();
+  view.exchanged_weights = states.exchanged_weights_.data();
   view.prepared_queries = states.prepared_.data();
   view.prepared_keys = view.prepared_queries + max_rows * shape.heads * view.padded_key_dim;
   view.prepared_values = view.prepared_keys + max_rows * shape.kv_heads * view.padded_key_dim;
@@ -137,6 +146,10 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
   RETURN_IF_ERROR(
       CudaStatus(cudaMemset(view.arrivals, 0, states.arrivals_.size() * sizeof(int32_t)),
                  "clearing the arrivals"));
+  static_assert(kNoWeight == 0xFFFFFFFF);  // each byte of it is the same
+  RETURN_IF_ERROR(CudaStatus(
+      cudaMemset(view.exchanged_weights, 0xFF, states.exchanged_weights_.size() * sizeof(float)),
+      "clearing the exchanged weights"));
   RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "making the states"));
   return states;
 }
@@ -148,10 +161,8 @@ int64_t CudaStates::SlotBytes(const RetentionShape& shape) {
 }
 
 int64_t CudaStates::RowBytes(const RetentionShape& shape) {
-  const StatesView view = EmptyView(shape);
-  return (int64_t{shape.heads} * (view.padded_key_dim + kChunk) +
-          int64_t{shape.kv_heads} * (view.padded_key_dim + view.padded_value_dim)) *
-         kElementBytes;
+  return PreparedRowSize(EmptyView(shape)) * kElementBytes +
+         int64_t{shape.heads} * kChunk * int64_t{sizeof(float)};
 }
 
 int64_t CudaStates::BaseBytes(const RetentionShape& shape) {

@@ -72,6 +72,7 @@ class CudaStates {
   DeviceArray<__nv_bfloat16> tail_keys_;
   DeviceArray<__nv_bfloat16> tail_values_;
   DeviceArray<int32_t> arrivals_;
+  DeviceArray<float> exchanged_weights_;
   DeviceArray<__nv_bfloat16> prepared_;
 };
 

@@ -11,6 +11,9 @@
 
 namespace retnet {
 
+// The bits, of no number that arithmetic gives, of an exchanged weight that is not there.
+constexpr uint32_t kNoWeight = 0xFFFFFFFF;
+
 // Pointers are to device memory that CudaStates owns. Rows are padded so that they start at 16
 // bytes: a base's and a tail's v to a multiple of 8 columns, a tail's k to a multiple of 16. A
 // tail's padding is always zero; a base's is anything.
@@ -23,6 +26,9 @@ struct StatesView {
   __nv_bfloat16* tail_keys = nullptr;    // [slots, layers, kv_heads, kChunk, padded_key_dim]
   __nv_bfloat16* tail_values = nullptr;  // [slots, layers, kv_heads, kChunk, padded_value_dim]
   int32_t* arrivals = nullptr;           // [slots, kv_heads], all zero between launches
+  // [max_rows, heads, kChunk] γ^(t−j) q·k_j of sampled rows, that the blocks of a head leave each
+  // other; all kNoWeight between launches.
+  float* exchanged_weights = nullptr;
 
   // Given rows of a call, prepared for tensor cores; their padding is zero.
   __nv_bfloat16* prepared_queries = nullptr;  // [max_rows, heads, padded_key_dim]
@@ -57,6 +63,9 @@ struct StatesView {
   }
   __host__ __device__ __nv_bfloat16* PreparedWeights(int64_t row, int32_t head) const {
     return prepared_weights + (row * shape.heads + head) * kChunk;
+  }
+  __host__ __device__ float* ExchangedWeights(int64_t row, int32_t head) const {
+    return exchanged_weights + (row * shape.heads + head) * kChunk;
   }
   __host__ __device__ const float* Decays(int32_t head) const {
     return decays + head * (kChunk + 1);

@@ -316,6 +316,55 @@ TYPED_TEST_P(Retention, SlotsThatShareABaseGoTheirOwnWays) {
   }
 }
 
+// Forks of three prompts at random places of a batch: decode rows, drafts, and some that fold.
+TYPED_TEST_P(Retention, ReadersOfOneBaseAreEachAlone) {
+  std::mt19937 random(3);
+  constexpr int32_t kReaders = 14;
+  constexpr int32_t kPrompts[] = {124, 70, 128};  // tokens
+  for (RetentionShape shape : Shapes()) {
+    SCOPED_TRACE(Describe(shape));
+    shape.slots = 2 * kReaders;  // every fold finds a free base
+    auto world = this->MakeWorld(shape, {.folds_into_free_bases = true});
+    std::vector<int32_t> prompt_of;  // of each slot; most readers are of the first one
+    for (int32_t slot = 0; slot < kReaders; ++slot) {
+      prompt_of.push_back(slot < 3 ? slot : slot < 12 ? 0 : static_cast<int32_t>(random() % 3));
+      const int32_t prompt = prompt_of.back();
+      if (slot < 3) {
+        world.Step({{slot, /*text=*/100u + prompt, kPrompts[prompt]}});
+      } else {
+        world.Fork(prompt, slot);
+      }
+    }
+    std::vector<std::vector<float>> outputs(kReaders);
+    for (int step = 0; step < 10; ++step) {
+      typename TestFixture::Parts parts;
+      for (int32_t slot = 0; slot < kReaders; ++slot) {
+        if (random() % 8 == 0) continue;
+        const int32_t left = kChunk - world.position(slot) % kChunk;  // a draft ends with its chunk
+        const int32_t draft = random() % 6 == 0 ? 3 : 1;
+        parts.push_back({slot, /*text=*/static_cast<uint32_t>(slot), std::min(draft, left)});
+      }
+      std::shuffle(parts.begin(), parts.end(), random);
+      const std::vector<float> rows = world.Step(parts);
+      auto next = rows.begin();
+      for (const auto& part : parts) {
+        const auto end = next + part.tokens * shape.layers * shape.OutputColumns();
+        outputs[part.slot].insert(outputs[part.slot].end(), next, end);
+        next = end;
+      }
+    }
+    for (int32_t slot = 0; slot < kReaders; ++slot) {
+      SCOPED_TRACE(slot);
+      const int32_t prompt = kPrompts[prompt_of[slot]];
+      auto alone = this->MakeWorld(shape);
+      alone.Step({{0, 100u + prompt_of[slot], prompt}});
+      ExpectSameBits(
+          outputs[slot],
+          alone.Step({{0, /*text=*/static_cast<uint32_t>(slot), world.position(slot) - prompt}}));
+    }
+  }
+}
+
 TYPED_TEST_P(Retention, DoesNotReadWhatNobodyHasWritten) {
   for (const RetentionShape& shape : Shapes()) {
     SCOPED_TRACE(Describe(shape));
@@ -346,8 +395,8 @@ TYPED_TEST_P(Retention, DoesNotDependOnThreads) {
 REGISTER_TYPED_TEST_SUITE_P(Retention, IsTheTextbooksFunction, CutAnywhereIsWhole,
                             BatchedInAnySlotsIsAlone, ResumedFromBytesIsNeverStopped,
                             TakenBackAndRedoneIsNeverDone, FoldsInPlaceAsIntoAFreeBase,
-                            SlotsThatShareABaseGoTheirOwnWays, DoesNotReadWhatNobodyHasWritten,
-                            DoesNotDependOnThreads);
+                            SlotsThatShareABaseGoTheirOwnWays, ReadersOfOneBaseAreEachAlone,
+                            DoesNotReadWhatNobodyHasWritten, DoesNotDependOnThreads);
 
 }  // namespace retnet
 

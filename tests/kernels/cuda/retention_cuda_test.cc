@@ -78,13 +78,15 @@ class RetentionKernels {
     retnet::LayOut(segments, kRows == Rows::kSampled ? projections.rows : 0, &layout);
     const auto pieces = OnDevice<RetentionPiece>(layout.pieces);
     const auto starts = OnDevice<int32_t>(layout.starts);
+    const auto readers = OnDevice<int32_t>(layout.readers);
     const RetentionInputs inputs{
         layer, projections,
         MatrixView<const float>(rotation.cosines.data(), projections.rows, pairs),
         MatrixView<const float>(rotation.sines.data(), projections.rows, pairs), norm};
-    status_.Update(CudaStatus(Retain({pieces.data(), starts.data(), layout.sampled, layout.given},
-                                     inputs, states.view(), out, stream_),
-                              "retention"));
+    status_.Update(CudaStatus(
+        Retain({pieces.data(), starts.data(), readers.data(), layout.sampled, layout.given}, inputs,
+               states.view(), out, stream_),
+        "retention"));
     status_.Update(Finish());  // the plan is freed here
   }
 
@@ -156,6 +158,36 @@ TEST(CudaRetention, DecodeRowsOfManySequencesAreAlone) {
         const auto first = outputs.begin() + slot * shape.OutputColumns();
         ExpectSameBits({first, first + shape.OutputColumns()}, expected[step]);
       }
+    }
+  }
+}
+
+// Samples of one prompt, more than a block reads a base for, at a width of several batches of
+// loads.
+TEST(CudaRetention, SamplesOfOnePromptAreEachAlone) {
+  const RetentionShape shape{
+      .layers = 1, .heads = 4, .kv_heads = 2, .key_dim = 300, .value_dim = 72, .slots = 11};
+  using World = RetentionWorld<RetentionKernels<Rows::kSampled>>;
+  const auto make_world = [&] {
+    World world(std::make_unique<RetentionKernels<Rows::kSampled>>(), shape);
+    world.Step({{0, /*text=*/1, 70}});
+    return world;
+  };
+  World together = make_world();
+  std::vector<World::Part> parts;
+  for (int32_t slot = 0; slot < shape.slots; ++slot) {
+    if (slot > 0) together.Fork(0, slot);
+    parts.push_back({slot, /*text=*/static_cast<uint32_t>(slot), 1});
+  }
+  std::vector<std::vector<float>> outputs;
+  for (int step = 0; step < 2; ++step) outputs.push_back(together.Step(parts));
+  for (int32_t slot = 0; slot < shape.slots; ++slot) {
+    SCOPED_TRACE(slot);
+    World alone = make_world();
+    for (const std::vector<float>& output : outputs) {
+      const auto first = output.begin() + slot * shape.OutputColumns();
+      ExpectSameBits({first, first + shape.OutputColumns()},
+                     alone.Step({{0, /*text=*/static_cast<uint32_t>(slot), 1}}));
     }
   }
 }
