@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda/base_element.cuh"
 #include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/retention_few.h"
 #include "kernels/cuda/retention_few_weights.cuh"
@@ -13,8 +14,8 @@ namespace {
 
 constexpr int kThreads = kFewThreads;
 constexpr int kWarps = kFewWarps;
-constexpr int kStripColumns = 32;  // 128 bytes of a base's row
-constexpr int kThreadColumns = 4;  // one 16-byte load
+constexpr int kStripColumns = 32;  // 128 or 64 bytes of a base's row
+constexpr int kThreadColumns = 4;  // one load
 constexpr int kStripThreads = kStripColumns / kThreadColumns;
 constexpr int kGroups = kThreads / kStripThreads;  // of threads; each reads whole rows
 constexpr int kLoads = 8;                          // that a thread has in flight
@@ -31,7 +32,7 @@ struct FewArguments {
 };
 
 // Shared memory: that of FewWeights, then sums [kWarps, kRows, columns].
-template <int kRows, int kStrips>
+template <int kRows, int kStrips, typename Base>
 class FewBlock {
  public:
   static constexpr int kColumns = kStrips * kStripColumns;
@@ -59,7 +60,8 @@ class FewBlock {
 
   __device__ void Run() {
     if (rows_.pieces->folds) {
-      FoldColumns(states_, inputs_.layer, place_.head, *rows_.pieces, first_column_, kColumns);
+      FoldColumns<Base>(states_, inputs_.layer, place_.head, *rows_.pieces, first_column_,
+                        kColumns);
       __syncthreads();
     }
     const int32_t rows = rows_.count();
@@ -81,8 +83,9 @@ class FewBlock {
  private:
   static constexpr int kBatch = kLoads / kStrips;  // rows of the base that a thread loads at a time
 
+  using Four = typename BaseElement<Base>::Four;
   struct Batch {
-    float4 x[kBatch][kStrips];
+    Four x[kBatch][kStrips];
   };
 
   __device__ int32_t group() const { return threadIdx.x / kStripThreads; }
@@ -119,14 +122,14 @@ class FewBlock {
   }
 
   __device__ void LoadBase(int32_t first, Batch* batch) const {
-    const float* base = states_.Base(rows_.pieces->base, inputs_.layer, place_.head);
+    const Base* base = states_.Base<Base>(rows_.pieces->base, inputs_.layer, place_.head);
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int32_t k = first + i * kGroups + group();
 #pragma unroll
       for (int strip = 0; strip < kStrips; ++strip) {
         if (k < shape_.key_dim && column(strip) < states_.padded_value_dim) {
-          batch->x[i][strip] = *reinterpret_cast<const float4*>(
+          batch->x[i][strip] = *reinterpret_cast<const Four*>(
               base + int64_t{k} * states_.padded_value_dim + column(strip));
         }
       }
@@ -147,7 +150,7 @@ class FewBlock {
 #pragma unroll
           for (int strip = 0; strip < kStrips; ++strip) {
             float(&sum)[kThreadColumns] = sums[row][strip];
-            const float4& x = batch->x[i][strip];
+            const float4 x = BaseElement<Base>::Widened(batch->x[i][strip]);
             sum[0] = fmaf(q, x.x, sum[0]);
             sum[1] = fmaf(q, x.y, sum[1]);
             sum[2] = fmaf(q, x.z, sum[2]);
@@ -265,11 +268,11 @@ class FewBlock {
   float* const sums_;
 };
 
-template <int kRows, int kStrips>
+template <int kRows, int kStrips, typename Base>
 __global__ void __launch_bounds__(kThreads, kRows* kStrips == 1 ? 3 : 2)
     RetainFewKernel(FewArguments arguments) {
   extern __shared__ float shared[];
-  using Block = FewBlock<kRows, kStrips>;
+  using Block = FewBlock<kRows, kStrips, Base>;
   const FewSegments& segments = arguments.segments;
   const int32_t segment = blockIdx.x / Block::Blocks(arguments.states.shape.value_dim);
   const int32_t piece = segments.starts[segment] + arguments.piece;
@@ -282,12 +285,12 @@ __global__ void __launch_bounds__(kThreads, kRows* kStrips == 1 ? 3 : 2)
   Block(arguments, {pieces, readers}, shared).Run();
 }
 
-template <int kRows, int kStrips>
+template <int kRows, int kStrips, typename Base>
 cudaError_t Launch(const FewArguments& arguments, int32_t segments, cudaStream_t stream) {
-  using Block = FewBlock<kRows, kStrips>;
+  using Block = FewBlock<kRows, kStrips, Base>;
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(segments * Block::Blocks(shape.value_dim), shape.heads);
-  RetainFewKernel<kRows, kStrips>
+  RetainFewKernel<kRows, kStrips, Base>
       <<<grid, kThreads, Block::SharedBytes(shape.key_dim), stream>>>(arguments);
   return cudaGetLastError();
 }
@@ -309,17 +312,19 @@ cudaError_t RetainFew(const FewSegments& segments, const RetentionExtent& extent
   const FewArguments arguments{
       segments, piece,  static_cast<float>(1 / std::sqrt(states.shape.key_dim)),
       inputs,   states, out};
-  if (extent.rows > 1 || extent.shares_bases) {
-    return Launch<kMostReaders, 1>(arguments, extent.segments, stream);
-  }
-  switch (FewColumns(states.shape, extent) / kStripColumns) {
-    case 4:
-      return Launch<1, 4>(arguments, extent.segments, stream);
-    case 2:
-      return Launch<1, 2>(arguments, extent.segments, stream);
-    default:
-      return Launch<1, 1>(arguments, extent.segments, stream);
-  }
+  return ForBaseType(states.shape.base_type, [&]<typename Base>(Base) {
+    if (extent.rows > 1 || extent.shares_bases) {
+      return Launch<kMostReaders, 1, Base>(arguments, extent.segments, stream);
+    }
+    switch (FewColumns(states.shape, extent) / kStripColumns) {
+      case 4:
+        return Launch<1, 4, Base>(arguments, extent.segments, stream);
+      case 2:
+        return Launch<1, 2, Base>(arguments, extent.segments, stream);
+      default:
+        return Launch<1, 1, Base>(arguments, extent.segments, stream);
+    }
+  });
 }
 
 }  // namespace retnet

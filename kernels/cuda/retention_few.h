@@ -29,14 +29,22 @@ struct FewSegments {
 // and k and exchange them through L2. The last block of a kv head to arrive does the head norm and
 // gate and appends to the tails.
 //
-// 256 threads; registers on sm_80 and sm_90, no spills: blocks of 32 columns 79 and 80 (three on an
-// SM), 64 columns 113 and 114, 128 columns 118 and 114, 8 rows 122 (two on an SM). Shared memory
-// for key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. Bytes:
+// 256 threads; registers on sm_80 and sm_90, no spills: blocks of 32 columns 80 (three on an SM),
+// 64 columns up to 111 and 112, 128 columns up to 116 and 112, 8 rows 122 (two on an SM). Shared
+// memory for key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. Bytes:
 // retention_traffic.h.
-//   occupancy RetainFewKernel<1,1>          256   2304  3  3
-//   occupancy RetainFewKernel<1,2>          256   3328  2  2
-//   occupancy RetainFewKernel<1,4>          256   5376  2  2
-//   occupancy RetainFewKernel<8,1>          256  18432  2  2
+//   occupancy RetainFewKernel<1,1,float>         256   2304  3  3
+//   occupancy RetainFewKernel<1,1,__nv_bfloat16> 256   2304  3  3
+//   occupancy RetainFewKernel<1,1,__half>        256   2304  3  3
+//   occupancy RetainFewKernel<1,2,float>         256   3328  2  2
+//   occupancy RetainFewKernel<1,2,__nv_bfloat16> 256   3328  2  2
+//   occupancy RetainFewKernel<1,2,__half>        256   3328  2  2
+//   occupancy RetainFewKernel<1,4,float>         256   5376  2  2
+//   occupancy RetainFewKernel<1,4,__nv_bfloat16> 256   5376  2  2
+//   occupancy RetainFewKernel<1,4,__half>        256   5376  2  2
+//   occupancy RetainFewKernel<8,1,float>         256  18432  2  2
+//   occupancy RetainFewKernel<8,1,__nv_bfloat16> 256  18432  2  2
+//   occupancy RetainFewKernel<8,1,__half>        256  18432  2  2
 cudaError_t RetainFew(const FewSegments& segments, const RetentionExtent& extent, int32_t piece,
                       const RetentionInputs& inputs, const StatesView& states,
                       MatrixView<float> out, cudaStream_t stream);

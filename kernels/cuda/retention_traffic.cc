@@ -16,7 +16,8 @@ int64_t Blocks(int32_t columns, int32_t columns_of_block) {
 }
 
 int64_t BaseBytes(const RetentionShape& shape) {
-  return int64_t{shape.heads} * shape.key_dim * shape.value_dim * kFloat;
+  return int64_t{shape.heads} * shape.key_dim * shape.value_dim *
+         static_cast<int64_t>(SizeOf(shape.base_type));
 }
 int64_t TailTokenBytes(const RetentionShape& shape) {
   return int64_t{shape.kv_heads} * (shape.key_dim + shape.value_dim) * kTail;

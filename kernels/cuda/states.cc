@@ -26,6 +26,10 @@ StatesView EmptyView(const RetentionShape& shape) {
   return view;
 }
 
+int64_t BaseElementBytes(const RetentionShape& shape) {
+  return static_cast<int64_t>(SizeOf(shape.base_type));
+}
+
 // Numbers of one slot.
 int64_t BaseSize(const StatesView& view) {
   return int64_t{view.shape.layers} * view.shape.heads * view.shape.key_dim * view.padded_value_dim;
@@ -99,7 +103,7 @@ void SortTail(Direction direction, const TailPart& part, int64_t first, int64_t 
 int64_t CudaStates::CopyBytesAtLeast(const RetentionShape& shape) {
   const StatesView view = EmptyView(shape);
   return std::max<int64_t>(
-      shape.value_dim * int64_t{sizeof(float)},
+      shape.value_dim * BaseElementBytes(shape),
       int64_t{kChunk} * std::max(view.padded_key_dim, view.padded_value_dim) * kElementBytes);
 }
 
@@ -117,7 +121,8 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
   const int64_t keys = TailSize(view, view.padded_key_dim);
   const int64_t values = TailSize(view, view.padded_value_dim);
   ASSIGN_OR_RETURN(states.decays_, DeviceArray<float>::Make(decays.size()));
-  ASSIGN_OR_RETURN(states.bases_, DeviceArray<float>::Make(shape.slots * BaseSize(view)));
+  ASSIGN_OR_RETURN(states.bases_, DeviceArray<std::byte>::Make(shape.slots * BaseSize(view) *
+                                                               BaseElementBytes(shape)));
   ASSIGN_OR_RETURN(states.tail_keys_, DeviceArray<__nv_bfloat16>::Make(shape.slots * keys));
   ASSIGN_OR_RETURN(states.tail_values_, DeviceArray<__nv_bfloat16>::Make(shape.slots * values));
   ASSIGN_OR_RETURN(states.arrivals_,
@@ -156,7 +161,7 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
 
 int64_t CudaStates::SlotBytes(const RetentionShape& shape) {
   const StatesView view = EmptyView(shape);
-  return BaseSize(view) * int64_t{sizeof(float)} +
+  return BaseSize(view) * BaseElementBytes(shape) +
          TailSize(view, view.padded_key_dim + view.padded_value_dim) * kElementBytes;
 }
 
@@ -167,7 +172,7 @@ int64_t CudaStates::RowBytes(const RetentionShape& shape) {
 
 int64_t CudaStates::BaseBytes(const RetentionShape& shape) {
   return int64_t{shape.layers} * shape.heads * shape.key_dim * shape.value_dim *
-         int64_t{sizeof(float)};
+         BaseElementBytes(shape);
 }
 
 int64_t CudaStates::TailTokenBytes(const RetentionShape& shape) {
@@ -176,16 +181,16 @@ int64_t CudaStates::TailTokenBytes(const RetentionShape& shape) {
 
 absl::Status CudaStates::CopyBase(Direction direction, int32_t base, std::byte* bytes,
                                   const CopyLane& lane) const {
-  const int64_t row_bytes = view_.shape.value_dim * int64_t{sizeof(float)};
+  const int64_t row_bytes = view_.shape.value_dim * BaseElementBytes(view_.shape);
+  const int64_t pitch = view_.padded_value_dim * BaseElementBytes(view_.shape);
   const int64_t rows = BaseSize(view_) / view_.padded_value_dim;
+  std::byte* first_row = view_.bases + base * rows * pitch;
   const int64_t step = std::max<int64_t>(lane.size / row_bytes, 1);
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
     std::byte* piece = bytes + first * row_bytes;
-    float* on_device = view_.Base(base, 0, 0) + first * view_.padded_value_dim;
     if (direction == Direction::kWrite) std::memcpy(lane.pinned, piece, count * row_bytes);
-    RETURN_IF_ERROR(
-        Copy(direction, on_device, view_.padded_value_dim * sizeof(float), row_bytes, count, lane));
+    RETURN_IF_ERROR(Copy(direction, first_row + first * pitch, pitch, row_bytes, count, lane));
     if (direction == Direction::kRead) std::memcpy(piece, lane.pinned, count * row_bytes);
   }
   return absl::OkStatus();

@@ -50,6 +50,8 @@ std::vector<Case> Cases() {
   for (const Backend& backend : Backends()) {
     for (const ShapeCase& shape : Shapes()) {
       if (!backend.exact_in_float32 && shape.shape.type == ElementType::kFloat32) continue;
+      // The other shapes of other bases are left to the tests of Retention.
+      if (backend.base_type != ElementType::kFloat32 && shape.name != "three_heads") continue;
       cases.push_back({backend, shape});
     }
   }
