@@ -36,8 +36,10 @@ int64_t StateBytes(Model::StateShape shape, const SnapshotFormat& format) {
          int64_t{shape.position - shape.base_position} * format.tail_token_bytes;
 }
 
-// Of a state's numbers, those that are fp32; they come first.
+// Of a state's numbers, those that are fp32 and come first. There are no fp32 tails behind bases of
+// 16 bits.
 int64_t Floats(Model::StateShape shape, const SnapshotFormat& format) {
+  if (format.base_type != ElementType::kFloat32) return 0;
   const int64_t base = shape.base_position > 0 ? format.base_bytes : 0;
   const bool tail_too = format.tail_type == ElementType::kFloat32;
   return (tail_too ? StateBytes(shape, format) : base) / int64_t{sizeof(float)};
@@ -80,13 +82,18 @@ absl::Status CheckConsistent(const Snapshot& snapshot, const SnapshotFormat& for
   return CheckClassRuns(snapshot.class_runs, length);
 }
 
+uint8_t TypesByte(const SnapshotFormat& format) {
+  return static_cast<uint8_t>(static_cast<int>(format.base_type) << 4 |
+                              static_cast<int>(format.tail_type));
+}
+
 void WriteHeader(const Snapshot& snapshot, const SnapshotFormat& format, FieldWriter out) {
   const bool rounds = format.at_rest != AtRest::kExact && Floats(snapshot.shape, format) > 0;
   out.Number(kVersion);
   out.Number(static_cast<uint8_t>(format.at_rest));
   out.Number(static_cast<uint8_t>(format.zstd_level != 0));
   out.Number(static_cast<uint8_t>(snapshot.exact && !rounds));
-  out.Number(static_cast<uint8_t>(format.tail_type));
+  out.Number(TypesByte(format));
   out.Number(format.model_fingerprint);
   out.Number(format.chunk);
   out.Number(format.base_bytes);
@@ -175,10 +182,13 @@ absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader&
   const auto at_rest = in.Number<uint8_t>();
   const auto compressed = in.Number<uint8_t>();
   snapshot->exact = in.Number<uint8_t>() != 0;
-  const auto tail_type = static_cast<ElementType>(in.Number<uint8_t>());
+  const auto types = in.Number<uint8_t>();
+  const auto base_type = static_cast<ElementType>(types >> 4);
+  const auto tail_type = static_cast<ElementType>(types & 0xF);
   const auto fingerprint = in.Number<uint64_t>();
   RETURN_IF_ERROR(CheckSame("model fingerprint", absl::StrCat(absl::Hex(fingerprint)),
                             absl::StrCat(absl::Hex(expected.model_fingerprint))));
+  RETURN_IF_ERROR(CheckSame("type of bases", Name(base_type), Name(expected.base_type)));
   RETURN_IF_ERROR(CheckSame("type of tails", Name(tail_type), Name(expected.tail_type)));
   RETURN_IF_ERROR(CheckSame("chunk", in.Number<int32_t>(), expected.chunk));
   RETURN_IF_ERROR(CheckSame("size of a base", in.Number<int64_t>(), expected.base_bytes));
@@ -256,6 +266,7 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zst
           .chunk = info.chunk,
           .base_bytes = info.base_bytes,
           .tail_token_bytes = info.tail_token_bytes,
+          .base_type = info.base_type,
           .tail_type = info.tail_type,
           .at_rest = at_rest,
           .zstd_level = zstd_level};

@@ -2,7 +2,8 @@
 //
 // The bytes are little-endian whatever the machine. Strings and lists have their length (u32) in
 // front:
-//   "RNETSNAP" · u32 version of the format · u8 at rest · u8 zstd · u8 exact · u8 tail type
+//   "RNETSNAP" · u32 version of the format · u8 at rest · u8 zstd · u8 exact · u8 types: the
+//   tails' in the lower four bits, the bases' in the upper ones
 //   u64 model fingerprint · i32 chunk · i64 base bytes · i64 bytes of a token of a tail
 //   i32 base position · i32 position · u64 version of the session · i64 created · i64 last used ·
 //   i64 expires (ns) · owner · id · labels (name, value) · class runs (i32) · u64 XXH3 of the
@@ -51,7 +52,8 @@ struct Snapshot {
 
 // How the numbers of a state are stored. kBf16 and kInt8 are NOT exact: what fp32 numbers a state
 // has are rounded to bf16, or to 8 bits under one scale for 32 neighbours, so that a restored
-// session may continue differently. Numbers that are bf16 on the device (CUDA's tails) stay so.
+// session may continue differently. Numbers of 16 bits on the device (CUDA's tails, and its bases
+// by --state-type) stay as they are.
 enum class AtRest : uint8_t { kExact = 0, kBf16 = 1, kInt8 = 2 };
 
 // What the bytes of a snapshot must agree with, and how new ones are written.
@@ -61,6 +63,7 @@ struct SnapshotFormat {
   int32_t chunk = 1;
   int64_t base_bytes = 0;
   int64_t tail_token_bytes = 0;
+  ElementType base_type = ElementType::kFloat32;
   ElementType tail_type = ElementType::kFloat32;
   AtRest at_rest = AtRest::kExact;
   int zstd_level = 0;  // 0: not compressed

@@ -1,8 +1,10 @@
-// Reads the elements of a checkpoint's matrices as fp32, which holds each of their types exactly.
+// Elements of every type as fp32, which holds each of them exactly, and fp32 rounded to them.
 #ifndef RETNET_KERNELS_ELEMENT_H_
 #define RETNET_KERNELS_ELEMENT_H_
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -25,6 +27,27 @@ inline float FromFloat16(uint16_t bits) {
   return std::bit_cast<float>(sign | wide_exponent << 23 | fraction << 13);
 }
 
+// To the nearest, ties to even; a NaN stays one.
+inline uint16_t ToBFloat16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value)) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+// To the nearest, ties to even; what is too large becomes ±65504, the greatest there is. A NaN
+// stays one.
+inline uint16_t ToFloat16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  if (std::isnan(value)) return sign | 0x7E00;
+  const float magnitude = std::min(std::fabs(value), 65504.0f);
+  if (magnitude < 0x1p-14f) {  // subnormals: in units of 2⁻²⁴
+    return sign | static_cast<uint16_t>(std::nearbyintf(magnitude * 0x1p24f));
+  }
+  const auto normal = std::bit_cast<uint32_t>(magnitude);
+  return sign | static_cast<uint16_t>(((normal + 0xFFF + (normal >> 13 & 1)) >> 13) - (112u << 10));
+}
+
 // The element at `index` of row-major data without gaps, at any alignment.
 inline float ElementAt(const HostTensor& tensor, int64_t index) {
   if (tensor.type == ElementType::kFloat32) {
@@ -35,6 +58,16 @@ inline float ElementAt(const HostTensor& tensor, int64_t index) {
   uint16_t bits;
   std::memcpy(&bits, tensor.data + index * 2, sizeof(bits));
   return tensor.type == ElementType::kBFloat16 ? FromBFloat16(bits) : FromFloat16(bits);
+}
+
+// Stores a number, rounded to the type, as element `index` of such data.
+inline void SetElement(float value, ElementType type, int64_t index, std::byte* data) {
+  if (type == ElementType::kFloat32) {
+    std::memcpy(data + index * 4, &value, sizeof(value));
+    return;
+  }
+  const uint16_t bits = type == ElementType::kBFloat16 ? ToBFloat16(value) : ToFloat16(value);
+  std::memcpy(data + index * 2, &bits, sizeof(bits));
 }
 
 }  // namespace retnet

@@ -50,7 +50,8 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   { k.Upload(floats) } -> std::same_as<absl::StatusOr<typename K::Buffer>>;
   { k.Allocate(int64_t{}) } -> std::same_as<absl::StatusOr<typename K::Buffer>>;
   { buffer.data() } -> std::same_as<float*>;
-  // Bases and tails of all slots and layers. decay: γ of each head, [heads].
+  // Bases and tails of all slots and layers. decay: γ of each head, [heads]. INVALID_ARGUMENT for a
+  // base_type that the backend does not have; every one has fp32.
   { k.AllocateStates(shape, floats) } -> std::same_as<absl::StatusOr<typename K::States>>;
   // The token that each of so many slots sampled last.
   { k.AllocateLastTokens(int32_t{}) } -> std::same_as<absl::StatusOr<typename K::LastTokens>>;
@@ -86,7 +87,9 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // value_dim, times silu(g) when gated (RETNET.md, "Block"). With t = tokens in the tail before
   // the row:
   //   o = γ^(t+1) q·base + Σ_{j≤t} γ^(t−j) (q·k_j) v_j,  base term, then the sum, j ascending;
-  //   fold: base' = γ^C base + Σ_j γ^(C−1−j) k_jᵀ v_j,   C = kChunk.
+  //   fold: base' = γ^C base + Σ_j γ^(C−1−j) k_jᵀ v_j,   C = kChunk,
+  // in fp32 at least; the result of a fold is rounded to shape.base_type, to the nearest, ties to
+  // even (fp16: within ±65504), and nothing else is.
   // projections [rows, shape.ProjectionColumns()], out [rows, shape.OutputColumns()]. No segment of
   // a call reads or writes a base that another one writes, and no two name one slot.
   {k.Retention(int32_t{}, laid_out, in, rotation, norm, states, out)};
@@ -102,7 +105,8 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   { K::kQueues } -> std::convertible_to<bool>;
   // Whether steps whose operators differ in nothing but what the spans hold gain by Replay.
   { k.Replays() } -> std::same_as<bool>;
-  // Makes ready to replay what `operators` calls for a step of so many rows; computes nothing.
+  // Makes ready to replay what `operators` calls for a step of so many rows; computes nothing. May
+  // call them more than once.
   { k.Record(int32_t{}, operators) } -> std::same_as<absl::Status>;
   // Does what `operators` calls: as it is recorded for so many rows, if it is.
   {k.Replay(int32_t{}, operators)};
@@ -113,9 +117,10 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.CopyLastToken(int32_t{}, int32_t{}, last_tokens)};  // from slot, to slot
 
   // --- State bytes: for snapshots, forks and tests. Layout of one base: [layers, heads, key_dim,
-  // value_dim] fp32; of one token of a tail: [layers, kv_heads, key_dim] k, then [layers, kv_heads,
-  // value_dim] v, of kTailType. Reads and writes see what was called before; what they touch, and
-  // their bytes, are not to be touched until AfterTransfers or Finish says that they are over. ---
+  // value_dim] of shape.base_type; of one token of a tail: [layers, kv_heads, key_dim] k, then
+  // [layers, kv_heads, value_dim] v, of kTailType. Reads and writes see what was called before;
+  // what they touch, and their bytes, are not to be touched until AfterTransfers or Finish says
+  // that they are over. ---
   { K::kTailType } -> std::convertible_to<ElementType>;
   { k.BaseBytes(shape) } -> std::same_as<int64_t>;
   { k.TailTokenBytes(shape) } -> std::same_as<int64_t>;

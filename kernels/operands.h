@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/tensor.h"
+
 namespace retnet {
 
 // Consecutive positions of a chunk; a base stands at a multiple of it. Always 64: see
@@ -23,6 +25,7 @@ struct RetentionShape {
   int32_t value_dim = 0;
   bool gated = true;
   int32_t slots = 0;  // tails; there are as many bases
+  ElementType base_type = ElementType::kFloat32;
 
   constexpr int64_t ProjectionColumns() const {
     return int64_t{heads + kv_heads} * key_dim +

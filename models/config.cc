@@ -142,14 +142,15 @@ void ReadSpecialTokens(RetNetConfig& config, JsonReader& reader) {
 
 }  // namespace
 
-RetentionShape RetNetConfig::Retention(int32_t slots) const {
+RetentionShape RetNetConfig::Retention(int32_t slots, ElementType base_type) const {
   return {.layers = layers,
           .heads = heads,
           .kv_heads = kv_heads,
           .key_dim = key_dim,
           .value_dim = value_dim,
           .gated = gated,
-          .slots = slots};
+          .slots = slots,
+          .base_type = base_type};
 }
 
 int64_t RetNetConfig::Parameters() const {

@@ -33,7 +33,7 @@ struct RetNetConfig {
   TokenId bos = kNoToken;
   std::vector<TokenId> eos;
 
-  RetentionShape Retention(int32_t slots) const;
+  RetentionShape Retention(int32_t slots, ElementType base_type = ElementType::kFloat32) const;
   int64_t Parameters() const;
 };
 

@@ -34,6 +34,11 @@ absl::Status CheckOptions(const ModelOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("device is ", options.device, "; it must be cpu, cuda or auto"));
   }
+  if (options.state_type != "fp32" && options.state_type != "bf16" &&
+      options.state_type != "fp16") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("state_type is ", options.state_type, "; it must be fp32, bf16 or fp16"));
+  }
   RETURN_IF_ERROR(CheckRange("threads", options.threads, 0, 1024));
   RETURN_IF_ERROR(CheckRange("slots", options.slots, 0, 1 << 20));
   RETURN_IF_ERROR(CheckRange("max_rows", options.max_rows, 1, 1 << 16));
@@ -67,6 +72,11 @@ std::string FolderName(const std::string& directory) {
 }
 
 }  // namespace
+
+ElementType StateTypeOf(const ModelOptions& options) {
+  if (options.state_type == "bf16") return ElementType::kBFloat16;
+  return options.state_type == "fp16" ? ElementType::kFloat16 : ElementType::kFloat32;
+}
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
                                                  const ModelOptions& options) {

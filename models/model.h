@@ -66,11 +66,11 @@ struct ModelInfo {
   // one is waited for keeps the device busy; else 1. Launch takes a second one either way.
   int32_t steps_in_flight = 1;
   int64_t parameters = 0;
-  int64_t weight_bytes = 0;      // on the device
-  int64_t base_bytes = 0;        // one base
-  int64_t tail_token_bytes = 0;  // one token of a tail
-  // Of the numbers of a tail; those of a base are fp32.
-  ElementType tail_type = ElementType::kFloat32;
+  int64_t weight_bytes = 0;                       // on the device
+  int64_t base_bytes = 0;                         // one base
+  int64_t tail_token_bytes = 0;                   // one token of a tail
+  ElementType base_type = ElementType::kFloat32;  // of the numbers of a base
+  ElementType tail_type = ElementType::kFloat32;  // and of a tail
   uint64_t fingerprint = 0;  // of config and weights: equal for models that compute the same
   std::string backend;       // "cpu (avx512-bf16, 2 threads)"
   std::string device_note;   // why it is not a better device; empty where it was asked for

@@ -30,7 +30,7 @@ template <Kernels K>
 class RetNet : public Model {
  public:
   // Makes all memory of the steps and of info.slots states. The caller fills in of `info` the
-  // names, the ids, slots and max_rows; the rest follows.
+  // names, the ids, slots, max_rows and base_type; the rest follows.
   // A backend that replays steps records them here.
   static absl::StatusOr<std::unique_ptr<RetNet>> Create(std::unique_ptr<K> kernels,
                                                         const RetNetConfig& config,
@@ -71,7 +71,7 @@ class RetNet : public Model {
          ModelInfo info)
       : kernels_(std::move(kernels)),
         config_(config),
-        shape_(config.Retention(info.slots)),
+        shape_(config.Retention(info.slots, info.base_type)),
         weights_(std::move(weights)),
         info_(std::move(info)),
         slots_(info_.slots),
@@ -187,8 +187,9 @@ absl::StatusOr<std::unique_ptr<RetNet<K>>> RetNet<K>::Create(std::unique_ptr<K> 
   info.steps_in_flight = K::kQueues ? kStepsInFlight : 1;
   info.parameters = config.Parameters();
   info.weight_bytes = weights.bytes();
-  info.base_bytes = kernels->BaseBytes(config.Retention(info.slots));
-  info.tail_token_bytes = kernels->TailTokenBytes(config.Retention(info.slots));
+  const RetentionShape shape = config.Retention(info.slots, info.base_type);
+  info.base_bytes = kernels->BaseBytes(shape);
+  info.tail_token_bytes = kernels->TailTokenBytes(shape);
   info.tail_type = K::kTailType;
   std::unique_ptr<RetNet> model(
       new RetNet(std::move(kernels), config, std::move(weights), std::move(info)));

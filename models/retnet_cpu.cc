@@ -33,6 +33,12 @@ MemoryNeed NeedOf(const CpuKernels& kernels, const RetNetConfig& config,
 absl::StatusOr<std::unique_ptr<Model>> MakeCpuModel(const RetNetConfig& config,
                                                     const ModelWeights& weights,
                                                     const ModelOptions& options, ModelInfo info) {
+  if (StateTypeOf(options) != ElementType::kFloat32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--state-type is ", options.state_type,
+                     ", but the CPU keeps states as fp32 only; bf16 and fp16 need a GPU",
+                     info.device_note.empty() ? "" : ": ", info.device_note));
+  }
   CpuOptions cpu{.threads = options.threads, .max_rows = options.max_rows};
   if (!options.instruction_set.empty()) {
     ASSIGN_OR_RETURN(cpu.instruction_set, ParseInstructionSet(options.instruction_set));

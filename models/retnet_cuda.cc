@@ -35,7 +35,8 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
   ASSIGN_OR_RETURN(CudaKernels made, CudaKernels::Make(options.max_rows, options.cuda_graphs,
                                                        options.programmatic_launch));
   auto kernels = std::make_unique<CudaKernels>(std::move(made));
-  const RetentionShape shape = config.Retention(/*slots=*/1);
+  info.base_type = StateTypeOf(options);
+  const RetentionShape shape = config.Retention(/*slots=*/1, info.base_type);
   MemoryNeed need{.weights = weights.stored_bytes,
                   .step = RetNet<CudaKernels>::StepBytes(config, options.max_rows) +
                           options.max_rows * CudaStates::RowBytes(shape),
@@ -50,11 +51,11 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
   ASSIGN_OR_RETURN(info.slots, PlanDeviceSlots(need, left, *kernels, before, options));
   info.max_rows = options.max_rows;
   constexpr int64_t kMebibyte = 1 << 20;
-  info.backend =
-      absl::StrCat("cuda (", kernels->device_name(), "; of ", before.free / kMebibyte,
-                   " MiB free, ", (before.free - after.free) / kMebibyte, " MiB for weights, ",
-                   need.step / kMebibyte, " for steps, ", info.slots * need.slot / kMebibyte,
-                   " for sessions", kernels->Overlaps() ? "; programmatic launches)" : ")");
+  info.backend = absl::StrCat(
+      "cuda (", kernels->device_name(), "; of ", before.free / kMebibyte, " MiB free, ",
+      (before.free - after.free) / kMebibyte, " MiB for weights, ", need.step / kMebibyte,
+      " for steps, ", info.slots * need.slot / kMebibyte, " for sessions with ", options.state_type,
+      " states", kernels->Overlaps() ? "; programmatic launches)" : ")");
   return RetNet<CudaKernels>::Create(std::move(kernels), config, std::move(packed),
                                      std::move(info));
 }

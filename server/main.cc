@@ -122,6 +122,10 @@ void AddOptions(CLI::App* app, Options* options) {
   app->add_option("--gpu-memory-fraction", options->model.gpu_memory_fraction,
                   "On a GPU: of its free memory, for weights, steps and sessions")
       ->check(CLI::Range(0.01, 1.0));
+  app->add_option("--state-type", options->model.state_type,
+                  "On a GPU: what states are kept as; bf16 and fp16 take half the memory and round "
+                  "them once in 64 tokens")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
   app->add_option("--max-queue", options->engine.max_queue, "Sequences that may wait for a slot")
       ->check(CLI::Range(1, 1 << 20));
   app->add_option("--max-context-length", options->engine.max_context_length,

@@ -67,6 +67,9 @@ absl::StatusOr<CpuKernels::Buffer> CpuKernels::Allocate(int64_t size) { return B
 
 absl::StatusOr<CpuKernels::States> CpuKernels::AllocateStates(const RetentionShape& shape,
                                                               std::span<const float> decay) {
+  if (shape.base_type != ElementType::kFloat32) {
+    return absl::InvalidArgumentError("the CPU has bases of fp32 only");
+  }
   return States::Make(shape, decay, pool_.threads());
 }
 

@@ -24,12 +24,11 @@ constexpr int kLeastMajorThatOverlaps = 9;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
 
 // What a step of so many rows sends: tokens, positions, indices of output rows, and of every row a
-// piece and a segment at most, in two calls of LayOut at most.
+// piece and a segment (its start and readers) at most, in two calls of LayOut at most.
 int64_t StagingBytes(int64_t rows) {
   constexpr int64_t kArrays = 16;  // that start at an alignment of their own
   const int64_t output_launches = rows;
-  return rows *
-             static_cast<int64_t>(3 * sizeof(int32_t) + sizeof(RetentionPiece) + sizeof(int32_t)) +
+  return rows * static_cast<int64_t>(5 * sizeof(int32_t) + sizeof(RetentionPiece)) +
          (kArrays + output_launches) * Staging::kAlignment;
 }
 
@@ -162,8 +161,11 @@ absl::StatusOr<CudaKernels::Rotation> CudaKernels::AllocateRotation(
 
 RetentionPlan CudaKernels::LayOut(std::span<const RetentionSegment> segments) {
   retnet::LayOut(segments, sampled_rows_, &layout_);
+  if (mode_ == StepMode::kStage) step_kind_.shares_bases |= layout_.sampled.shares_bases;
+  if (mode_ == StepMode::kRecord) layout_.sampled.shares_bases = step_kind_.shares_bases;
   return {.pieces = Send<RetentionPiece>(layout_.pieces),
           .starts = Send<int32_t>(layout_.starts),
+          .readers = Send<int32_t>(layout_.readers),
           .sampled = layout_.sampled,
           .given = layout_.given};
 }
@@ -230,25 +232,32 @@ void CudaKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQ
                                   queue(), mode_));
 }
 
+// Twice: as the step of rows each of which has a base of its own, and as that of rows some of which
+// share one, whose retention is another kernel.
 absl::Status CudaKernels::Record(int32_t rows, absl::FunctionRef<void()> operators) {
   mode_ = StepMode::kRecord;
-  status_.Update(graphs_.Record(rows, operators, stream_.get()));
+  for (const bool shares_bases : {false, true}) {
+    if (shares_bases && rows == 1) continue;
+    step_kind_ = {rows, shares_bases};
+    status_.Update(graphs_.Record(step_kind_, operators, stream_.get()));
+    Rewind();
+  }
   mode_ = StepMode::kLaunch;
-  Rewind();
   status_.Update(products_->status());
   return status_;
 }
 
 void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
-  if (graphs_.Has(rows)) {
+  if (graphs_.Has({rows})) {
     mode_ = StepMode::kStage;
+    step_kind_ = {rows};
     operators();
     mode_ = StepMode::kLaunch;
     if (answerer_.fits()) {
       Note(staging_.Flush(stream_.get()), "sending a step's rows to the device");
       Note(answerer_.Flush(stream_.get()), "sending queries");
       if (status_.ok()) {
-        Note(graphs_.Launch(rows, stream_.get()), "launching a recorded step");
+        Note(graphs_.Launch(step_kind_, stream_.get()), "launching a recorded step");
       }
       return;
     }

@@ -109,7 +109,7 @@ class CudaKernels {
   absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators);
   void Replay(int32_t rows, absl::FunctionRef<void()> operators);
   // Launches of kernels that a recorded step takes the place of.
-  int64_t CountLaunches(int32_t rows) const { return graphs_.CountLaunches(rows); }
+  int64_t CountLaunches(StepKind kind) const { return graphs_.CountLaunches(kind); }
   // Kernels of decode steps begin before those before them have ended, where the device and the
   // code for it can: see launch.cuh.
   bool Overlaps() const { return overlaps_; }
@@ -158,6 +158,7 @@ class CudaKernels {
   RetentionLayout layout_;  // scratch of LayOut
   StepGraphs graphs_;
   StepMode mode_ = StepMode::kLaunch;
+  StepKind step_kind_;  // of the step being recorded or staged
   std::array<Event, kStepsInFlight> step_ends_;
   int32_t step_ = 0;   // the one whose operators are called; its event is step_ends_[step_]
   int32_t ended_ = 0;  // and not waited for

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/kernel_queue.h"
@@ -19,14 +20,21 @@ namespace retnet {
 // pieces and a piece fewer rows, so that one launch serves every step of a bucket.
 struct RetentionExtent {
   int32_t segments = 0;
-  int32_t pieces = 0;  // of one segment
-  int32_t rows = 0;    // of one piece
+  int32_t pieces = 0;         // of one segment
+  int32_t rows = 0;           // of one piece
+  bool shares_bases = false;  // whether some are read together
 };
+
+// Segments, forks and samples of one prompt mostly, that a block reads their one base for.
+inline constexpr int32_t kMostReaders = 8;
 
 // The segments of a call, those of sampled rows first. Pointers are to device memory.
 struct RetentionPlan {
   const RetentionPiece* pieces = nullptr;
   const int32_t* starts = nullptr;  // [segments + 1]: where each segment's pieces start and end
+  // [segments]: how many, this one and those behind it, are read together; 0 for one that is read
+  // together with one before it.
+  const int32_t* readers = nullptr;
   RetentionExtent sampled;
   RetentionExtent given;
 };
@@ -35,13 +43,17 @@ struct RetentionPlan {
 struct RetentionLayout {
   std::vector<RetentionPiece> pieces;
   std::vector<int32_t> starts;
+  std::vector<int32_t> readers;
   RetentionExtent sampled;
   RetentionExtent given;
+  std::vector<std::pair<int32_t, int32_t>> order;  // scratch: base and index of sampled segments
 };
 
-// Lays out segments of which those of rows [0, sampled_rows) come first. Without pieces one counts
-// as of one sampled row, so that decode steps of as many segments have one extent and as many
-// pieces, those of no segment at the end. Allocates nothing once `layout` has been as large.
+// Lays out segments of which those of rows [0, sampled_rows) come first; of these, decode rows that
+// do not fold are put beside those of the same base and read together. Without pieces one counts as
+// of one sampled row, so that decode steps of as many segments have one extent, but for
+// shares_bases, and as many pieces, those of no segment at the end. Allocates nothing once `layout`
+// has been as large.
 void LayOut(std::span<const RetentionSegment> segments, int32_t sampled_rows,
             RetentionLayout* layout);
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/base_element.cuh"
 #include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/states_view.h"
 #include "kernels/operands.h"
@@ -14,8 +15,9 @@ namespace retnet {
 
 // base' = γ^C base + Σ_j k_jᵀ (γ^(C−1−j) v_j). The decayed v is fp32 split into two bf16 numbers,
 // 16 bits in all; each product of 16 tokens is added to the fp32 sum by two mma.m16n8k16, first
-// with the high parts, then with the low ones, j ascending. Tiles are of the base transposed, value
-// columns by keys, so that a tile serves as the other operand of q·base without moving.
+// with the high parts, then with the low ones, j ascending; then it is rounded to the base's type.
+// Tiles are of the base transposed, value columns by keys, so that a tile serves as the other
+// operand of q·base without moving.
 constexpr int kFoldTokens = 16;  // of one mma
 constexpr int kFoldSteps = kChunk / kFoldTokens;
 constexpr int kTileColumns = 16;  // value columns: an mma's m
@@ -65,6 +67,7 @@ __device__ inline void FoldStep(const DecayedValues& values, unsigned k0, unsign
 // [first_column, first_column + columns), columns a multiple of kTileColumns, by the whole block.
 // Each element is read and written by one thread. Everything comes straight from global memory:
 // a sequence folds once in kChunk tokens.
+template <typename Base>
 __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int32_t head,
                                    const RetentionPiece& piece, int32_t first_column,
                                    int32_t columns) {
@@ -72,9 +75,9 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
   const RetentionShape& shape = states.shape;
   const int32_t kv_head = head / (shape.heads / shape.kv_heads);
   const float* decays = states.Decays(head);
-  const float* source =
-      piece.fold_source == kZeroBase ? nullptr : states.Base(piece.fold_source, layer, head);
-  float* target = states.Base(piece.base, layer, head);
+  const Base* source =
+      piece.fold_source == kZeroBase ? nullptr : states.Base<Base>(piece.fold_source, layer, head);
+  Base* target = states.Base<Base>(piece.base, layer, head);
   const __nv_bfloat16* keys = states.TailKeys(piece.slot, layer, kv_head);
   const __nv_bfloat16* values = states.TailValues(piece.slot, layer, kv_head);
   const int lane_row = Lane() / 4;
@@ -97,7 +100,7 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (source != nullptr && base_index(n, i) >= 0) {
-          tiles[n][i] = decays[kChunk] * source[base_index(n, i)];
+          tiles[n][i] = decays[kChunk] * BaseElement<Base>::Widened(source[base_index(n, i)]);
         }
       }
     }
@@ -131,7 +134,8 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
     for (int n = 0; n < kTiles; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if (base_index(n, i) >= 0) target[base_index(n, i)] = tiles[n][i];
+        if (base_index(n, i) >= 0)
+          target[base_index(n, i)] = BaseElement<Base>::Stored(tiles[n][i]);
       }
     }
   }

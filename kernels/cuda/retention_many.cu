@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cuda/base_element.cuh"
 #include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/retention_fold.cuh"
 #include "kernels/cuda/retention_many.h"
@@ -20,7 +21,7 @@ constexpr int kHalves = 2;
 constexpr int kThreads = kColumnGroups * kHalves * kWarp;
 constexpr int kExchanged = kRowTiles / kHalves * 2 * 4;  // numbers that a lane gives the other half
 
-template <int kKeys>
+template <int kKeys, typename Base>
 class ManyBlock {
  public:
   static constexpr int kQueryBytes = std::max<int>(Tile<kKeys>::kSize * sizeof(__nv_bfloat16),
@@ -131,16 +132,18 @@ class ManyBlock {
   }
 
   __device__ void LoadState(int32_t base, float (&state)[kKeyTiles][4]) const {
-    const float* elements = states_.Base(base, arguments_.inputs.layer, head_);
-    ForState(state, [&](float& x, int32_t offset) { x = elements[offset]; });
+    const Base* elements = states_.Base<Base>(base, arguments_.inputs.layer, head_);
+    ForState(state,
+             [&](float& x, int32_t offset) { x = BaseElement<Base>::Widened(elements[offset]); });
   }
 
   // Writes what piece `index` has folded, unless the segment's next piece folds it on.
   __device__ void StoreFolded(int32_t index, int32_t end, const RetentionPiece& piece,
                               float (&state)[kKeyTiles][4]) const {
     if (index + 1 < end && arguments_.pieces[index + 1].base == piece.base) return;
-    float* elements = states_.Base(piece.base, arguments_.inputs.layer, head_);
-    ForState(state, [&](float& x, int32_t offset) { elements[offset] = x; });
+    Base* elements = states_.Base<Base>(piece.base, arguments_.inputs.layer, head_);
+    ForState(state,
+             [&](float& x, int32_t offset) { elements[offset] = BaseElement<Base>::Stored(x); });
   }
 
   // The full tail that a segment begins with, into the base that it begins with.
@@ -157,14 +160,15 @@ class ManyBlock {
     __syncthreads();
   }
 
-  // state' = γ^C state + Σ_j (γ^(C−1−j) v_j) k_jᵀ over the chunk in shared memory.
+  // state' = γ^C state + Σ_j (γ^(C−1−j) v_j) k_jᵀ over the chunk in shared memory. Both are held
+  // unrounded and read as if they had been stored.
   __device__ void FoldTokens(float (&state)[kKeyTiles][4]) const {
     const float* decays = states_.Decays(head_);
     const float decay = decays[kChunk];
 #pragma unroll
     for (auto& tile : state) {
 #pragma unroll
-      for (float& x : tile) x *= decay;
+      for (float& x : tile) x = decay * AsStored<Base>(x);
     }
 #pragma unroll 1
     for (int step = 0; step < kFoldSteps; ++step) {
@@ -196,8 +200,8 @@ class ManyBlock {
       for (int i = 0; i < 2; ++i) {
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
-          b[i][k] = Packed(__float2bfloat16_rn(state[n + k][2 * i]),
-                           __float2bfloat16_rn(state[n + k][2 * i + 1]));
+          b[i][k] = Packed(__float2bfloat16_rn(AsStored<Base>(state[n + k][2 * i])),
+                           __float2bfloat16_rn(AsStored<Base>(state[n + k][2 * i + 1])));
         }
       }
 #pragma unroll
@@ -281,22 +285,31 @@ class ManyBlock {
   float* const exchange_;  // [kExchanged, kThreads], where q was
 };
 
+// That fit on an SM: before sm_90, heads of 256 leave shared memory for one.
 template <int kKeys>
-__global__ void __launch_bounds__(kThreads, 2) RetainRowsKernel(ManyArguments arguments) {
+constexpr int kBlocksOfSm =
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+    kKeys > 128 ? 1 :
+#endif
+                2;
+
+template <int kKeys, typename Base>
+__global__ void __launch_bounds__(kThreads, kBlocksOfSm<kKeys>)
+    RetainRowsKernel(ManyArguments arguments) {
   extern __shared__ uint4 shared[];
   const int32_t first = arguments.starts[blockIdx.x];
   const int32_t end = arguments.starts[blockIdx.x + 1];
   if (first == end) return;
-  ManyBlock<kKeys>(arguments, reinterpret_cast<char*>(shared)).Run(first, end);
+  ManyBlock<kKeys, Base>(arguments, reinterpret_cast<char*>(shared)).Run(first, end);
 }
 
-template <int kKeys>
+template <int kKeys, typename Base>
 cudaError_t Launch(const ManyArguments& arguments, dim3 grid, cudaStream_t stream) {
-  constexpr int kBytes = ManyBlock<kKeys>::kSharedBytes;
+  constexpr int kBytes = ManyBlock<kKeys, Base>::kSharedBytes;
   const cudaError_t error = cudaFuncSetAttribute(
-      RetainRowsKernel<kKeys>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+      RetainRowsKernel<kKeys, Base>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
-  RetainRowsKernel<kKeys><<<grid, kThreads, kBytes, stream>>>(arguments);
+  RetainRowsKernel<kKeys, Base><<<grid, kThreads, kBytes, stream>>>(arguments);
   return cudaGetLastError();
 }
 
@@ -307,9 +320,11 @@ cudaError_t RetainRows(const ManyArguments& arguments, const RetentionExtent& ex
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(extent.segments, shape.heads, (shape.value_dim + kColumns - 1) / kColumns);
   const int32_t key_dim = arguments.states.padded_key_dim;
-  if (key_dim <= 64) return Launch<64>(arguments, grid, stream);
-  if (key_dim <= 128) return Launch<128>(arguments, grid, stream);
-  return Launch<kMaxManyKeyDim>(arguments, grid, stream);
+  return ForBaseType(shape.base_type, [&]<typename Base>(Base) {
+    if (key_dim <= 64) return Launch<64, Base>(arguments, grid, stream);
+    if (key_dim <= 128) return Launch<128, Base>(arguments, grid, stream);
+    return Launch<kMaxManyKeyDim, Base>(arguments, grid, stream);
+  });
 }
 
 cudaError_t RetainMany(const ManyArguments& arguments, const RetentionExtent& extent,

@@ -42,10 +42,17 @@ cudaError_t PrepareRows(const ManyArguments& arguments, const RetentionExtent& e
 cudaError_t WeighRows(const ManyArguments& arguments, const RetentionExtent& extent,
                       cudaStream_t stream);
 // Walks the pieces of each segment, folding as it goes; `out` not yet normed. A block does a
-// segment, a head and kManyColumns columns. Up to 128 registers, no spills on sm_80 and sm_90.
-//   occupancy RetainRowsKernel<256>         256  86016  1  2
-//   occupancy RetainRowsKernel<128>         256  53248  2  2
-//   occupancy RetainRowsKernel<64>          256  44032  2  2
+// segment, a head and kManyColumns columns. No spills; up to 128 registers, on sm_80 167 for heads
+// of 256, of which shared memory holds one block.
+//   occupancy RetainRowsKernel<256,float>         256  86016  1  2
+//   occupancy RetainRowsKernel<256,__nv_bfloat16> 256  86016  1  2
+//   occupancy RetainRowsKernel<256,__half>        256  86016  1  2
+//   occupancy RetainRowsKernel<128,float>         256  53248  2  2
+//   occupancy RetainRowsKernel<128,__nv_bfloat16> 256  53248  2  2
+//   occupancy RetainRowsKernel<128,__half>        256  53248  2  2
+//   occupancy RetainRowsKernel<64,float>          256  44032  2  2
+//   occupancy RetainRowsKernel<64,__nv_bfloat16>  256  44032  2  2
+//   occupancy RetainRowsKernel<64,__half>         256  44032  2  2
 cudaError_t RetainRows(const ManyArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream);
 // Head norm and gate in place; the last piece's k and v to the tail. 80 registers.

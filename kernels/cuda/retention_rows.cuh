@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention_fold.cuh"
 #include "kernels/cuda/states_view.h"
 
 namespace retnet {
@@ -68,27 +69,19 @@ __device__ inline float2 TokenKey(const RetentionInputs& inputs, const StatesVie
 }
 
 // Four columns of the v of token j, from `column` on, a multiple of 4; zeros beyond the last.
-__device__ inline void LoadTokenValues(const RetentionInputs& inputs, const StatesView& states,
-                                       const RetentionPiece& piece, int32_t kv_head, int32_t j,
-                                       int32_t column, float (&v)[4]) {
-#pragma unroll
-  for (float& x : v) x = 0;
+__device__ inline uint2 TokenValues(const RetentionInputs& inputs, const StatesView& states,
+                                    const RetentionPiece& piece, int32_t kv_head, int32_t j,
+                                    int32_t column) {
   if (j < piece.tail) {
-    if (column >= states.padded_value_dim) return;
-    const float4 x = Widened(
-        *reinterpret_cast<const uint2*>(states.TailValues(piece.slot, inputs.layer, kv_head) +
-                                        int64_t{j} * states.padded_value_dim + column));
-    v[0] = x.x;
-    v[1] = x.y;
-    v[2] = x.z;
-    v[3] = x.w;
-    return;
+    if (column >= states.padded_value_dim) return {0, 0};
+    return *reinterpret_cast<const uint2*>(states.TailValues(piece.slot, inputs.layer, kv_head) +
+                                           int64_t{j} * states.padded_value_dim + column);
   }
   const float* row = ValueRow(inputs, states.shape, piece.first_row + j - piece.tail, kv_head);
-#pragma unroll
-  for (int c = 0; c < 4; ++c) {
-    if (column + c < states.shape.value_dim) v[c] = Rounded(row[column + c]);
-  }
+  const auto at = [&](int32_t c) {
+    return __float2bfloat16_rn(c < states.shape.value_dim ? row[c] : 0.0f);
+  };
+  return {Packed(at(column), at(column + 1)), Packed(at(column + 2), at(column + 3))};
 }
 
 // The block appends the k and v of a piece's rows to its tail.

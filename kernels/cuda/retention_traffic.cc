@@ -1,5 +1,7 @@
 #include "kernels/cuda/retention_traffic.h"
 
+#include <set>
+
 #include "kernels/cuda/retention_few.h"
 #include "kernels/cuda/retention_many.h"
 
@@ -14,7 +16,8 @@ int64_t Blocks(int32_t columns, int32_t columns_of_block) {
 }
 
 int64_t BaseBytes(const RetentionShape& shape) {
-  return int64_t{shape.heads} * shape.key_dim * shape.value_dim * kFloat;
+  return int64_t{shape.heads} * shape.key_dim * shape.value_dim *
+         static_cast<int64_t>(SizeOf(shape.base_type));
 }
 int64_t TailTokenBytes(const RetentionShape& shape) {
   return int64_t{shape.kv_heads} * (shape.key_dim + shape.value_dim) * kTail;
@@ -32,20 +35,34 @@ int64_t AppendBytes(const RetentionShape& shape) {
          TailTokenBytes(shape);
 }
 
+// What a decode row asks for beside its base, of `blocks` blocks of each head.
+int64_t DecodeRowBytes(const RetentionShape& shape, int64_t blocks, int64_t tail) {
+  const int64_t rotated = shape.key_dim * kFloat + AngleBytes(shape);  // a q or k
+  const int64_t keys = rotated + tail * shape.key_dim * kTail;
+  const int64_t exchanged = blocks > 1 ? (blocks * (tail + 1) + kChunk) * kFloat : 0;
+  const int64_t values = (tail * kTail + kFloat) * shape.OutputColumns();
+  return shape.heads * (blocks * rotated + keys + exchanged) + values +
+         shape.OutputColumns() * kFloat + NormBytes(shape, /*reads=*/2) + AppendBytes(shape);
+}
+
 }  // namespace
 
-RetentionTraffic DecodeTraffic(const RetentionShape& shape, int32_t sequences, int32_t tail) {
+RetentionTraffic DecodeTraffic(const RetentionShape& shape, const RetentionLayout& layout) {
   const int64_t columns = shape.ProjectionColumns() + shape.OutputColumns();
+  const int64_t blocks = Blocks(shape.value_dim, FewColumns(shape, layout.sampled));
   RetentionTraffic traffic;
-  traffic.floor = sequences * (BaseBytes(shape) + (tail + 1) * TailTokenBytes(shape) +
-                               columns * kFloat + AngleBytes(shape));
-  const int64_t blocks = shape.heads * Blocks(shape.value_dim, FewColumns(shape, sequences));
-  const int64_t rotated_row = shape.key_dim * kFloat + AngleBytes(shape);
-  const int64_t block_bytes = 2 * rotated_row + tail * shape.key_dim * kTail;  // q, k, the tail's k
-  const int64_t values = (tail * kTail + kFloat) * shape.OutputColumns();
-  traffic.requested = sequences * (BaseBytes(shape) + blocks * block_bytes + values +
-                                   shape.OutputColumns() * kFloat + NormBytes(shape, /*reads=*/2) +
-                                   AppendBytes(shape));
+  std::set<int32_t> bases;
+  for (int32_t segment = 0; segment < layout.sampled.segments; ++segment) {
+    if (layout.readers[segment] > 0) traffic.requested += BaseBytes(shape);
+    for (int32_t i = layout.starts[segment]; i < layout.starts[segment + 1]; ++i) {
+      const RetentionPiece& piece = layout.pieces[i];
+      bases.insert(piece.base);
+      traffic.floor +=
+          (piece.tail + 1) * TailTokenBytes(shape) + columns * kFloat + AngleBytes(shape);
+      traffic.requested += DecodeRowBytes(shape, blocks, piece.tail);
+    }
+  }
+  traffic.floor += static_cast<int64_t>(bases.size()) * BaseBytes(shape);
   return traffic;
 }
 

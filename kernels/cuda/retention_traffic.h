@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/retention.h"
 #include "kernels/operands.h"
 
 namespace retnet {
@@ -13,10 +14,11 @@ struct RetentionTraffic {
   int64_t requested = 0;  // by all blocks, as if none of it were found in a cache of a block
 };
 
-// A decode step of `sequences` rows whose tails hold `tail` tokens, no two sharing a base and none
-// folding. What is requested beyond the floor are a tail's k and a row's q and k once a block
-// instead of once a head: repeats of a few kilobytes that lie in the device's L2 cache.
-RetentionTraffic DecodeTraffic(const RetentionShape& shape, int32_t sequences, int32_t tail);
+// A step of decode rows that do not fold, laid out. What is requested beyond the floor are q once a
+// block instead of once a head and a few words that the blocks of a head exchange, all of which lie
+// in the device's L2 cache. The blocks of a head are taken to run beside each other, so that each
+// inner product is computed once; one that is not there in time is computed again.
+RetentionTraffic DecodeTraffic(const RetentionShape& shape, const RetentionLayout& layout);
 
 // `rows` given rows of one sequence, whole chunks that begin with a base. The floor keeps nothing
 // in scratch; what is requested beyond it are bf16 rows and outputs not yet normed, most of which a

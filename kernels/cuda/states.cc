@@ -26,12 +26,22 @@ StatesView EmptyView(const RetentionShape& shape) {
   return view;
 }
 
+int64_t BaseElementBytes(const RetentionShape& shape) {
+  return static_cast<int64_t>(SizeOf(shape.base_type));
+}
+
 // Numbers of one slot.
 int64_t BaseSize(const StatesView& view) {
   return int64_t{view.shape.layers} * view.shape.heads * view.shape.key_dim * view.padded_value_dim;
 }
 int64_t TailSize(const StatesView& view, int32_t padded_columns) {
   return view.TailIndex(1, 0, 0) * kChunk * padded_columns;
+}
+
+// And of one prepared row.
+int64_t PreparedRowSize(const StatesView& view) {
+  return int64_t{view.shape.heads} * (view.padded_key_dim + kChunk) +
+         int64_t{view.shape.kv_heads} * (view.padded_key_dim + view.padded_value_dim);
 }
 
 // The parts of a tail: k of all tokens, then v. A token's heads lie apart on the device and side by
@@ -93,7 +103,7 @@ void SortTail(Direction direction, const TailPart& part, int64_t first, int64_t 
 int64_t CudaStates::CopyBytesAtLeast(const RetentionShape& shape) {
   const StatesView view = EmptyView(shape);
   return std::max<int64_t>(
-      shape.value_dim * int64_t{sizeof(float)},
+      shape.value_dim * BaseElementBytes(shape),
       int64_t{kChunk} * std::max(view.padded_key_dim, view.padded_value_dim) * kElementBytes);
 }
 
@@ -111,18 +121,22 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
   const int64_t keys = TailSize(view, view.padded_key_dim);
   const int64_t values = TailSize(view, view.padded_value_dim);
   ASSIGN_OR_RETURN(states.decays_, DeviceArray<float>::Make(decays.size()));
-  ASSIGN_OR_RETURN(states.bases_, DeviceArray<float>::Make(shape.slots * BaseSize(view)));
+  ASSIGN_OR_RETURN(states.bases_, DeviceArray<std::byte>::Make(shape.slots * BaseSize(view) *
+                                                               BaseElementBytes(shape)));
   ASSIGN_OR_RETURN(states.tail_keys_, DeviceArray<__nv_bfloat16>::Make(shape.slots * keys));
   ASSIGN_OR_RETURN(states.tail_values_, DeviceArray<__nv_bfloat16>::Make(shape.slots * values));
   ASSIGN_OR_RETURN(states.arrivals_,
                    DeviceArray<int32_t>::Make(int64_t{shape.slots} * shape.kv_heads));
-  const int64_t prepared = max_rows * RowBytes(shape) / kElementBytes;
+  ASSIGN_OR_RETURN(states.exchanged_weights_,
+                   DeviceArray<float>::Make(max_rows * shape.heads * kChunk));
+  const int64_t prepared = max_rows * PreparedRowSize(view);
   ASSIGN_OR_RETURN(states.prepared_, DeviceArray<__nv_bfloat16>::Make(prepared));
   view.decays = states.decays_.data();
   view.bases = states.bases_.data();
   view.tail_keys = states.tail_keys_.data();
   view.tail_values = states.tail_values_.data();
   view.arrivals = states.arrivals_.data();
+  view.exchanged_weights = states.exchanged_weights_.data();
   view.prepared_queries = states.prepared_.data();
   view.prepared_keys = view.prepared_queries + max_rows * shape.heads * view.padded_key_dim;
   view.prepared_values = view.prepared_keys + max_rows * shape.kv_heads * view.padded_key_dim;
@@ -137,26 +151,28 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
   RETURN_IF_ERROR(
       CudaStatus(cudaMemset(view.arrivals, 0, states.arrivals_.size() * sizeof(int32_t)),
                  "clearing the arrivals"));
+  static_assert(kNoWeight == 0xFFFFFFFF);  // each byte of it is the same
+  RETURN_IF_ERROR(CudaStatus(
+      cudaMemset(view.exchanged_weights, 0xFF, states.exchanged_weights_.size() * sizeof(float)),
+      "clearing the exchanged weights"));
   RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "making the states"));
   return states;
 }
 
 int64_t CudaStates::SlotBytes(const RetentionShape& shape) {
   const StatesView view = EmptyView(shape);
-  return BaseSize(view) * int64_t{sizeof(float)} +
+  return BaseSize(view) * BaseElementBytes(shape) +
          TailSize(view, view.padded_key_dim + view.padded_value_dim) * kElementBytes;
 }
 
 int64_t CudaStates::RowBytes(const RetentionShape& shape) {
-  const StatesView view = EmptyView(shape);
-  return (int64_t{shape.heads} * (view.padded_key_dim + kChunk) +
-          int64_t{shape.kv_heads} * (view.padded_key_dim + view.padded_value_dim)) *
-         kElementBytes;
+  return PreparedRowSize(EmptyView(shape)) * kElementBytes +
+         int64_t{shape.heads} * kChunk * int64_t{sizeof(float)};
 }
 
 int64_t CudaStates::BaseBytes(const RetentionShape& shape) {
   return int64_t{shape.layers} * shape.heads * shape.key_dim * shape.value_dim *
-         int64_t{sizeof(float)};
+         BaseElementBytes(shape);
 }
 
 int64_t CudaStates::TailTokenBytes(const RetentionShape& shape) {
@@ -165,16 +181,16 @@ int64_t CudaStates::TailTokenBytes(const RetentionShape& shape) {
 
 absl::Status CudaStates::CopyBase(Direction direction, int32_t base, std::byte* bytes,
                                   const CopyLane& lane) const {
-  const int64_t row_bytes = view_.shape.value_dim * int64_t{sizeof(float)};
+  const int64_t row_bytes = view_.shape.value_dim * BaseElementBytes(view_.shape);
+  const int64_t pitch = view_.padded_value_dim * BaseElementBytes(view_.shape);
   const int64_t rows = BaseSize(view_) / view_.padded_value_dim;
+  std::byte* first_row = view_.bases + base * rows * pitch;
   const int64_t step = std::max<int64_t>(lane.size / row_bytes, 1);
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
     std::byte* piece = bytes + first * row_bytes;
-    float* on_device = view_.Base(base, 0, 0) + first * view_.padded_value_dim;
     if (direction == Direction::kWrite) std::memcpy(lane.pinned, piece, count * row_bytes);
-    RETURN_IF_ERROR(
-        Copy(direction, on_device, view_.padded_value_dim * sizeof(float), row_bytes, count, lane));
+    RETURN_IF_ERROR(Copy(direction, first_row + first * pitch, pitch, row_bytes, count, lane));
     if (direction == Direction::kRead) std::memcpy(piece, lane.pinned, count * row_bytes);
   }
   return absl::OkStatus();

@@ -1,4 +1,4 @@
-// The memory of bases (fp32) and tails (bf16) on a GPU, and the bytes that they are read and
+// The memory of bases (of any type) and tails (bf16) on a GPU, and the bytes that they are read and
 // written as.
 #ifndef RETNET_KERNELS_CUDA_STATES_H_
 #define RETNET_KERNELS_CUDA_STATES_H_
@@ -68,10 +68,11 @@ class CudaStates {
 
   StatesView view_;
   DeviceArray<float> decays_;
-  DeviceArray<float> bases_;
+  DeviceArray<std::byte> bases_;
   DeviceArray<__nv_bfloat16> tail_keys_;
   DeviceArray<__nv_bfloat16> tail_values_;
   DeviceArray<int32_t> arrivals_;
+  DeviceArray<float> exchanged_weights_;
   DeviceArray<__nv_bfloat16> prepared_;
 };
 

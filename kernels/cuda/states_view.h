@@ -5,11 +5,15 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/operands.h"
 
 namespace retnet {
+
+// The bits, of no number that arithmetic gives, of an exchanged weight that is not there.
+constexpr uint32_t kNoWeight = 0xFFFFFFFF;
 
 // Pointers are to device memory that CudaStates owns. Rows are padded so that they start at 16
 // bytes: a base's and a tail's v to a multiple of 8 columns, a tail's k to a multiple of 16. A
@@ -18,11 +22,15 @@ struct StatesView {
   RetentionShape shape;
   int32_t padded_key_dim = 0;
   int32_t padded_value_dim = 0;
-  const float* decays = nullptr;         // [heads, kChunk + 1] γ^n, made in double
-  float* bases = nullptr;                // [slots, layers, heads, key_dim, padded_value_dim]
+  const float* decays = nullptr;  // [heads, kChunk + 1] γ^n, made in double
+  // [slots, layers, heads, key_dim, padded_value_dim] of shape.base_type
+  std::byte* bases = nullptr;
   __nv_bfloat16* tail_keys = nullptr;    // [slots, layers, kv_heads, kChunk, padded_key_dim]
   __nv_bfloat16* tail_values = nullptr;  // [slots, layers, kv_heads, kChunk, padded_value_dim]
   int32_t* arrivals = nullptr;           // [slots, kv_heads], all zero between launches
+  // [max_rows, heads, kChunk] γ^(t−j) q·k_j of sampled rows, that the blocks of a head leave each
+  // other; all kNoWeight between launches.
+  float* exchanged_weights = nullptr;
 
   // Given rows of a call, prepared for tensor cores; their padding is zero.
   __nv_bfloat16* prepared_queries = nullptr;  // [max_rows, heads, padded_key_dim]
@@ -34,10 +42,11 @@ struct StatesView {
   __host__ __device__ int64_t TailIndex(int32_t slot, int32_t layer, int32_t kv_head) const {
     return (int64_t{slot} * shape.layers + layer) * shape.kv_heads + kv_head;
   }
-  // Of one head, row-major.
-  __host__ __device__ float* Base(int32_t base, int32_t layer, int32_t head) const {
+  // Of one head, row-major; Element is that of shape.base_type.
+  template <typename Element>
+  __host__ __device__ Element* Base(int32_t base, int32_t layer, int32_t head) const {
     const int64_t matrix = (int64_t{base} * shape.layers + layer) * shape.heads + head;
-    return bases + matrix * shape.key_dim * padded_value_dim;
+    return reinterpret_cast<Element*>(bases) + matrix * shape.key_dim * padded_value_dim;
   }
   __host__ __device__ __nv_bfloat16* TailKeys(int32_t slot, int32_t layer, int32_t kv_head) const {
     return tail_keys + TailIndex(slot, layer, kv_head) * kChunk * padded_key_dim;
@@ -57,6 +66,9 @@ struct StatesView {
   }
   __host__ __device__ __nv_bfloat16* PreparedWeights(int64_t row, int32_t head) const {
     return prepared_weights + (row * shape.heads + head) * kChunk;
+  }
+  __host__ __device__ float* ExchangedWeights(int64_t row, int32_t head) const {
+    return exchanged_weights + (row * shape.heads + head) * kChunk;
   }
   __host__ __device__ const float* Decays(int32_t head) const {
     return decays + head * (kChunk + 1);

@@ -29,7 +29,7 @@ absl::StatusOr<int64_t> CountKernels(cudaGraph_t graph) {
 }  // namespace
 
 // In relaxed mode, since the runtime may load a kernel at its first launch.
-absl::Status StepGraphs::Record(int32_t rows, absl::FunctionRef<void()> operators,
+absl::Status StepGraphs::Record(StepKind kind, absl::FunctionRef<void()> operators,
                                 cudaStream_t stream) {
   RETURN_IF_ERROR(
       CudaStatus(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "recording a step"));
@@ -37,31 +37,31 @@ absl::Status StepGraphs::Record(int32_t rows, absl::FunctionRef<void()> operator
   cudaGraph_t recorded = nullptr;
   const cudaError_t error = cudaStreamEndCapture(stream, &recorded);
   const Graph graph(recorded);
-  const std::string what = absl::StrCat("recording a step of ", rows, " rows");
+  const std::string what = absl::StrCat("recording a step of ", kind.rows, " rows");
   RETURN_IF_ERROR(CudaStatus(error, what));
-  Entry entry{.rows = rows, .launches = 0, .graph = nullptr};
+  Entry entry{.kind = kind, .launches = 0, .graph = nullptr};
   ASSIGN_OR_RETURN(entry.launches, CountKernels(recorded));
   cudaGraphExec_t executable = nullptr;
   RETURN_IF_ERROR(CudaStatus(cudaGraphInstantiate(&executable, recorded, 0), what));
   entry.graph.reset(executable);
   RETURN_IF_ERROR(CudaStatus(cudaGraphUpload(executable, stream), what));
-  std::erase_if(entries_, [rows](const Entry& entry) { return entry.rows == rows; });
+  std::erase_if(entries_, [kind](const Entry& entry) { return entry.kind == kind; });
   entries_.push_back(std::move(entry));
   return absl::OkStatus();
 }
 
-cudaError_t StepGraphs::Launch(int32_t rows, cudaStream_t stream) const {
-  return cudaGraphLaunch(Find(rows)->graph.get(), stream);
+cudaError_t StepGraphs::Launch(StepKind kind, cudaStream_t stream) const {
+  return cudaGraphLaunch(Find(kind)->graph.get(), stream);
 }
 
-int64_t StepGraphs::CountLaunches(int32_t rows) const {
-  const Entry* entry = Find(rows);
+int64_t StepGraphs::CountLaunches(StepKind kind) const {
+  const Entry* entry = Find(kind);
   return entry == nullptr ? 0 : entry->launches;
 }
 
-const StepGraphs::Entry* StepGraphs::Find(int32_t rows) const {
+const StepGraphs::Entry* StepGraphs::Find(StepKind kind) const {
   for (const Entry& entry : entries_) {
-    if (entry.rows == rows) return &entry;
+    if (entry.kind == kind) return &entry;
   }
   return nullptr;
 }

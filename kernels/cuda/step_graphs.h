@@ -13,26 +13,34 @@
 
 namespace retnet {
 
+// Which of the recorded steps.
+struct StepKind {
+  int32_t rows = 0;
+  bool shares_bases = false;  // see RetentionExtent
+
+  bool operator==(const StepKind&) const = default;
+};
+
 // Thread-compatible.
 class StepGraphs {
  public:
-  // Keeps what `operators` launches into `stream` as the step of so many rows, in place of the one
+  // Keeps what `operators` launches into `stream` as the step of a kind, in place of the one
   // before; nothing runs. They must not wait.
-  absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators, cudaStream_t stream);
-  bool Has(int32_t rows) const { return Find(rows) != nullptr; }
+  absl::Status Record(StepKind kind, absl::FunctionRef<void()> operators, cudaStream_t stream);
+  bool Has(StepKind kind) const { return Find(kind) != nullptr; }
   // Only of a step that there is.
-  cudaError_t Launch(int32_t rows, cudaStream_t stream) const;
+  cudaError_t Launch(StepKind kind, cudaStream_t stream) const;
   // Launches of kernels that it takes the place of, 0 where there is none.
-  int64_t CountLaunches(int32_t rows) const;
+  int64_t CountLaunches(StepKind kind) const;
 
  private:
   struct Entry {
-    int32_t rows = 0;
+    StepKind kind;
     int64_t launches = 0;
     ExecutableGraph graph;
   };
 
-  const Entry* Find(int32_t rows) const;
+  const Entry* Find(StepKind kind) const;
 
   std::vector<Entry> entries_;  // few: rows are powers of 2
 };

@@ -1,6 +1,7 @@
 // The oracle of every other backend: each operator as its formula reads in kernels/kernels.h, in
 // plain loops and double precision. Numbers between operators, bases and tails are fp32, as the
-// seam has them. For tests and small models: it is slow. Thread-compatible.
+// seam has them; a base of another type holds only numbers that are of that type too. For tests and
+// small models: it is slow. Thread-compatible.
 #ifndef RETNET_KERNELS_REFERENCE_REFERENCE_KERNELS_H_
 #define RETNET_KERNELS_REFERENCE_REFERENCE_KERNELS_H_
 

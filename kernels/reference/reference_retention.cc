@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/element.h"
 #include "kernels/reference/reference_kernels.h"
 
 namespace retnet {
@@ -26,6 +27,12 @@ std::vector<double> Rotated(const float* x, int32_t size, int64_t row, const Rot
   return y;
 }
 
+float Rounded(double value, ElementType type) {
+  std::byte element[sizeof(float)];
+  SetElement(static_cast<float>(value), type, 0, element);
+  return ElementAt({type, element, 1, 1}, 0);
+}
+
 // base' = γ^C base + Σ_j γ^(C−1−j) k_jᵀ v_j, in place where target and source are one.
 void Fold(const States& states, int32_t layer, int32_t head, const RetentionPiece& piece) {
   const RetentionShape& shape = states.shape;
@@ -44,7 +51,7 @@ void Fold(const States& states, int32_t layer, int32_t head, const RetentionPiec
         sum += weights[j] * states.TailKey(piece.slot, j, layer, kv_head)[row] *
                states.TailValue(piece.slot, j, layer, kv_head)[column];
       }
-      states.Base(piece.base, layer, head)[element] = static_cast<float>(sum);
+      states.Base(piece.base, layer, head)[element] = Rounded(sum, shape.base_type);
     }
   }
 }
@@ -171,7 +178,7 @@ void ReferenceKernels::Retention(int32_t layer, std::span<const RetentionSegment
 }
 
 int64_t ReferenceKernels::BaseBytes(const RetentionShape& shape) const {
-  return States{shape, {}, {}, {}}.BaseSize() * int64_t{sizeof(float)};
+  return States{shape, {}, {}, {}}.BaseSize() * static_cast<int64_t>(SizeOf(shape.base_type));
 }
 
 int64_t ReferenceKernels::TailTokenBytes(const RetentionShape& shape) const {
@@ -180,12 +187,17 @@ int64_t ReferenceKernels::TailTokenBytes(const RetentionShape& shape) const {
 
 void ReferenceKernels::ReadBase(const States& states, int32_t base,
                                 std::span<std::byte> bytes) const {
-  std::memcpy(bytes.data(), states.Base(base, 0, 0), BaseBytes(states.shape));
+  for (int64_t i = 0; i < states.BaseSize(); ++i) {
+    SetElement(states.Base(base, 0, 0)[i], states.shape.base_type, i, bytes.data());
+  }
 }
 
 void ReferenceKernels::WriteBase(std::span<const std::byte> bytes, int32_t base,
                                  States& states) const {
-  std::memcpy(states.Base(base, 0, 0), bytes.data(), BaseBytes(states.shape));
+  const HostTensor elements{states.shape.base_type, bytes.data(), 1, states.BaseSize()};
+  for (int64_t i = 0; i < states.BaseSize(); ++i) {
+    states.Base(base, 0, 0)[i] = ElementAt(elements, i);
+  }
 }
 
 void ReferenceKernels::ReadTail(const States& states, int32_t slot, int32_t tokens,

@@ -15,9 +15,24 @@ import corpus
 from recurrent import Recurrent, log_softmax
 
 EDGES = (0, 64, 256, 1024, 4096, 1 << 30)
+CHUNK = 64  # tokens after which a server rounds a state that it keeps in 16 bits
 
 
-def tale_losses(model: Recurrent, tales: list[list[int]]) -> numpy.ndarray:
+def to_bf16(x: numpy.ndarray) -> numpy.ndarray:
+    """To the nearest, ties to even."""
+    bits = x.astype(numpy.float32).view(numpy.uint32)
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & numpy.uint32(0xFFFF0000)
+    return bits.view(numpy.float32).astype(numpy.float64)
+
+
+ROUNDINGS = {
+    "fp32": lambda x: x,
+    "bf16": to_bf16,
+    "fp16": lambda x: numpy.clip(x, -65504, 65504).astype(numpy.float16).astype(numpy.float64),
+}
+
+
+def tale_losses(model: Recurrent, tales: list[list[int]], rounding) -> numpy.ndarray:
     """-log p of every next token, [tales, longest]; NaN behind a tale's end.
 
     All tales advance together, the longest first, so that those still running stay in front.
@@ -31,6 +46,8 @@ def tale_losses(model: Recurrent, tales: list[list[int]]) -> numpy.ndarray:
         tokens = numpy.array([tale[position] for tale in tales[:rows]])
         following = numpy.array([tale[position + 1] for tale in tales[:rows]])
         logs = log_softmax(model.step(tokens, states, position))
+        if (position + 1) % CHUNK == 0:
+            states = [rounding(state) for state in states]
         losses[:rows, position] = -logs[numpy.arange(rows), following]
     return losses
 
@@ -41,12 +58,13 @@ def main() -> None:
     parser.add_argument("--corpus", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, default=here)
     parser.add_argument("--tales", type=int, help="only the first so many held-out tales")
+    parser.add_argument("--state-type", choices=ROUNDINGS, default="fp32", help="as retnetd's")
     options = parser.parse_args()
     path = str(options.model / "tokenizer.model")
     processor = sentencepiece.SentencePieceProcessor(model_file=path)
     texts = corpus.split_tales(corpus.read_tales(options.corpus))[1][: options.tales]
     tales = [processor.encode(text, add_bos=True, add_eos=True) for text in texts]
-    losses = tale_losses(Recurrent(options.model), tales)
+    losses = tale_losses(Recurrent(options.model), tales, ROUNDINGS[options.state_type])
     tokens, nats = int(numpy.isfinite(losses).sum()), float(numpy.nansum(losses))
     characters = sum(map(len, texts))
     print(f"{len(tales)} tales, {tokens} tokens, {characters} characters")

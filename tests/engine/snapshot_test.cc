@@ -127,6 +127,9 @@ TEST(Snapshot, OfAnotherModelItSaysWhatDiffers) {
   other.tail_type = ElementType::kBFloat16;
   expect(other, "type of tails is f32; here it is bf16");
   other = format;
+  other.base_type = ElementType::kBFloat16;
+  expect(other, "type of bases is f32; here it is bf16");
+  other = format;
   other.chunk = 8;
   expect(other, "chunk is 4; here it is 8");
   other = format;
@@ -229,6 +232,22 @@ TEST(Snapshot, WithoutAStateNothingIsRounded) {
   SnapshotFormat format = SampleFormat();
   format.at_rest = AtRest::kInt8;
   EXPECT_TRUE(RoundTrip(SampleSnapshot(kKey, 1), format).exact);
+}
+
+// And so are they where what is written is rounded: there is nothing left to round.
+TEST(Snapshot, StatesOfTheDevices16BitsStayExact) {
+  const Snapshot snapshot = SampleSnapshot(kKey, 12);
+  SnapshotFormat format = SampleFormat();
+  format.tail_type = ElementType::kBFloat16;
+  for (const ElementType base_type : {ElementType::kBFloat16, ElementType::kFloat16}) {
+    format.base_type = base_type;
+    for (const AtRest at_rest : {AtRest::kExact, AtRest::kBf16, AtRest::kInt8}) {
+      format.at_rest = at_rest;
+      const Snapshot restored = RoundTrip(snapshot, format);
+      EXPECT_TRUE(restored.exact);
+      EXPECT_EQ(*restored.state, *snapshot.state);
+    }
+  }
 }
 
 TEST(Snapshot, TailsOfTheDevicesBf16StayBitForBit) {

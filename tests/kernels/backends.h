@@ -23,8 +23,17 @@ struct RetentionError {
   double mean;
 };
 
+// What rounding at folds adds, most of it in heads of one value: of these the norm leaves little
+// but the sign, so that values near zero err by much.
+constexpr RetentionError BaseRoundingError(ElementType base_type) {
+  return base_type == ElementType::kFloat32   ? RetentionError{0, 0}
+         : base_type == ElementType::kFloat16 ? RetentionError{6e-3, 6e-4}
+                                              : RetentionError{3e-1, 2e-2};
+}
+
 struct ReferenceBackend {
   using Type = ReferenceKernels;
+  static constexpr ElementType kBaseType = ElementType::kFloat32;
   static bool IsSupported() { return true; }
   static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
   // The greatest error of an operator on such weights, as a share of the results' root mean square.
@@ -35,9 +44,22 @@ struct ReferenceBackend {
   static std::string Name() { return "reference"; }
 };
 
+template <ElementType kType>
+struct ReferenceBackendOfBases : ReferenceBackend {
+  static constexpr ElementType kBaseType = kType;
+  static RetentionError RetentionErrorBound() {
+    const RetentionError rounding = BaseRoundingError(kType);
+    return {3e-5 + rounding.worst, 1e-5 + rounding.mean};
+  }
+  static std::string Name() {
+    return kType == ElementType::kFloat16 ? "reference_fp16_bases" : "reference_bf16_bases";
+  }
+};
+
 template <InstructionSet kSet>
 struct CpuBackend {
   using Type = CpuKernels;
+  static constexpr ElementType kBaseType = ElementType::kFloat32;
   static bool IsSupported() { return absl::c_linear_search(SupportedInstructionSets(), kSet); }
   static std::unique_ptr<Type> Make(int32_t threads) {
     return std::make_unique<Type>(CpuOptions{.threads = threads, .instruction_set = kSet});

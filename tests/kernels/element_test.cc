@@ -33,6 +33,46 @@ TEST(Float16, KeepsInfinitiesAndNaN) {
   EXPECT_TRUE(std::isnan(FromFloat16(0x7C01)));
 }
 
+// Of the numbers halfway between two neighbours, and of those just beside.
+template <typename From, typename To>
+void ExpectNearestEven(From from, To to, uint32_t greatest) {
+  for (uint32_t bits = 0; bits < greatest; ++bits) {
+    const auto lower = static_cast<uint16_t>(bits);
+    const auto upper = static_cast<uint16_t>(bits + 1);
+    const float middle = from(lower) + (from(upper) - from(lower)) / 2;
+    ASSERT_EQ(to(from(lower)), lower);
+    ASSERT_EQ(to(middle), bits % 2 == 0 ? lower : upper) << bits;
+    ASSERT_EQ(to(std::nextafter(middle, 0.0f)), lower) << bits;
+    ASSERT_EQ(to(std::nextafter(middle, from(upper))), upper) << bits;
+    ASSERT_EQ(to(-middle), to(middle) | 0x8000) << bits;
+  }
+  ASSERT_EQ(to(from(static_cast<uint16_t>(greatest))), greatest);
+  EXPECT_TRUE(std::isnan(from(to(std::numeric_limits<float>::quiet_NaN()))));
+}
+
+TEST(Float16, RoundsToTheNearestEvenWithinItsRange) {
+  ExpectNearestEven(FromFloat16, ToFloat16, /*greatest=*/0x7BFF);
+  EXPECT_EQ(ToFloat16(1e6f), 0x7BFF);
+  EXPECT_EQ(ToFloat16(-std::numeric_limits<float>::infinity()), 0xFBFF);
+}
+
+TEST(BFloat16, RoundsToTheNearestEven) {
+  ExpectNearestEven(FromBFloat16, ToBFloat16, /*greatest=*/0x7F7F);
+  EXPECT_EQ(FromBFloat16(ToBFloat16(std::numeric_limits<float>::infinity())),
+            std::numeric_limits<float>::infinity());
+}
+
+TEST(ElementAt, ReadsWhatSetElementStores) {
+  for (const ElementType type :
+       {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBFloat16}) {
+    std::vector<std::byte> bytes(1 + 3 * 4, std::byte{7});
+    for (int64_t i = 0; i < 3; ++i) SetElement(1.5f * (i - 1), type, i, &bytes[1]);
+    for (int64_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(ElementAt({type, &bytes[1], 1, 3}, i), 1.5f * (i - 1));
+    }
+  }
+}
+
 TEST(ElementAt, ReadsEveryTypeAtOddAddresses) {
   const float value = -1.5f;
   std::vector<std::byte> bytes(1 + 3 * 4);

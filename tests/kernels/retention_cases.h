@@ -7,16 +7,17 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <iterator>
 #include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/element.h"
 #include "kernels/kernels.h"
 #include "kernels/reference/retention_forms.h"
 #include "tests/kernels/backends.h"
+#include "tests/kernels/retention_textbook.h"
 #include "tests/kernels/retention_world.h"
 
 namespace retnet {
@@ -45,8 +46,8 @@ class Retention : public BackendTest<Backend> {
   using World = RetentionWorld<typename Backend::Type>;
   using Parts = std::vector<typename World::Part>;
 
-  static World MakeWorld(const RetentionShape& shape, WorldOptions options = {},
-                         int32_t threads = 2) {
+  static World MakeWorld(RetentionShape shape, WorldOptions options = {}, int32_t threads = 2) {
+    shape.base_type = Backend::kBaseType;
     return World(Backend::Make(threads), shape, options);
   }
   // The outputs of a text's first tokens, all in one step, in slot 0 of a new world.
@@ -90,75 +91,6 @@ inline std::string Describe(const RetentionShape& shape) {
   return std::to_string(shape.heads) + " heads of " + std::to_string(shape.key_dim) + " by " +
          std::to_string(shape.value_dim);
 }
-
-// Of one head of a text, as the operator gives it, from the textbook's forms.
-class Textbook {
- public:
-  // `round` is what a backend does to k and v before their first use.
-  Textbook(const RetentionShape& shape, uint32_t text, int32_t tokens, int32_t first_position,
-           float (*round)(float))
-      : shape_(shape),
-        tokens_(tokens),
-        first_position_(first_position),
-        round_(round),
-        projections_(Projections(shape, text, tokens)) {}
-
-  HeadTokens Head(int32_t head) const {
-    const int32_t kv_head = head / (shape_.heads / shape_.kv_heads);
-    HeadTokens result{tokens_, shape_.key_dim, shape_.value_dim, Decays(shape_)[head], {}, {}, {}};
-    for (int32_t token = 0; token < tokens_; ++token) {
-      const float* q = Row(token) + head * shape_.key_dim;
-      const float* k = Row(token) + (shape_.heads + kv_head) * shape_.key_dim;
-      const float* v = Row(token) + (shape_.heads + shape_.kv_heads) * shape_.key_dim +
-                       kv_head * shape_.value_dim;
-      AppendRotated(q, token, 1 / std::sqrt(shape_.key_dim), &result.q);
-      AppendRotated(k, token, 1, &result.k);
-      std::transform(result.k.end() - shape_.key_dim, result.k.end(),
-                     result.k.end() - shape_.key_dim, round_);
-      std::transform(v, v + shape_.value_dim, std::back_inserter(result.v), round_);
-    }
-    return result;
-  }
-
-  // RMSNorm and gate of the head's retained rows.
-  std::vector<double> Finished(int32_t head, std::vector<double> o) const {
-    const std::vector<float> weight = NormWeight(shape_);
-    for (int32_t token = 0; token < tokens_; ++token) {
-      double* row = &o[token * shape_.value_dim];
-      double squares = 0;
-      for (int32_t i = 0; i < shape_.value_dim; ++i) squares += row[i] * row[i];
-      const double scale = 1 / std::sqrt(squares / shape_.value_dim + kNormEpsilon);
-      const float* gate = Row(token) + shape_.ProjectionColumns() - shape_.OutputColumns() +
-                          head * shape_.value_dim;
-      for (int32_t i = 0; i < shape_.value_dim; ++i) {
-        row[i] *= scale * weight[i];
-        if (shape_.gated) row[i] *= gate[i] / (1 + std::exp(-double{gate[i]}));
-      }
-    }
-    return o;
-  }
-
- private:
-  const float* Row(int32_t token) const {
-    return &projections_[token * shape_.ProjectionColumns()];
-  }
-  void AppendRotated(const float* x, int32_t token, double scale, std::vector<double>* to) const {
-    const int32_t pairs = shape_.key_dim / 2;
-    const std::vector<double> thetas = Thetas(shape_);
-    for (int32_t i = 0; i < 2 * pairs; ++i) {
-      const double angle = (first_position_ + token) * thetas[i % pairs];
-      const double rotated = i < pairs ? x[i] * std::cos(angle) - x[i + pairs] * std::sin(angle)
-                                       : x[i - pairs] * std::sin(angle) + x[i] * std::cos(angle);
-      to->push_back(rotated * scale);
-    }
-  }
-
-  RetentionShape shape_;
-  int32_t tokens_;
-  int32_t first_position_;
-  float (*round_)(float);
-  std::vector<float> projections_;
-};
 
 // `outputs` are a world's of the first kTokens of text 1, the first at `first_position`.
 template <typename Backend>
@@ -296,6 +228,38 @@ TYPED_TEST_P(Retention, FoldsInPlaceAsIntoAFreeBase) {
   }
 }
 
+// fp32 numbers as those of another type, and back.
+inline std::vector<std::byte> Converted(const std::vector<std::byte>& bytes, ElementType from,
+                                        ElementType to) {
+  const auto numbers = static_cast<int64_t>(bytes.size() / SizeOf(from));
+  std::vector<std::byte> converted(numbers * SizeOf(to));
+  for (int64_t i = 0; i < numbers; ++i) {
+    SetElement(ElementAt({from, bytes.data(), 1, numbers}, i), to, i, converted.data());
+  }
+  return converted;
+}
+
+// A base of any type is one of fp32 whose numbers were rounded when it was folded, and only then.
+TYPED_TEST_P(Retention, RoundsBasesAtFoldsAlone) {
+  constexpr ElementType kType = TypeParam::kBaseType;
+  for (const RetentionShape& shape : Shapes()) {
+    SCOPED_TRACE(Describe(shape));
+    auto world = this->MakeWorld(shape);
+    typename TestFixture::World wide(TypeParam::Make(/*threads=*/2), shape);
+    ExpectSameBits(world.Step({{0, 1, kChunk}}), wide.Step({{0, 1, kChunk}}));
+    for (int chunk = 0; chunk < 3; ++chunk) {
+      world.Step({{0, 1, 1}});  // folds
+      wide.Step({{0, 1, 1}});
+      auto snapshot = wide.Read(0);
+      const auto rounded = Converted(snapshot.base, ElementType::kFloat32, kType);
+      ASSERT_EQ(world.Read(0).base, rounded);
+      snapshot.base = Converted(rounded, kType, ElementType::kFloat32);
+      wide.Write(snapshot, 0);
+      ExpectSameBits(world.Step({{0, 1, kChunk - 1}}), wide.Step({{0, 1, kChunk - 1}}));
+    }
+  }
+}
+
 TYPED_TEST_P(Retention, SlotsThatShareABaseGoTheirOwnWays) {
   for (const RetentionShape& shape : Shapes()) {
     SCOPED_TRACE(Describe(shape));
@@ -323,40 +287,48 @@ TYPED_TEST_P(Retention, SlotsThatShareABaseGoTheirOwnWays) {
   }
 }
 
-// Families of slots, each with a base that they share until they fold, step beside each other.
-TYPED_TEST_P(Retention, ASharedBaseReadByManyIsReadAlone) {
+// Forks of three prompts at random places of a batch: decode rows, drafts, pieces, some that fold.
+TYPED_TEST_P(Retention, ReadersOfOneBaseAreEachAlone) {
   std::mt19937 random(3);
+  constexpr int32_t kReaders = 14;
+  constexpr int32_t kPrompts[] = {124, 70, 128};  // tokens
+  int32_t threads = 2;
   for (RetentionShape shape : Shapes()) {
-    shape.slots = 4 * kSlots;  // as many bases: each fold of a step finds a free one
-    for (int32_t threads : {2, 7}) {
-      SCOPED_TRACE(Describe(shape) + ", threads: " + std::to_string(threads));
-      auto world = this->MakeWorld(shape, {.folds_into_free_bases = true}, threads);
-      const int32_t families = static_cast<int32_t>(1 + random() % 3);
-      std::vector<int32_t> forked_at;
-      for (int32_t slot = 0; slot < kSlots; ++slot) {
-        const auto family = static_cast<uint32_t>(slot % families);
-        if (slot >= families) {
-          world.Fork(slot % families, slot);
-        } else {
-          world.Step({{slot, family, static_cast<int32_t>(65 + random() % 100)}});
-        }
-        forked_at.push_back(world.position(slot));
+    threads = 9 - threads;
+    SCOPED_TRACE(Describe(shape) + ", threads: " + std::to_string(threads));
+    shape.slots = 2 * kReaders;  // every fold finds a free base
+    auto world = this->MakeWorld(shape, {.folds_into_free_bases = true}, threads);
+    std::vector<typename TestFixture::World::Snapshot> prompts;
+    std::vector<int32_t> prompt_of;  // of each slot; most readers are of the first one
+    for (int32_t slot = 0; slot < kReaders; ++slot) {
+      prompt_of.push_back(slot < 3 ? slot : slot < 12 ? 0 : static_cast<int32_t>(random() % 3));
+      const int32_t prompt = prompt_of.back();
+      if (slot < 3) {
+        world.Step({{slot, /*text=*/100u + prompt, kPrompts[prompt]}});
+        prompts.push_back(world.Read(slot));
+      } else {
+        world.Fork(prompt, slot);
       }
-      std::vector<std::vector<float>> outputs(kSlots);
-      for (int32_t step = 0; step < 10; ++step) {
-        typename TestFixture::Parts parts;
-        for (int32_t slot = 0; slot < kSlots; ++slot) {
-          const int32_t tokens = static_cast<int32_t>(random() % 2 == 0 ? 1 : random() % 20);
-          if (tokens > 0) parts.push_back({slot, 10u + slot, tokens});
-        }
-        this->StepShuffled(world, parts, shape, random, &outputs);
+    }
+    std::vector<std::vector<float>> outputs(kReaders);
+    for (int step = 0; step < 10; ++step) {
+      typename TestFixture::Parts parts;
+      for (int32_t slot = 0; slot < kReaders; ++slot) {
+        if (random() % 8 == 0) continue;
+        const int32_t left = kChunk - world.position(slot) % kChunk;  // a draft ends with its chunk
+        const auto draft = static_cast<int32_t>(random() % 6 == 0 ? 2 + random() % 18 : 1);
+        parts.push_back({slot, /*text=*/static_cast<uint32_t>(slot), std::min(draft, left)});
       }
-      for (int32_t slot = 0; slot < kSlots; ++slot) {
-        auto alone = this->MakeWorld(shape);
-        alone.Step({{0, static_cast<uint32_t>(slot % families), forked_at[slot]}});
-        const int32_t tokens = world.position(slot) - forked_at[slot];
-        ExpectSameBits(outputs[slot], alone.Step({{0, 10u + slot, tokens}}));
-      }
+      this->StepShuffled(world, parts, shape, random, &outputs);
+    }
+    auto alone = this->MakeWorld(shape);
+    for (int32_t slot = 0; slot < kReaders; ++slot) {
+      SCOPED_TRACE(slot);
+      const int32_t prompt = kPrompts[prompt_of[slot]];
+      alone.Write(prompts[prompt_of[slot]], 0);
+      ExpectSameBits(
+          outputs[slot],
+          alone.Step({{0, /*text=*/static_cast<uint32_t>(slot), world.position(slot) - prompt}}));
     }
   }
 }
@@ -391,8 +363,9 @@ TYPED_TEST_P(Retention, DoesNotDependOnThreads) {
 REGISTER_TYPED_TEST_SUITE_P(Retention, IsTheTextbooksFunction, CutAnywhereIsWhole,
                             BatchedInAnySlotsIsAlone, ResumedFromBytesIsNeverStopped,
                             TakenBackAndRedoneIsNeverDone, FoldsInPlaceAsIntoAFreeBase,
-                            SlotsThatShareABaseGoTheirOwnWays, ASharedBaseReadByManyIsReadAlone,
-                            DoesNotReadWhatNobodyHasWritten, DoesNotDependOnThreads);
+                            RoundsBasesAtFoldsAlone, SlotsThatShareABaseGoTheirOwnWays,
+                            ReadersOfOneBaseAreEachAlone, DoesNotReadWhatNobodyHasWritten,
+                            DoesNotDependOnThreads);
 
 }  // namespace retnet
 

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -161,13 +160,9 @@ class RetentionWorld {
   }
 
   void FillWithNaN() {
-    const auto nan_bytes = [](int64_t bytes) {
-      const std::vector<float> nans(bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
-      const auto view = std::as_bytes(std::span(nans));
-      return std::vector<std::byte>(view.begin(), view.end());
-    };
-    const auto base = nan_bytes(kernels_->BaseBytes(shape_));
-    const auto tail = nan_bytes(kChunk * kernels_->TailTokenBytes(shape_));
+    constexpr std::byte kOfNaN{0xFF};  // of every type
+    const std::vector<std::byte> base(kernels_->BaseBytes(shape_), kOfNaN);
+    const std::vector<std::byte> tail(kChunk * kernels_->TailTokenBytes(shape_), kOfNaN);
     for (int32_t i = 0; i < shape_.slots; ++i) {
       kernels_->WriteBase(base, i, states_);
       kernels_->WriteTail(tail, kChunk, i, states_);

@@ -8,18 +8,21 @@
 namespace retnet {
 namespace {
 
-Backend CudaBackendOf(const std::string& name, RowClass row_class) {
+Backend CudaBackendOf(const std::string& name, RowClass row_class,
+                      ElementType base_type = ElementType::kFloat32) {
   return {.name = name,
           .rounds_activations = true,
           .rounds_tails = true,
+          .base_type = base_type,
           // See CudaBackend::RowsAreExact.
           .exact_in_float32 = row_class == RowClass::kSampled,
-          .make = [row_class](const std::string& directory, int32_t slots, int32_t max_rows) {
+          .make = [row_class, base_type](const std::string& directory, int32_t slots,
+                                         int32_t max_rows) {
             auto kernels = CudaKernels::Make(max_rows);
             EXPECT_TRUE(kernels.ok()) << kernels.status();
             return MakeTestModel(
                 directory, std::make_unique<RecordingKernels<CudaKernels>>(*std::move(kernels)),
-                slots, max_rows, row_class);
+                slots, max_rows, row_class, base_type);
           }};
 }
 
@@ -39,6 +42,8 @@ Backend UnrecordedBackendOf(const std::string& name, bool replays) {
 
 std::vector<Backend> Backends() {
   return {CudaBackendOf("cuda_sampled", RowClass::kSampled),
+          CudaBackendOf("cuda_sampled_bf16_bases", RowClass::kSampled, ElementType::kBFloat16),
+          CudaBackendOf("cuda_given_fp16_bases", RowClass::kGiven, ElementType::kFloat16),
           CudaBackendOf("cuda_given", RowClass::kGiven)};
 }
 

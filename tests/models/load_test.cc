@@ -44,6 +44,7 @@ TEST(LoadModel, SaysWhatItLoaded) {
   EXPECT_THAT(info.eos, ElementsAre(2));
   EXPECT_EQ(info.base_bytes, 4 * 3 * 4 * 32 * 64);
   EXPECT_EQ(info.tail_token_bytes, 4 * 3 * 4 * (32 + 64));
+  EXPECT_EQ(info.base_type, ElementType::kFloat32);
   EXPECT_EQ(info.tail_type, ElementType::kFloat32);
   // All of the file but its header is parameters in fp32.
   EXPECT_NEAR(info.parameters,
@@ -71,6 +72,24 @@ TEST(LoadModel, SlotsThatDoNotFitAreRefusedBeforeTheyAreMade) {
   const auto model = LoadModel(directory, options);
   EXPECT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted) << model.status();
   EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 sessions"));
+}
+
+TEST(LoadModel, TheCpuRefusesStatesThatAreNotFp32) {
+  for (const char* device : {"cpu", "auto"}) {
+    for (const char* type : {"bf16", "fp16"}) {
+      ModelOptions options;
+      options.device = device;
+      options.state_type = type;
+      const absl::Status status = LoadModel(GoldenFolder("base"), options).status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+      EXPECT_THAT(std::string(status.message()),
+                  HasSubstr(absl::StrCat("--state-type is ", type, ", but the CPU keeps")));
+    }
+  }
+  ModelOptions options;
+  options.state_type = "int8";
+  EXPECT_THAT(std::string(LoadModel(GoldenFolder("base"), options).status().message()),
+              HasSubstr("state_type is int8; it must be fp32, bf16 or fp16"));
 }
 
 TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {

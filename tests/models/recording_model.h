@@ -44,7 +44,8 @@ class RecordingKernels : public K {
 
 template <typename K>
 TestModel MakeTestModel(const std::string& directory, std::unique_ptr<K> kernels, int32_t slots,
-                        int32_t max_rows, RowClass row_class = RowClass::kGiven) {
+                        int32_t max_rows, RowClass row_class = RowClass::kGiven,
+                        ElementType base_type = ElementType::kFloat32) {
   const auto config = ReadConfig(directory);
   const auto checkpoint = Checkpoint::Open(directory);
   EXPECT_TRUE(config.ok() && checkpoint.ok()) << config.status() << checkpoint.status();
@@ -57,6 +58,7 @@ TestModel MakeTestModel(const std::string& directory, std::unique_ptr<K> kernels
   ModelInfo info;
   info.slots = slots;
   info.max_rows = max_rows;
+  info.base_type = base_type;
   auto model = RetNet<K>::Create(std::move(kernels), *config, *std::move(packed), std::move(info));
   EXPECT_TRUE(model.ok()) << model.status();
   return {*std::move(model), std::move(logits), row_class};

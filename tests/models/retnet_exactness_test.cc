@@ -50,6 +50,8 @@ std::vector<Case> Cases(bool exact) {
   std::vector<Case> cases;
   for (const Backend& backend : Backends()) {
     for (const ShapeCase& shape : Shapes()) {
+      // The other shapes of other bases are left to the tests of Retention.
+      if (backend.base_type != ElementType::kFloat32 && shape.name != "three_heads") continue;
       const bool is_exact = backend.exact_in_float32 || shape.shape.type != ElementType::kFloat32;
       if (is_exact == exact) cases.push_back({backend, shape});
     }

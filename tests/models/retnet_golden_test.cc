@@ -80,11 +80,10 @@ INSTANTIATE_TEST_SUITE_P(TextbookForms, RetNetGolden, ::testing::ValuesIn(Cases(
 class RetNetGoldenState : public ::testing::TestWithParam<GoldenCase> {};
 
 // The textbook's state is the base advanced through its tail; the bytes of a base follow the seam's
-// layout, and a tail's token adds k and v of each layer. The base is fp32, the tail bf16 where
-// tails are rounded.
+// layout, and a tail's token adds k and v of each layer.
 std::vector<double> TextbookState(const RetNetConfig& config, const StateCopy& state,
-                                  bool rounds_tails, int32_t layer) {
-  const HostTensor bases{ElementType::kFloat32, state.bytes.data()};
+                                  const Backend& backend, int32_t layer) {
+  const HostTensor bases{backend.base_type, state.bytes.data()};
   const int64_t head_size = int64_t{config.key_dim} * config.value_dim;
   const int64_t layer_size = config.heads * head_size;
   const int64_t base_size = state.shape.base_position > 0 ? config.layers * layer_size : 0;
@@ -92,8 +91,8 @@ std::vector<double> TextbookState(const RetNetConfig& config, const StateCopy& s
   if (base_size > 0) {
     for (int64_t i = 0; i < layer_size; ++i) s[i] = ElementAt(bases, layer * layer_size + i);
   }
-  const HostTensor tails{rounds_tails ? ElementType::kBFloat16 : ElementType::kFloat32,
-                         bases.data + base_size * sizeof(float)};
+  const HostTensor tails{backend.rounds_tails ? ElementType::kBFloat16 : ElementType::kFloat32,
+                         bases.data + base_size * SizeOf(backend.base_type)};
   const int64_t keys = int64_t{config.kv_heads} * config.key_dim;
   const int64_t values = int64_t{config.kv_heads} * config.value_dim;
   const int32_t group = config.heads / config.kv_heads;
@@ -122,8 +121,7 @@ TEST_P(RetNetGoldenState, StatesAreTheOriginalCodes) {
     model.Run(0, sequence.tokens, 100);
     const StateCopy state = model.Read(0);
     for (const auto& [layer, expected] : sequence.states) {
-      const std::vector<double> actual =
-          TextbookState(*config, state, test.backend.rounds_tails, layer);
+      const std::vector<double> actual = TextbookState(*config, state, test.backend, layer);
       ASSERT_EQ(actual.size(), expected.size());
       double largest = 0;
       double error = 0;

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,8 +44,8 @@ std::string Config(int32_t layers) {
       layers, "}");
 }
 
-// The launches of a decode step of `rows` sequences.
-int64_t CountLaunches(int32_t layers, int32_t rows) {
+// The launches of a kind of decode step.
+int64_t CountLaunches(int32_t layers, StepKind kind) {
   auto kernels = CudaKernels::Make(/*max_rows=*/40, /*replays=*/true);
   EXPECT_TRUE(kernels.ok()) << kernels.status();
   auto owned = std::make_unique<CudaKernels>(*std::move(kernels));
@@ -52,15 +53,18 @@ int64_t CountLaunches(int32_t layers, int32_t rows) {
   const TestModel model = MakeTestModel(
       WriteRandomCheckpoint({.config = Config(layers), .type = ElementType::kBFloat16}),
       std::move(owned), /*slots=*/64, /*max_rows=*/40);
-  return recorded.CountLaunches(rows);
+  return recorded.CountLaunches(kind);
 }
 
 // With weights of bf16 or fp16; of fp32 the products take up to 16 rows each.
 TEST(RetNetGraphs, ALayerOfADecodeStepIsFiveLaunches) {
-  for (const int32_t rows : {1, 2, 4, 8, 16, 32, 40}) {
-    const int64_t one = CountLaunches(/*layers=*/1, rows);
-    ASSERT_GT(one, 0) << rows << " rows are not recorded";
-    EXPECT_EQ(CountLaunches(/*layers=*/3, rows) - one, 2 * 5) << rows << " rows";
+  for (const bool shares_bases : {false, true}) {
+    for (const int32_t rows : {1, 2, 4, 8, 16, 32, 40}) {
+      if (shares_bases && rows == 1) continue;
+      const int64_t one = CountLaunches(/*layers=*/1, {rows, shares_bases});
+      ASSERT_GT(one, 0) << rows << " rows are not recorded";
+      EXPECT_EQ(CountLaunches(/*layers=*/3, {rows, shares_bases}) - one, 2 * 5) << rows << " rows";
+    }
   }
 }
 
@@ -97,6 +101,42 @@ TEST(RetNetGraphs, ReplayedStepsAreThoseThatAreLaunched) {
   for (const Backend& backend : UnrecordedBackends()) {
     TestModel model = backend.make(folder, kSlots, /*max_rows=*/900);
     answers.push_back(script.Run(model, /*ahead=*/true));
+  }
+  ASSERT_EQ(answers.size(), 2);
+  ExpectSameAnswers(answers[0], answers[1]);
+}
+
+// Samples of one prompt, which read one base together until they fold it.
+TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
+  constexpr int32_t kSamples = 11;
+  const std::string folder = WriteRandomCheckpoint({.config = Config(/*layers=*/2)});
+  const std::vector<TokenId> prompt = RandomTokens(/*count=*/122, /*vocab_size=*/97, /*seed=*/5);
+  std::vector<std::vector<LogitsAnswer>> answers;
+  for (const Backend& backend : UnrecordedBackends()) {
+    TestModel model = backend.make(folder, kSamples, /*max_rows=*/200);
+    StepResult result;
+    const std::vector<Segment> given = {{0, 0, RowClass::kGiven, prompt, {}}};
+    ASSERT_TRUE(model->Launch(given).ok());
+    ASSERT_TRUE(model->Wait(&result).ok());
+    for (SlotId slot = 1; slot < kSamples; ++slot) ASSERT_TRUE(model->Fork(0, slot).ok());
+    std::vector<TokenId> tokens = RandomTokens(kSamples, /*vocab_size=*/97, /*seed=*/6);
+    answers.emplace_back();
+    for (int step = 0; step < 10; ++step) {
+      RowOutput output;
+      output.query.logprob = true;
+      std::vector<Segment> segments;
+      for (SlotId slot = 0; slot < kSamples; ++slot) {
+        segments.push_back({slot,
+                            model->state(slot).position,
+                            RowClass::kSampled,
+                            std::span(tokens).subspan(slot, 1),
+                            {&output, 1}});
+      }
+      ASSERT_TRUE(model->Launch(segments).ok());
+      ASSERT_TRUE(model->Wait(&result).ok());
+      for (SlotId slot = 0; slot < kSamples; ++slot) tokens[slot] = result.answers[slot].token;
+      answers.back().insert(answers.back().end(), result.answers.begin(), result.answers.end());
+    }
   }
   ASSERT_EQ(answers.size(), 2);
   ExpectSameAnswers(answers[0], answers[1]);

@@ -74,12 +74,13 @@ struct Backend {
   std::string name;
   bool rounds_activations = false;  // bf16 weights meet activations rounded to bf16
   bool rounds_tails = false;        // tails are bf16, whatever the weights are
-  bool exact_in_float32 = true;     // a row's bits, with fp32 weights, alone and among others
-  bool whole_only = false;          // computes sequences in one step from position 0
+  ElementType base_type = ElementType::kFloat32;
+  bool exact_in_float32 = true;  // a row's bits, with fp32 weights, alone and among others
+  bool whole_only = false;       // computes sequences in one step from position 0
   std::function<TestModel(const std::string& directory, int32_t slots, int32_t max_rows)> make;
 };
 // Those of the binary: ReferenceKernels and CpuKernels with each instruction set there is, or
-// CudaKernels with either class of rows.
+// CudaKernels with either class of rows and every type of bases.
 std::vector<Backend> Backends();
 // The same, whose models keep no logits, so that steps run on while others are launched;
 // CudaKernels with and without recorded steps.

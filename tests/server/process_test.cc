@@ -225,6 +225,8 @@ TEST(Retnetd, SaysByItsExitCodeWhatIsWrong) {
       {{"--model", model, "--max-queue", "0"}, 2, "--max-queue"},
       {{"--model", model, "--no-such-flag"}, 2, "--no-such-flag"},
       {{"--model", model, "--device", "cuda"}, 3, "--device cpu"},
+      {{"--model", model, "--device", "cpu", "--state-type", "bf16"}, 1, "--state-type is bf16"},
+      {{"--model", model, "--state-type", "int8"}, 2, "int8"},
       {{"--model", model + "/nowhere"}, 1, "nowhere/config.json"},
       {{"--model", model, "--listen", "192.0.2.1:1"}, 1, "--listen"},
       {{"--model", model, "--metrics-listen", "nowhere"}, 2, "HOST:PORT"},

@@ -1,4 +1,3 @@
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +13,7 @@
 #include "kernels/cuda/retention.h"
 #include "kernels/cuda/staging.h"
 #include "kernels/cuda/states.h"
+#include "kernels/element.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/retention_cases.h"
 
@@ -78,13 +78,15 @@ class RetentionKernels {
     retnet::LayOut(segments, kRows == Rows::kSampled ? projections.rows : 0, &layout);
     const auto pieces = OnDevice<RetentionPiece>(layout.pieces);
     const auto starts = OnDevice<int32_t>(layout.starts);
+    const auto readers = OnDevice<int32_t>(layout.readers);
     const RetentionInputs inputs{
         layer, projections,
         MatrixView<const float>(rotation.cosines.data(), projections.rows, pairs),
         MatrixView<const float>(rotation.sines.data(), projections.rows, pairs), norm};
-    status_.Update(CudaStatus(Retain({pieces.data(), starts.data(), layout.sampled, layout.given},
-                                     inputs, states.view(), out, stream_),
-                              "retention"));
+    status_.Update(CudaStatus(
+        Retain({pieces.data(), starts.data(), readers.data(), layout.sampled, layout.given}, inputs,
+               states.view(), out, stream_),
+        "retention"));
     status_.Update(Finish());  // the plan is freed here
   }
 
@@ -160,10 +162,42 @@ TEST(CudaRetention, DecodeRowsOfManySequencesAreAlone) {
   }
 }
 
+// Samples of one prompt, more than a block reads a base for, at a width of several batches of
+// loads.
+TEST(CudaRetention, SamplesOfOnePromptAreEachAlone) {
+  constexpr int32_t kSamples = 11;
+  const RetentionShape shape{
+      .layers = 1, .heads = 2, .kv_heads = 1, .key_dim = 300, .value_dim = 72, .slots = kSamples};
+  using World = RetentionWorld<RetentionKernels<Rows::kSampled>>;
+  World together(std::make_unique<RetentionKernels<Rows::kSampled>>(), shape);
+  together.Step({{0, /*text=*/1, 70}});
+  const World::Snapshot prompt = together.Read(0);
+  std::vector<World::Part> parts;
+  for (int32_t slot = 0; slot < kSamples; ++slot) {
+    if (slot > 0) together.Fork(0, slot);
+    parts.push_back({slot, /*text=*/static_cast<uint32_t>(slot), 1});
+  }
+  std::vector<std::vector<float>> outputs;
+  for (int step = 0; step < 2; ++step) outputs.push_back(together.Step(parts));
+  World alone(std::make_unique<RetentionKernels<Rows::kSampled>>(), shape);
+  for (int32_t slot = 0; slot < kSamples; ++slot) {
+    SCOPED_TRACE(slot);
+    alone.Write(prompt, 0);
+    for (const std::vector<float>& output : outputs) {
+      const auto first = output.begin() + slot * shape.OutputColumns();
+      ExpectSameBits({first, first + shape.OutputColumns()},
+                     alone.Step({{0, /*text=*/static_cast<uint32_t>(slot), 1}}));
+    }
+  }
+}
+
 // States of one class of rows serve the other, since k, v and the fold are the same.
-TEST(CudaRetention, BothClassesOfRowsLeaveTheSameState) {
-  for (const RetentionShape& shape : Shapes()) {
+class CudaRetentionOfBases : public testing::TestWithParam<ElementType> {};
+
+TEST_P(CudaRetentionOfBases, BothClassesOfRowsLeaveTheSameState) {
+  for (RetentionShape shape : Shapes()) {
     SCOPED_TRACE(Describe(shape));
+    shape.base_type = GetParam();
     RetentionWorld<RetentionKernels<Rows::kSampled>> sampled(
         std::make_unique<RetentionKernels<Rows::kSampled>>(), shape);
     RetentionWorld<RetentionKernels<Rows::kGiven>> given(
@@ -176,36 +210,53 @@ TEST(CudaRetention, BothClassesOfRowsLeaveTheSameState) {
   }
 }
 
-float RoundedToBFloat16(float x) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  return std::bit_cast<float>((bits + 0x7FFFu + (bits >> 16 & 1)) & 0xFFFF0000u);
-}
+INSTANTIATE_TEST_SUITE_P(Types, CudaRetentionOfBases,
+                         testing::Values(ElementType::kFloat32, ElementType::kBFloat16,
+                                         ElementType::kFloat16));
 
-template <Rows kRows>
+template <Rows kRows, ElementType kBase>
 struct CudaBackend {
   using Type = RetentionKernels<kRows>;
+  static constexpr ElementType kBaseType = kBase;
   static bool IsSupported() { return true; }
   static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
   // A rotated k that is nearly halfway between two bf16 numbers may round otherwise than the
   // textbook's. For given rows, q and the inner products are bf16 as well.
   static RetentionError RetentionErrorBound() {
-    return kRows == Rows::kSampled ? RetentionError{2e-3, 1e-4} : RetentionError{1.5e-1, 1.2e-2};
+    const RetentionError rounding = BaseRoundingError(kBase);
+    return kRows == Rows::kSampled
+               ? RetentionError{2e-3 + rounding.worst, 1e-4 + rounding.mean}
+               : RetentionError{1.5e-1 + rounding.worst, 1.2e-2 + rounding.mean};
   }
-  static float RoundToTail(float x) { return RoundedToBFloat16(x); }
-  static std::string Name() { return kRows == Rows::kSampled ? "cuda_sampled" : "cuda_given"; }
+  static float RoundToTail(float x) { return FromBFloat16(ToBFloat16(x)); }
+  static std::string Name() {
+    return std::string(kRows == Rows::kSampled ? "cuda_sampled" : "cuda_given") +
+           (kBase == ElementType::kFloat32   ? ""
+            : kBase == ElementType::kFloat16 ? "_fp16_bases"
+                                             : "_bf16_bases");
+  }
 };
 
 // Heads of the sizes that the kernels for given rows are made for, and one that they are not.
 template <typename Backend>
 class CudaRetentionOfWideHeads : public testing::Test {};
 
-using CudaBackends = testing::Types<CudaBackend<Rows::kSampled>, CudaBackend<Rows::kGiven>>;
+// Both classes fold alike, whatever the type of the bases: see BothClassesOfRowsLeaveTheSameState.
+using CudaBackends = testing::Types<CudaBackend<Rows::kSampled, ElementType::kFloat32>,
+                                    CudaBackend<Rows::kGiven, ElementType::kFloat32>,
+                                    CudaBackend<Rows::kSampled, ElementType::kBFloat16>,
+                                    CudaBackend<Rows::kGiven, ElementType::kFloat16>>;
 TYPED_TEST_SUITE(CudaRetentionOfWideHeads, CudaBackends, BackendNames);
 
 TYPED_TEST(CudaRetentionOfWideHeads, IsTheTextbooksFunctionAndCutAnywhereWhole) {
   for (int32_t key_dim : {64, 96, 128, 256, 260}) {
-    const RetentionShape shape{
-        .layers = 1, .heads = 2, .kv_heads = 1, .key_dim = key_dim, .value_dim = 72, .slots = 2};
+    const RetentionShape shape{.layers = 1,
+                               .heads = 2,
+                               .kv_heads = 1,
+                               .key_dim = key_dim,
+                               .value_dim = 72,
+                               .slots = 2,
+                               .base_type = TypeParam::kBaseType};
     SCOPED_TRACE(Describe(shape));
     RetentionWorld<typename TypeParam::Type> whole(TypeParam::Make(1), shape);
     const std::vector<float> outputs = whole.Step({{0, /*text=*/1, kTokens}});

@@ -1,0 +1,232 @@
+// The rows of a block of RetainFew, and what their tokens weigh: γ^(t−j) q·k_j, which the blocks of
+// a head compute together.
+#ifndef RETNET_KERNELS_CUDA_RETENTION_FEW_WEIGHTS_CUH_
+#define RETNET_KERNELS_CUDA_RETENTION_FEW_WEIGHTS_CUH_
+
+#include <cstdint>
+
+#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention_rows.cuh"
+#include "kernels/cuda/states_view.h"
+
+namespace retnet {
+
+// The rows of one piece, or one of each of several pieces, `readers` of one base. `pieces`
+// [readers] are in shared memory, so as not to take registers.
+struct FewRows {
+  const RetentionPiece* pieces;
+  int32_t readers;
+
+  __device__ int32_t count() const { return readers > 1 ? readers : pieces->rows; }
+  // Of row i: its piece, its place among the activations, and how many tokens of the chunk precede
+  // it.
+  __device__ const RetentionPiece& PieceOf(int32_t i) const { return pieces[readers > 1 ? i : 0]; }
+  __device__ int32_t Row(int32_t i) const { return PieceOf(i).first_row + (readers > 1 ? 0 : i); }
+  __device__ int32_t Before(int32_t i) const { return PieceOf(i).tail + (readers > 1 ? 0 : i); }
+};
+
+// One of the blocks that compute a head of some rows.
+struct FewPlace {
+  int32_t head;
+  int32_t kv_head;
+  int32_t block;
+  int32_t blocks;
+};
+
+inline constexpr int kFewThreads = 256;
+inline constexpr int kFewWarps = kFewThreads / kWarp;
+
+// Up to kRows rows at a time. Of shared memory it has queries [kRows, key_dim] and weights [kRows,
+// kChunk].
+template <int kRows>
+class FewWeights {
+ public:
+  static constexpr int64_t SharedNumbers(int32_t key_dim) { return kRows * (key_dim + kChunk); }
+
+  __device__ FewWeights(const RetentionInputs& inputs, const StatesView& states,
+                        const FewRows& rows, const FewPlace& place, float query_scale,
+                        float* queries)
+      : inputs_(inputs),
+        states_(states),
+        shape_(states.shape),
+        of_(rows),
+        place_(place),
+        query_scale_(query_scale),
+        queries_(queries),
+        weights_(queries + kRows * shape_.key_dim) {}
+
+  __device__ float query(int32_t i, int32_t k) const { return queries_[i * shape_.key_dim + k]; }
+  __device__ float operator()(int32_t i, int32_t j) const { return weights_[i * kChunk + j]; }
+  __device__ float* end() const { return weights_ + kRows * kChunk; }  // of its shared memory
+
+  // Rows first … first + rows − 1 are those of the block now.
+  __device__ void RotateQueries(int32_t first, int32_t rows) {
+#pragma unroll 1
+    for (int32_t i = threadIdx.x; i < kRows * pairs(); i += kFewThreads) {
+      const int32_t row = i / pairs();
+      const int32_t pair = i % pairs();
+      float2 q{0, 0};
+      if (row < rows) {
+        q = RotatedQuery(inputs_, shape_, of_.Row(first + row), place_.head, pair, query_scale_);
+      }
+      queries_[row * shape_.key_dim + pair] = q.x;
+      queries_[row * shape_.key_dim + pair + pairs()] = q.y;
+    }
+  }
+
+  // weights[i][j] = γ^(t−j) (q_i·k_j) for j ≤ t = tokens before row i. The blocks of a head divide
+  // them: block b of B computes numbers b, b + B, … of kChunk a row. A warp takes one, a lane
+  // kLanePairs pairs of every kLanePairs · kWarp; whether k is in the tail or among the piece's
+  // rows, a lane takes the same ones in the same order.
+  __device__ void Weigh(int32_t first, int32_t rows) {
+    const int32_t step = kFewWarps * place_.blocks;
+#pragma unroll 1
+    for (int32_t n = threadIdx.x / kWarp * place_.blocks + place_.block; n < rows * kChunk;
+         n += kWarpTokens * step) {
+      if (pairs() % kLanePairs == 0) WeighTailTokens(first, rows, n, step);
+#pragma unroll 1
+      for (int32_t m = n; m < min(n + kWarpTokens * step, rows * kChunk); m += step) {
+        const int32_t i = first + m / kChunk;
+        const int32_t j = m % kChunk;
+        if (!IsVector(i, j) && j <= of_.Before(i)) WeighToken(first, m);
+      }
+    }
+  }
+
+  // The weights that other blocks compute. They run beside this one or ran before it; what is not
+  // there after a while is computed here, by the same arithmetic, so that no block depends on
+  // another one's progress.
+  __device__ void Take(int32_t first, int32_t rows) {
+    if (place_.blocks == 1) return;
+    const int32_t share = rows * kChunk / kFewWarps;  // of a warp
+    const int32_t begin = threadIdx.x / kWarp * share;
+#pragma unroll 1
+    for (int32_t of_warp = begin; of_warp < begin + share; of_warp += kWarp) {
+      const int32_t n = of_warp + Lane();
+      bool misses = n < begin + share && n % place_.blocks != place_.block &&
+                    n % kChunk <= of_.Before(first + n / kChunk);
+#pragma unroll 1
+      for (int poll = 0; poll < kPolls && __any_sync(kAllLanes, misses); ++poll) {
+        if (!misses) continue;
+        const float weight = *Exchanged(first, n);
+        misses = __float_as_uint(weight) == kNoWeight;
+        if (!misses) weights_[n] = weight;
+      }
+#pragma unroll 1
+      for (unsigned left = __ballot_sync(kAllLanes, misses); left != 0; left &= left - 1) {
+        WeighToken(first, of_warp + __ffs(left) - 1);
+      }
+    }
+  }
+
+  // By the last block: for the next launch.
+  __device__ void Clear(int32_t rows) {
+    if (place_.blocks == 1) return;
+    const int32_t group = shape_.heads / shape_.kv_heads;
+#pragma unroll 1
+    for (int32_t i = threadIdx.x; i < rows * group * kChunk; i += kFewThreads) {
+      const int32_t row = i / (group * kChunk);
+      const int32_t head = place_.kv_head * group + i / kChunk % group;
+      states_.ExchangedWeights(of_.Row(row), head)[i % kChunk] = __uint_as_float(kNoWeight);
+    }
+  }
+
+ private:
+  static constexpr int kLanePairs = 4;   // of a k: one 8-byte load for each half of the pairs
+  static constexpr int kWarpTokens = 2;  // whose k a warp loads at a time
+  static constexpr int kPolls = 32;      // of a weight that another block computes
+
+  __device__ int32_t pairs() const { return shape_.key_dim / 2; }
+
+  // Whether the k of token j is one that row i's warp loads as vectors.
+  __device__ bool IsVector(int32_t i, int32_t j) const {
+    return j < of_.PieceOf(i).tail && pairs() % kLanePairs == 0;
+  }
+
+  // Numbers n, n + step, … of those with vectors: their loads are in flight together.
+  __device__ void WeighTailTokens(int32_t first, int32_t rows, int32_t n, int32_t step) {
+    const __nv_bfloat16* keys[kWarpTokens] = {};
+#pragma unroll
+    for (int token = 0; token < kWarpTokens; ++token) {
+      const int32_t i = (n + token * step) / kChunk;
+      const int32_t j = (n + token * step) % kChunk;
+      if (i < rows && IsVector(first + i, j)) {
+        keys[token] = states_.TailKeys(of_.PieceOf(first + i).slot, inputs_.layer, place_.kv_head) +
+                      int64_t{j} * states_.padded_key_dim;
+      }
+    }
+    float products[kWarpTokens] = {};
+#pragma unroll 1
+    for (int32_t pair = Lane() * kLanePairs; pair < pairs(); pair += kLanePairs * kWarp) {
+      uint2 k[kWarpTokens][2] = {};
+#pragma unroll
+      for (int token = 0; token < kWarpTokens; ++token) {
+        if (keys[token] == nullptr) continue;
+        k[token][0] = *reinterpret_cast<const uint2*>(keys[token] + pair);
+        k[token][1] = *reinterpret_cast<const uint2*>(keys[token] + pair + pairs());
+      }
+#pragma unroll
+      for (int token = 0; token < kWarpTokens; ++token) {
+        const int32_t i = kRows > 1 ? (n + token * step) / kChunk % kRows : 0;
+        const float4 x = Widened(k[token][0]);
+        const float4 y = Widened(k[token][1]);
+        AddProduct(i, pair, {x.x, y.x}, &products[token]);
+        AddProduct(i, pair + 1, {x.y, y.y}, &products[token]);
+        AddProduct(i, pair + 2, {x.z, y.z}, &products[token]);
+        AddProduct(i, pair + 3, {x.w, y.w}, &products[token]);
+      }
+    }
+#pragma unroll
+    for (int token = 0; token < kWarpTokens; ++token) {
+      if (keys[token] != nullptr) WriteWeight(first, n + token * step, products[token]);
+    }
+  }
+
+  __device__ void WeighToken(int32_t first, int32_t n) {
+    const int32_t i = n / kChunk;
+    float product = 0;
+#pragma unroll 1
+    for (int32_t pair = Lane() * kLanePairs; pair < pairs(); pair += kLanePairs * kWarp) {
+#pragma unroll 1
+      for (int32_t p = pair; p < min(pair + kLanePairs, pairs()); ++p) {
+        AddProduct(
+            i, p, TokenKey(inputs_, states_, of_.PieceOf(first + i), place_.kv_head, n % kChunk, p),
+            &product);
+      }
+    }
+    WriteWeight(first, n, product);
+  }
+
+  __device__ void AddProduct(int32_t i, int32_t pair, float2 k, float* product) const {
+    const float* q = queries_ + i * shape_.key_dim + pair;
+    *product = fmaf(q[pairs()], k.y, fmaf(q[0], k.x, *product));
+  }
+
+  // Where the blocks of a head leave each other weight n. A word says itself whether it is there,
+  // so that nothing has to be ordered.
+  __device__ volatile float* Exchanged(int32_t first, int32_t n) const {
+    return states_.ExchangedWeights(of_.Row(first + n / kChunk), place_.head) + n % kChunk;
+  }
+
+  __device__ void WriteWeight(int32_t first, int32_t n, float product) {
+    product = WarpSum(product);
+    if (Lane() != 0) return;
+    const int32_t age = of_.Before(first + n / kChunk) - n % kChunk;
+    weights_[n] = product * states_.Decays(place_.head)[age];
+    if (place_.blocks > 1) *Exchanged(first, n) = weights_[n];
+  }
+
+  const RetentionInputs& inputs_;
+  const StatesView& states_;
+  const RetentionShape& shape_;
+  const FewRows of_;
+  const FewPlace place_;
+  const float query_scale_;
+  float* const queries_;
+  float* const weights_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_KERNELS_CUDA_RETENTION_FEW_WEIGHTS_CUH_

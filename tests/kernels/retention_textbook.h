@@ -1,0 +1,88 @@
+// The inputs and results of one head's retention, for the textbook's forms.
+#ifndef RETNET_TESTS_KERNELS_RETENTION_TEXTBOOK_H_
+#define RETNET_TESTS_KERNELS_RETENTION_TEXTBOOK_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <iterator>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/reference/retention_forms.h"
+#include "tests/kernels/retention_world.h"
+
+namespace retnet {
+
+// Of one head of a text, as the operator gives it, from the textbook's forms.
+class Textbook {
+ public:
+  // `round` is what a backend does to k and v before their first use.
+  Textbook(const RetentionShape& shape, uint32_t text, int32_t tokens, int32_t first_position,
+           float (*round)(float))
+      : shape_(shape),
+        tokens_(tokens),
+        first_position_(first_position),
+        round_(round),
+        projections_(Projections(shape, text, tokens)) {}
+
+  HeadTokens Head(int32_t head) const {
+    const int32_t kv_head = head / (shape_.heads / shape_.kv_heads);
+    HeadTokens result{tokens_, shape_.key_dim, shape_.value_dim, Decays(shape_)[head], {}, {}, {}};
+    for (int32_t token = 0; token < tokens_; ++token) {
+      const float* q = Row(token) + head * shape_.key_dim;
+      const float* k = Row(token) + (shape_.heads + kv_head) * shape_.key_dim;
+      const float* v = Row(token) + (shape_.heads + shape_.kv_heads) * shape_.key_dim +
+                       kv_head * shape_.value_dim;
+      AppendRotated(q, token, 1 / std::sqrt(shape_.key_dim), &result.q);
+      AppendRotated(k, token, 1, &result.k);
+      std::transform(result.k.end() - shape_.key_dim, result.k.end(),
+                     result.k.end() - shape_.key_dim, round_);
+      std::transform(v, v + shape_.value_dim, std::back_inserter(result.v), round_);
+    }
+    return result;
+  }
+
+  // RMSNorm and gate of the head's retained rows.
+  std::vector<double> Finished(int32_t head, std::vector<double> o) const {
+    const std::vector<float> weight = NormWeight(shape_);
+    for (int32_t token = 0; token < tokens_; ++token) {
+      double* row = &o[token * shape_.value_dim];
+      double squares = 0;
+      for (int32_t i = 0; i < shape_.value_dim; ++i) squares += row[i] * row[i];
+      const double scale = 1 / std::sqrt(squares / shape_.value_dim + kNormEpsilon);
+      const float* gate = Row(token) + shape_.ProjectionColumns() - shape_.OutputColumns() +
+                          head * shape_.value_dim;
+      for (int32_t i = 0; i < shape_.value_dim; ++i) {
+        row[i] *= scale * weight[i];
+        if (shape_.gated) row[i] *= gate[i] / (1 + std::exp(-double{gate[i]}));
+      }
+    }
+    return o;
+  }
+
+ private:
+  const float* Row(int32_t token) const {
+    return &projections_[token * shape_.ProjectionColumns()];
+  }
+  void AppendRotated(const float* x, int32_t token, double scale, std::vector<double>* to) const {
+    const int32_t pairs = shape_.key_dim / 2;
+    const std::vector<double> thetas = Thetas(shape_);
+    for (int32_t i = 0; i < 2 * pairs; ++i) {
+      const double angle = (first_position_ + token) * thetas[i % pairs];
+      const double rotated = i < pairs ? x[i] * std::cos(angle) - x[i + pairs] * std::sin(angle)
+                                       : x[i - pairs] * std::sin(angle) + x[i] * std::cos(angle);
+      to->push_back(rotated * scale);
+    }
+  }
+
+  RetentionShape shape_;
+  int32_t tokens_;
+  int32_t first_position_;
+  float (*round_)(float);
+  std::vector<float> projections_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_TESTS_KERNELS_RETENTION_TEXTBOOK_H_
