@@ -184,8 +184,7 @@ TEST_F(EngineTest, LongPromptsDoNotStallADecodingRequest) {
 TEST_F(EngineTest, StepsBesideDecodingRequestsHoldFewerRowsTheLessTimeTheyMayTake) {
   const auto prompt_rows = [&](absl::Duration max_step) {
     // Long enough for what else the machine does to matter little.
-    Start({.slots = 2, .max_rows = 16, .row_time = absl::Milliseconds(2)},
-          {.max_step = max_step});
+    Start({.slots = 2, .max_rows = 16, .row_time = absl::Milliseconds(2)}, {.max_step = max_step});
     control_->Hold();
     const auto decoding = std::make_shared<RecordingSink>();
     Submit(Generation(40), decoding);
