@@ -91,6 +91,9 @@ class Engine::Impl {
     wake_.notify_one();
     thread_.join();
     store_.reset();  // what it still tells goes to the inbox
+    Inbox left;      // ends before the executor, to which its tasks refer
+    std::lock_guard lock(mutex_);
+    std::swap(left, inbox_);
   }
 
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<TokenSink> sink);
@@ -131,10 +134,6 @@ class Engine::Impl {
   const SnapshotFormat format_;
   std::unique_ptr<SnapshotIo> store_;  // nullptr: none
 
-  // --- The engine thread's alone, once it runs.
-  Executor executor_;
-  absl::Time gives_way_from_ = absl::InfinitePast();
-
   // --- Guarded by mutex_, which is never held while a sink or the model is called.
   mutable std::mutex mutex_;
   std::condition_variable wake_;       // the inbox is not empty
@@ -146,6 +145,11 @@ class Engine::Impl {
   int64_t accepted_ = 0;  // requests; the newest one's id
   int64_t refused_ = 0;   // requests
   EngineStats counters_;  // as the executor told them last
+
+  // --- The engine thread's alone, once it runs. Behind what Post uses, which the model's transfers
+  // call until the model is gone.
+  Executor executor_;
+  absl::Time gives_way_from_ = absl::InfinitePast();
 
   std::thread thread_;
 };
