@@ -285,10 +285,11 @@ class ManyBlock {
   float* const exchange_;  // [kExchanged, kThreads], where q was
 };
 
-// That fit on an SM: before sm_90, heads of 256 leave shared memory for one.
+// That fit on an SM: before sm_90, heads of 256 leave shared memory for one; from sm_100 on, ptxas
+// would spill to make room for two.
 template <int kKeys>
 constexpr int kBlocksOfSm =
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1000)
     kKeys > 128 ? 1 :
 #endif
                 2;

@@ -78,7 +78,8 @@ TEST(RetNetGraphs, KernelsOverlapWhereTheDeviceCanAndTheyMay) {
     auto owned = std::make_unique<CudaKernels>(*std::move(kernels));
     const CudaKernels& recorded = *owned;
     const TestModel model = MakeTestModel(folder, std::move(owned), /*slots=*/2, /*max_rows=*/8);
-    return recorded.CountLaunches(1) + recorded.CountLaunches(2);
+    return recorded.CountLaunches({1}) + recorded.CountLaunches({2}) +
+           recorded.CountLaunches({2, /*shares_bases=*/true});
   };
   bool overlaps = false;
   overlapping_launches = 0;
