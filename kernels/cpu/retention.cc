@@ -9,6 +9,10 @@
 namespace retnet {
 namespace {
 
+int32_t PanelsOf(const CpuStates& states) {
+  return (states.strips() + kPanelStrips - 1) / kPanelStrips;
+}
+
 // Into how many tasks the value columns of a group and kv head are split, so that no thread waits
 // long for another: the time of the last thread, in tasks of the longest group, each block
 // costing the others' inner products of q and k again.
@@ -27,7 +31,7 @@ int32_t BlocksOfStrips(const RetentionGroups& groups, const CpuStates& states, i
   const int64_t tasks = (all_rows + most_rows - 1) / most_rows * states.shape().kv_heads;
   int32_t best = 1;
   double best_time = static_cast<double>((tasks + threads - 1) / threads);
-  for (int32_t blocks = 2; blocks <= std::min(states.strips(), 4); ++blocks) {
+  for (int32_t blocks = 2; blocks <= std::min(PanelsOf(states), 4); ++blocks) {
     const int64_t rounds = (tasks * blocks + threads - 1) / threads;
     const double time = static_cast<double>(rounds) / blocks * (1 + kCostOfBlock * (blocks - 1));
     if (time < best_time) {
@@ -60,8 +64,9 @@ void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states
   const int32_t blocks = BlocksOfStrips(groups, states, pool.threads());
   pool.Run(pairs * blocks, [&](int64_t task, int32_t thread) {
     const int32_t block = static_cast<int32_t>(task % blocks);
-    vectors.retain(task_of(task / blocks, states.strips() * block / blocks,
-                           states.strips() * (block + 1) / blocks),
+    const int32_t first = PanelsOf(states) * block / blocks * kPanelStrips;
+    const int32_t last = PanelsOf(states) * (block + 1) / blocks * kPanelStrips;
+    vectors.retain(task_of(task / blocks, first, std::min(last, states.strips())),
                    states.Scratch(thread));
   });
   if (blocks == 1) return;

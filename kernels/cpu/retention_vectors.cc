@@ -62,7 +62,7 @@ void RotateRow(const float* x, const float* cosines, const float* sines, int64_t
 
 // Rotates the k of a piece into columns of `keys` [key_dim, kChunk]; `rotated` is scratch.
 void AppendKeys(const RetentionTask& task, const RetentionPiece& piece, float* rotated,
-                float* keys) {
+                Strips<float> keys) {
   const RetentionShape& shape = task.states.shape();
   const int64_t key_dim = shape.key_dim;
   const int64_t column = (shape.heads + task.kv_head) * key_dim;
@@ -75,14 +75,16 @@ void AppendKeys(const RetentionTask& task, const RetentionPiece& piece, float* r
       kCacheLine / sizeof(float);  // lines stay cached until they are used up
   for (int64_t first = 0; first < key_dim; first += kBlock) {
     for (int64_t i = 0; i < piece.rows; ++i) {
+      const int64_t token = piece.tail + i;
+      float* column = keys.strip(token / kStripColumns) + token % kStripColumns;
       for (int64_t k = first; k < std::min(first + kBlock, key_dim); ++k) {
-        keys[k * kChunk + piece.tail + i] = rotated[i * key_dim + k];
+        column[k * kStripColumns] = rotated[i * key_dim + k];
       }
     }
   }
 }
 
-void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Strips<float> values) {
+void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Panels<float> values) {
   const RetentionShape& shape = task.states.shape();
   const int64_t first_column = int64_t{shape.heads + shape.kv_heads} * shape.key_dim +
                                int64_t{task.kv_head} * shape.value_dim;
@@ -91,7 +93,7 @@ void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Strips
     for (int32_t strip = task.first_strip; strip < task.last_strip; ++strip) {
       const int64_t column = strip * kStripColumns;
       const int64_t used = std::min<int64_t>(kStripColumns, shape.value_dim - column);
-      float* row = values.From(piece.tail + i, strip).data;
+      float* row = values.row(piece.tail + i, strip);
       ForVectors(used, [&](auto d, int64_t j)
                            HWY_ATTR { hn::StoreU(hn::LoadU(d, from + column + j), d, row + j); });
       std::fill(row + used, row + kStripColumns, 0.0f);
@@ -100,25 +102,28 @@ void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Strips
 }
 
 // base[piece.base] = γ^C base[piece.fold_source] + Σ_j γ^(C−1−j) k_jᵀ v_j.
-void Fold(const RetentionTask& task, const RetentionPiece& piece, int32_t head, const float* keys,
-          Strips<const float> values, float* decayed_keys) {
+void Fold(const RetentionTask& task, const RetentionPiece& piece, int32_t head,
+          Strips<const float> keys, Panels<float> values, float* decayed_keys) {
   const CpuStates& states = task.states;
   const int64_t key_dim = states.shape().key_dim;
   const float* decays = states.Decays(head);
   const bool has_source = piece.fold_source != kZeroBase;
   for (int64_t k = 0; k < key_dim; ++k) {
-    Weigh(keys + k * kChunk, decays + 1, kChunk, decayed_keys + k * kChunk);
-  }
-  const Strips<float> target = states.Base(piece.base, task.inputs.layer, head);
-  for (int32_t first = task.first_strip; first < task.last_strip;
-       first += Float32Arithmetic::TileStrips(1)) {
-    const int32_t last = std::min(first + Float32Arithmetic::TileStrips(1), task.last_strip);
-    for (int32_t strip = first; has_source && strip < last; ++strip) {
-      const Strips<float> source = states.Base(piece.fold_source, task.inputs.layer, head);
-      Scale(source.strip(strip), decays[0], key_dim * kStripColumns, target.strip(strip));
+    for (int64_t token = 0; token < kChunk; token += kStripColumns) {
+      Weigh(keys.From(k, token / kStripColumns).data, decays + 1 + token, kStripColumns,
+            decayed_keys + k * kChunk + token);
     }
-    MultiplyFloat32(decayed_keys, kChunk, key_dim, values.From(0, first), last - first, kChunk,
-                    /*add=*/has_source, target.From(0, first));
+  }
+  const Panels<float> target = states.Base(piece.base, task.inputs.layer, head);
+  for (int32_t strip = task.first_strip; strip < task.last_strip; strip += kPanelStrips) {
+    const int32_t strips = target.width(strip);
+    if (has_source) {
+      const Panels<float> source = states.Base(piece.fold_source, task.inputs.layer, head);
+      Scale(source.panel(strip).data, decays[0], key_dim * strips * kStripColumns,
+            target.panel(strip).data);
+    }
+    MultiplyFloat32(decayed_keys, kChunk, key_dim, values.panel(strip), strips, kChunk,
+                    /*add=*/has_source, target.panel(strip));
   }
 }
 
@@ -149,27 +154,32 @@ void ReadBase(const RetentionTask& task, int32_t base, int32_t head, int32_t row
               const RetentionScratch& scratch) {
   if (base == kZeroBase) return;
   const int64_t key_dim = task.states.shape().key_dim;
-  const Strips<float> matrix = task.states.Base(base, task.inputs.layer, head);
-  MultiplyFloat32(scratch.decayed_queries, key_dim, rows, matrix.From(0, task.first_strip),
-                  task.last_strip - task.first_strip, key_dim, /*add=*/false, Outputs(scratch));
+  const Panels<float> matrix = task.states.Base(base, task.inputs.layer, head);
+  for (int32_t strip = task.first_strip; strip < task.last_strip; strip += kPanelStrips) {
+    MultiplyFloat32(scratch.decayed_queries, key_dim, rows, matrix.panel(strip),
+                    matrix.width(strip), key_dim, /*add=*/false,
+                    Outputs(scratch).From(0, strip - task.first_strip));
+  }
 }
 
 // Adds the tail's sum, j ascending, to the base's term of the piece's rows, which are those of
 // scratch from `row` on.
 void ReadTail(const RetentionTask& task, const RetentionPiece& piece, int32_t head, int32_t row,
-              const float* keys, Strips<const float> values, const RetentionScratch& scratch) {
+              Strips<const float> keys, Panels<float> values, const RetentionScratch& scratch) {
   const int64_t key_dim = task.states.shape().key_dim;
   const float* decays = task.states.Decays(head);
-  MultiplyFloat32(scratch.queries + row * key_dim, key_dim, piece.rows,
-                  {keys, kChunk, kStripColumns}, StripsOf(piece.tail + piece.rows), key_dim,
-                  /*add=*/false, {scratch.weights, kChunk, kStripColumns});
+  MultiplyFloat32(scratch.queries + row * key_dim, key_dim, piece.rows, keys,
+                  StripsOf(piece.tail + piece.rows), key_dim, /*add=*/false,
+                  {scratch.weights, kChunk, kStripColumns});
   for (int32_t i = 0; i < piece.rows; ++i) {
     const int32_t tokens = piece.tail + i + 1;
     float* weights = scratch.weights + i * kChunk;
     Weigh(weights, decays + kChunk + 1 - tokens, tokens, weights);
-    MultiplyFloat32(weights, kChunk, /*rows=*/1, values.From(0, task.first_strip),
-                    task.last_strip - task.first_strip, tokens,
-                    /*add=*/piece.base != kZeroBase, Outputs(scratch).From(row + i, 0));
+    for (int32_t strip = task.first_strip; strip < task.last_strip; strip += kPanelStrips) {
+      MultiplyFloat32(weights, kChunk, /*rows=*/1, values.panel(strip), values.width(strip), tokens,
+                      /*add=*/piece.base != kZeroBase,
+                      Outputs(scratch).From(row + i, strip - task.first_strip));
+    }
   }
 }
 
@@ -204,13 +214,11 @@ void WriteRows(const RetentionTask& task, const RetentionPiece& piece, int32_t h
 
 // The keys of a segment's tail as a task may write them: its own, or a copy where other tasks read
 // the tail.
-float* WritableKeys(const RetentionTask& task, const RetentionPiece& first, float* copy) {
-  float* keys = task.states.TailKeys(first.slot, task.inputs.layer, task.kv_head);
+Strips<float> WritableKeys(const RetentionTask& task, const RetentionPiece& first, float* memory) {
+  const Strips<float> keys = task.states.TailKeys(first.slot, task.inputs.layer, task.kv_head);
   if (task.has_all_strips()) return keys;
-  const int32_t tokens = first.folds ? kChunk : first.tail;
-  for (int64_t k = 0; k < task.states.shape().key_dim; ++k) {
-    std::copy_n(keys + k * kChunk, tokens, copy + k * kChunk);
-  }
+  const Strips<float> copy = task.states.KeysAt(memory);
+  task.states.CopyKeys(keys, first.folds ? kChunk : first.tail, copy);
   return copy;
 }
 
@@ -228,8 +236,8 @@ void RetainSegment(const RetentionTask& task, RetentionSegment segment,
   if (segment.empty()) return;
   const RetentionPiece& first = segment.front();
   const HeadRange heads = QueryHeads(task);
-  float* keys = WritableKeys(task, first, scratch.keys);
-  const Strips<float> values = task.states.TailValues(first.slot, task.inputs.layer, task.kv_head);
+  const Strips<float> keys = WritableKeys(task, first, scratch.keys);
+  const Panels<float> values = task.states.TailValues(first.slot, task.inputs.layer, task.kv_head);
   for (const RetentionPiece& piece : segment) {
     for (int32_t head = heads.first; piece.folds && head < heads.last; ++head) {
       Fold(task, piece, head, keys, values, scratch.decayed_keys);
@@ -259,8 +267,8 @@ void RetainTogether(const RetentionTask& task, const RetentionScratch& scratch) 
     int32_t row = 0;
     for (const RetentionSegment& segment : task.group) {
       const RetentionPiece& piece = segment.front();
-      float* keys = WritableKeys(task, piece, scratch.keys);
-      const Strips<float> values =
+      const Strips<float> keys = WritableKeys(task, piece, scratch.keys);
+      const Panels<float> values =
           task.states.TailValues(piece.slot, task.inputs.layer, task.kv_head);
       AppendKeys(task, piece, scratch.decayed_keys, keys);
       AppendValues(task, piece, values);

@@ -15,20 +15,25 @@ namespace retnet {
 namespace {
 
 // Row `row` of a matrix, as the bytes of `columns` numbers.
-void ReadRow(Strips<const float> matrix, int64_t row, int64_t columns, std::byte* bytes) {
+void ReadRow(Panels<float> matrix, int64_t row, int64_t columns, std::byte* bytes) {
   for (int64_t first = 0; first < columns; first += kStripColumns) {
-    std::memcpy(bytes + first * sizeof(float), matrix.From(row, first / kStripColumns).data,
+    std::memcpy(bytes + first * sizeof(float), matrix.row(row, first / kStripColumns),
                 std::min(kStripColumns, columns - first) * sizeof(float));
   }
 }
 
-void WriteRow(const std::byte* bytes, int64_t row, int64_t columns, Strips<float> matrix) {
+void WriteRow(const std::byte* bytes, int64_t row, int64_t columns, Panels<float> matrix) {
   for (int64_t first = 0; first < columns; first += kStripColumns) {
-    float* strip = matrix.From(row, first / kStripColumns).data;
+    float* strip = matrix.row(row, first / kStripColumns);
     const int64_t used = std::min(kStripColumns, columns - first);
     std::memcpy(strip, bytes + first * sizeof(float), used * sizeof(float));
     std::fill(strip + used, strip + kStripColumns, 0.0f);
   }
+}
+
+// Element i of a token's key.
+float* KeyOf(Strips<float> keys, int32_t token, int32_t i) {
+  return keys.From(i, token / kStripColumns).data + token % kStripColumns;
 }
 
 // Calls copy(token, i) for all elements of a tail's keys, in blocks whose lines, of the tail and of
@@ -92,7 +97,7 @@ int64_t CpuStates::TailTokenBytes(const RetentionShape& shape) {
 void CpuStates::ReadBase(int32_t base, std::span<std::byte> bytes) const {
   std::byte* row_bytes = bytes.data();
   for (int32_t matrix = 0; matrix < shape_.layers * shape_.heads; ++matrix) {
-    const Strips<float> elements = Base(base, matrix / shape_.heads, matrix % shape_.heads);
+    const Panels<float> elements = Base(base, matrix / shape_.heads, matrix % shape_.heads);
     for (int32_t row = 0; row < shape_.key_dim; ++row) {
       ReadRow(elements, row, shape_.value_dim, row_bytes);
       row_bytes += shape_.value_dim * sizeof(float);
@@ -103,7 +108,7 @@ void CpuStates::ReadBase(int32_t base, std::span<std::byte> bytes) const {
 void CpuStates::WriteBase(std::span<const std::byte> bytes, int32_t base) {
   const std::byte* row_bytes = bytes.data();
   for (int32_t matrix = 0; matrix < shape_.layers * shape_.heads; ++matrix) {
-    const Strips<float> elements = Base(base, matrix / shape_.heads, matrix % shape_.heads);
+    const Panels<float> elements = Base(base, matrix / shape_.heads, matrix % shape_.heads);
     for (int32_t row = 0; row < shape_.key_dim; ++row) {
       WriteRow(row_bytes, row, shape_.value_dim, elements);
       row_bytes += shape_.value_dim * sizeof(float);
@@ -115,16 +120,15 @@ void CpuStates::ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> byte
   const int64_t token_bytes = TailTokenBytes(shape_);
   std::byte* next = bytes.data();
   for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
-    const float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    const Strips<float> keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
     ForKeys(tokens, shape_.key_dim, [&](int32_t token, int32_t i) {
-      std::memcpy(next + token * token_bytes + i * sizeof(float), keys + i * kChunk + token,
+      std::memcpy(next + token * token_bytes + i * sizeof(float), KeyOf(keys, token, i),
                   sizeof(float));
     });
     next += shape_.key_dim * sizeof(float);
   }
   for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
-    const Strips<const float> values =
-        TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    const Panels<float> values = TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads);
     for (int32_t token = 0; token < tokens; ++token) {
       ReadRow(values, token, shape_.value_dim, next + token * token_bytes);
     }
@@ -136,15 +140,15 @@ void CpuStates::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int3
   const int64_t token_bytes = TailTokenBytes(shape_);
   const std::byte* next = bytes.data();
   for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
-    float* keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    const Strips<float> keys = TailKeys(slot, head / shape_.kv_heads, head % shape_.kv_heads);
     ForKeys(tokens, shape_.key_dim, [&](int32_t token, int32_t i) {
-      std::memcpy(keys + i * kChunk + token, next + token * token_bytes + i * sizeof(float),
+      std::memcpy(KeyOf(keys, token, i), next + token * token_bytes + i * sizeof(float),
                   sizeof(float));
     });
     next += shape_.key_dim * sizeof(float);
   }
   for (int32_t head = 0; head < shape_.layers * shape_.kv_heads; ++head) {
-    const Strips<float> values = TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads);
+    const Panels<float> values = TailValues(slot, head / shape_.kv_heads, head % shape_.kv_heads);
     for (int32_t token = 0; token < tokens; ++token) {
       WriteRow(next + token * token_bytes, token, shape_.value_dim, values);
     }
@@ -152,17 +156,24 @@ void CpuStates::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int3
   }
 }
 
+void CpuStates::CopyKeys(Strips<const float> keys, int32_t tokens, Strips<float> copy) const {
+  for (int32_t first = 0; first < tokens; first += kStripColumns) {
+    const int64_t strip = first / kStripColumns;
+    const int64_t used = std::min<int64_t>(kStripColumns, tokens - first);
+    for (int32_t i = 0; i < shape_.key_dim; ++i) {
+      std::copy_n(keys.From(i, strip).data, used, copy.From(i, strip).data);
+    }
+  }
+}
+
 void CpuStates::CopyTail(int32_t from, int32_t to, int32_t tokens) {
   for (int32_t layer = 0; layer < shape_.layers; ++layer) {
     for (int32_t head = 0; head < shape_.kv_heads; ++head) {
-      const float* keys = TailKeys(from, layer, head);
-      float* key_copies = TailKeys(to, layer, head);
-      for (int32_t i = 0; i < shape_.key_dim; ++i) {
-        std::copy_n(keys + i * kChunk, tokens, key_copies + i * kChunk);
-      }
-      for (int32_t strip = 0; strip < strips(); ++strip) {
-        std::copy_n(TailValues(from, layer, head).strip(strip), tokens * kStripColumns,
-                    TailValues(to, layer, head).strip(strip));
+      CopyKeys(TailKeys(from, layer, head), tokens, TailKeys(to, layer, head));
+      const Panels<float> values = TailValues(from, layer, head);
+      for (int32_t strip = 0; strip < strips(); strip += kPanelStrips) {
+        std::copy_n(values.panel(strip).data, tokens * values.width(strip) * kStripColumns,
+                    TailValues(to, layer, head).panel(strip).data);
       }
     }
   }

@@ -22,8 +22,8 @@ struct RetentionScratch {
   float* weights;          // [kChunk, kChunk]  γ^(t−j) (q·k_j)
   float* outputs;          // [kChunk, output_stride] of them the task's columns
   int64_t output_stride;   // elements
-  float* keys;          // [key_dim, kChunk] the tail's, where the tail itself cannot be written yet
-  float* decayed_keys;  // [key_dim, kChunk] times γ^(C−1−j)
+  float* keys;             // as TailKeys, where the tail itself cannot be written yet
+  float* decayed_keys;     // [key_dim, kChunk] times γ^(C−1−j)
 };
 
 // Value columns lie in strips and are padded to whole ones. Nothing depends on the padding; it is
@@ -47,19 +47,22 @@ class CpuStates {
   const float* Decays(int32_t head) const { return decays_.data() + head * (kChunk + 1); }
 
   // A base of one head, [key_dim, value_dim].
-  Strips<float> Base(int32_t base, int32_t layer, int32_t head) const {
+  Panels<float> Base(int32_t base, int32_t layer, int32_t head) const {
     const int64_t matrix = (int64_t{base} * shape_.layers + layer) * shape_.heads + head;
-    return {bases_.data() + matrix * shape_.key_dim * padded_value_dim(), kStripColumns,
-            shape_.key_dim * kStripColumns};
+    return {bases_.data() + matrix * shape_.key_dim * padded_value_dim(), shape_.key_dim, strips()};
   }
-  // k transposed, [key_dim, kChunk] row-major: a column per token, so that vectors run over tokens.
-  float* TailKeys(int32_t slot, int32_t layer, int32_t kv_head) const {
-    return tail_keys_.data() + TailIndex(slot, layer, kv_head) * shape_.key_dim * kChunk;
+  // k transposed, [key_dim, kChunk]: a column per token, so that vectors run over tokens, and a
+  // strip behind another, so that a short tail is one run.
+  Strips<float> TailKeys(int32_t slot, int32_t layer, int32_t kv_head) const {
+    return KeysAt(tail_keys_.data() + TailIndex(slot, layer, kv_head) * shape_.key_dim * kChunk);
+  }
+  Strips<float> KeysAt(float* keys) const {
+    return {keys, kStripColumns, shape_.key_dim * kStripColumns};
   }
   // [kChunk, value_dim].
-  Strips<float> TailValues(int32_t slot, int32_t layer, int32_t kv_head) const {
+  Panels<float> TailValues(int32_t slot, int32_t layer, int32_t kv_head) const {
     return {tail_values_.data() + TailIndex(slot, layer, kv_head) * kChunk * padded_value_dim(),
-            kStripColumns, kChunk * kStripColumns};
+            kChunk, strips()};
   }
   RetentionScratch Scratch(int32_t thread) const;
 
@@ -71,6 +74,8 @@ class CpuStates {
   void ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes) const;
   void WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot);
   void CopyTail(int32_t from, int32_t to, int32_t tokens);
+  // Of a tail's keys, those of its first `tokens`.
+  void CopyKeys(Strips<const float> keys, int32_t tokens, Strips<float> copy) const;
 
  private:
   int64_t TailIndex(int32_t slot, int32_t layer, int32_t kv_head) const {
@@ -82,9 +87,9 @@ class CpuStates {
 
   RetentionShape shape_;
   std::vector<float> decays_;        // [heads, kChunk + 1]
-  AlignedArray<float> bases_;        // [slots, layers, heads, strips {key_dim, 16}]
-  AlignedArray<float> tail_keys_;    // [slots, layers, kv_heads, key_dim, kChunk]
-  AlignedArray<float> tail_values_;  // [slots, layers, kv_heads, strips {kChunk, 16}]
+  AlignedArray<float> bases_;        // [slots, layers, heads, panels {key_dim, up to 64}]
+  AlignedArray<float> tail_keys_;    // [slots, layers, kv_heads, kChunk / 16, key_dim, 16]
+  AlignedArray<float> tail_values_;  // [slots, layers, kv_heads, panels {kChunk, up to 64}]
   AlignedArray<float> scratch_;      // [threads, ScratchSize()]
 };
 

@@ -2,6 +2,7 @@
 #ifndef RETNET_KERNELS_CPU_STRIPS_H_
 #define RETNET_KERNELS_CPU_STRIPS_H_
 
+#include <algorithm>
 #include <cstdint>
 
 namespace retnet {
@@ -33,6 +34,30 @@ struct Strips {
   T* strip(int64_t p) const { return data + p * strip_stride; }
   Strips From(int64_t row, int64_t p) const {
     return Strips(strip(p) + row * row_stride, row_stride, strip_stride);
+  }
+};
+
+// Strips that a row is multiplied with together lie side by side, as a panel, so that it reads one
+// run of memory.
+inline constexpr int32_t kPanelStrips = 4;
+
+// A matrix [rows, 16 · strips] in panels {rows, 64} one behind another; the last one is as wide as
+// the strips that are left.
+template <typename T>
+struct Panels {
+  T* data = nullptr;
+  int64_t rows = 0;
+  int32_t strips = 0;
+
+  // Panels begin at multiples of kPanelStrips.
+  int32_t width(int32_t first_strip) const { return std::min(kPanelStrips, strips - first_strip); }
+  Strips<T> panel(int32_t first_strip) const {
+    return {data + first_strip * kStripColumns * rows, width(first_strip) * kStripColumns,
+            kStripColumns};
+  }
+  T* row(int64_t row, int32_t strip) const {
+    const int32_t first = strip / kPanelStrips * kPanelStrips;
+    return panel(first).From(row, strip - first).data;
   }
 };
 
