@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/executor.h"
+#include "engine/inbox.h"
 #include "engine/validate.h"
 #include "kernels/status_macros.h"
 
@@ -24,28 +25,6 @@ EngineOptions Resolved(EngineOptions options, const ModelInfo& info) {
   }
   return options;
 }
-
-enum class Ending { kCancel, kStop };
-
-// What the engine thread is asked for.
-struct Inbox {
-  std::vector<std::unique_ptr<Sequence>> sequences;
-  std::vector<std::function<void()>> tasks;
-  std::vector<std::pair<RequestId, Ending>> endings;
-  absl::Status end_all;  // not OK: ends every sequence with it
-  bool closing = false;  // the last turn
-
-  bool empty() const {
-    return sequences.empty() && tasks.empty() && endings.empty() && end_all.ok() && !closing;
-  }
-  // Keeps the vectors' memory.
-  void Clear() {
-    sequences.clear();
-    tasks.clear();
-    endings.clear();
-    end_all = absl::OkStatus();
-  }
-};
 
 // Snapshots that wait to be written take no more memory than states in host memory may, or a
 // little where those may take none.
