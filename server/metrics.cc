@@ -107,6 +107,8 @@ class MetricsPage::Figures : public prometheus::Collectable {
          Counter("retnet_requests_refused_total", "Samples that were not accepted.",
                  stats.requests_refused),
          Counter("retnet_steps_total", "Steps of the model.", stats.steps),
+         Counter("retnet_steps_ahead_total", "Of them, launched before the one before was over.",
+                 stats.steps_ahead),
          Counter("retnet_prompt_tokens_total", "Tokens of prompts that were computed.",
                  stats.prompt_tokens),
          Counter("retnet_generated_tokens_total", "Tokens that were sampled.",
