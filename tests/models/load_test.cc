@@ -95,13 +95,14 @@ TEST(LoadModel, TheCpuRefusesStatesThatAreNotFp32) {
 TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
   ModelOptions options;
   options.device = "cuda";
-  EXPECT_EQ(LoadModel(GoldenFolder("base"), options).status().code(),
-            absl::StatusCode::kUnavailable);
+  const absl::Status status = LoadModel(GoldenFolder("base"), options).status();
+  if (status.ok()) GTEST_SKIP() << "there is a GPU, and the build can use it";
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   options.device = "auto";
   const auto model = LoadModel(GoldenFolder("base"), options);
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_THAT((*model)->info().backend, HasSubstr("cpu"));
-  EXPECT_THAT((*model)->info().device_note, HasSubstr("CUDA"));
+  EXPECT_EQ((*model)->info().device_note, status.message());
 }
 
 TEST(LoadModel, OptionsOutOfBoundsAreRefusedByName) {
