@@ -29,6 +29,9 @@ std::vector<GoldenCase> Cases(const std::vector<Backend>& backends) {
   for (const Backend& backend : backends) {
     for (const char* golden :
          {"base", "bf16", "grouped", "plain", "sharded", "fullheads", "long"}) {
+      // The others are short, and would say nothing of how bases are rounded that these do not.
+      const bool rounds = std::set<std::string>{"base", "long"}.contains(golden);
+      if (backend.base_type != ElementType::kFloat32 && !rounds) continue;
       cases.push_back({backend, golden});
     }
   }
