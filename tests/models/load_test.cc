@@ -95,9 +95,14 @@ TEST(LoadModel, TheCpuRefusesStatesThatAreNotFp32) {
 TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
   ModelOptions options;
   options.device = "cuda";
-  const absl::Status status = LoadModel(GoldenFolder("base"), options).status();
-  if (status.ok()) GTEST_SKIP() << "there is a GPU, and the build can use it";
+  const auto on_device = LoadModel(GoldenFolder("base"), options);
+  if (on_device.ok()) {
+    ASSERT_THAT((*on_device)->info().backend, HasSubstr("cuda"));
+    GTEST_SKIP() << "there is a GPU; CudaAtStart.WithoutADevice… takes it away";
+  }
+  const absl::Status& status = on_device.status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(status.message(), "");
   options.device = "auto";
   const auto model = LoadModel(GoldenFolder("base"), options);
   ASSERT_TRUE(model.ok()) << model.status();

@@ -4,7 +4,8 @@
 //
 // FUNCTION is one of those below, or `all`, which is a device that is lost; WHEN is the number of
 // its first failing call (1 without it) or the path of a file: from when that is there on every
-// call fails. CODE is what the call returns, and for cudaDriverGetVersion the version it reports.
+// call fails. CODE is what the call returns, for cudaDriverGetVersion the version that it reports
+// and for cudaGetDeviceProperties ten times the compute capability.
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -83,6 +84,16 @@ extern "C" {
 cudaError_t cudaDriverGetVersion(int* version) {
   const cudaError_t error = Next<cudaError_t(int*)>("cudaDriverGetVersion")(version);
   if (ThePlan().function == "cudaDriverGetVersion") *version = ThePlan().code;
+  return error;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  const cudaError_t error =
+      Next<cudaError_t(cudaDeviceProp*, int)>("cudaGetDeviceProperties")(properties, device);
+  if (ThePlan().function == "cudaGetDeviceProperties") {
+    properties->major = ThePlan().code / 10;
+    properties->minor = ThePlan().code % 10;
+  }
   return error;
 }
 

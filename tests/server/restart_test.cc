@@ -129,7 +129,10 @@ TEST_F(Restart, AReplicaGoesOnWhereAKilledOneStopped) {
 
 // Each finds what the other has added, and what neither has computed itself.
 TEST_F(Restart, TwoReplicasTakeTurnsOnASession) {
-  if (!RedisServer::Installed()) GTEST_SKIP() << "there is no redis-server";
+  if (!RedisServer::Installed()) {
+    GTEST_SKIP() << "there is no redis-server, which scripts/test.sh installs; "
+                    "SessionsTest.AreReadAgain… does it in one process";
+  }
   RedisServer redis;
   redis.Start();
   const std::vector<std::string> flags = {"--snapshot-store", redis.url()};
