@@ -1,0 +1,51 @@
+#include "engine/state_keeper.h"
+
+#include <gtest/gtest.h>
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "tests/engine/fake_model.h"
+
+namespace retnet {
+namespace {
+
+// The time of a write is known from the first one on.
+TEST(StateKeeper, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
+  FakeModelOptions options;
+  options.slots = 1;
+  FakeModel model(options);
+  StateKeeper keeper(&model, {.host_bytes = 1000, .prefix_cache = false}, [] {});
+  RestingStates& resting = keeper.resting();
+  const std::vector<TokenId> text(10, 1);
+  Segment segment;
+  segment.slot = resting.Take();
+  segment.tokens = std::span(text).first(6);
+  StepResult result;
+  ASSERT_TRUE(model.Launch({&segment, 1}).ok());
+  ASSERT_TRUE(model.Wait(&result).ok());
+  const StateRef state = resting.Rest(segment.slot);
+  resting.Release(resting.Take());
+  ASSERT_EQ(state->slot, kNoSlot) << "it has moved to host memory";
+
+  const auto resumed_at = [&](absl::Duration prefill_row) {
+    Request request;
+    request.prompt = text;
+    request.max_tokens = 1;
+    Sequence sequence(std::move(request), nullptr, /*context_length=*/100, absl::Now());
+    sequence.set_state({.state = state, .tokens = 6});
+    EXPECT_TRUE(keeper.Resume(&sequence, prefill_row));
+    EXPECT_TRUE(keeper.ready(sequence));
+    resting.Release(sequence.slot());
+    return sequence.position();
+  };
+  EXPECT_EQ(resumed_at(absl::Hours(1)), 6);
+  EXPECT_GT(resting.RestoreTime(*state), absl::ZeroDuration());
+  EXPECT_EQ(resumed_at(absl::Hours(1)), 6);
+  EXPECT_EQ(resumed_at(absl::ZeroDuration()), 0);
+}
+
+}  // namespace
+}  // namespace retnet
