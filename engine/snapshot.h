@@ -2,13 +2,15 @@
 //
 // The bytes are little-endian whatever the machine. Strings and lists have their length (u32) in
 // front:
-//   "RNETSNAP" · u32 version of the format · u8 at rest · u8 zstd · u8 exact · u8 types: the
-//   tails' in the lower four bits, the bases' in the upper ones
+//   "RNETSNAP" · u32 version of the format
+//   u8 at rest · u8 zstd · u8 exact · u8 types: the tail's in the lower four bits, the base's above
 //   u64 model fingerprint · i32 chunk · i64 base bytes · i64 bytes of a token of a tail
-//   i32 base position · i32 position · u64 version of the session · i64 created · i64 last used ·
-//   i64 expires (ns) · owner · id · labels (name, value) · class runs (i32) · u64 XXH3 of the
-//   tokens · tokens (i32) u64 length of the state at rest · u64 length as stored · the state u64
-//   XXH3 of everything before it
+//   i32 base position · i32 position · u64 version of the session
+//   i64 created · i64 last used · i64 expires (ns)
+//   owner · id · labels (name, value) · class runs (i32)
+//   u64 XXH3 of the tokens · tokens (i32)
+//   u64 length of the state at rest · u64 length as stored · the state
+//   u64 XXH3 of everything before it
 // The magic, the format's version behind it and the last eight bytes mean the same in every
 // version.
 #ifndef RETNET_ENGINE_SNAPSHOT_H_

@@ -32,10 +32,9 @@ struct SnapshotLineage {
   std::vector<SnapshotStamp> stamps;
 };
 
-// Thread-safe. Operations begin in the order of the calls (but for Check) and run one at a time.
-// Each `done` is
-// called once, on the I/O thread, without a lock; it may call back here, but neither wait for
-// another operation nor destroy this.
+// Thread-safe. Operations run one at a time, in the order of the calls (Check excepted). Each
+// `done` is called once, on the I/O thread, without a lock held. It may call back here. It must not
+// wait for another operation or destroy this object.
 class SnapshotIo {
  public:
   using Done = std::function<void(absl::Status)>;
@@ -56,8 +55,8 @@ class SnapshotIo {
   // of the snapshot.
   void Get(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
            std::function<void(absl::StatusOr<Snapshot>)> done);
-  // Whether the store has a snapshot that is not of the lineage. Goes before what waits of other
-  // sessions.
+  // Whether the store has a snapshot that is not of the lineage. Overtakes operations of other
+  // sessions that wait.
   void Check(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
              std::function<void(absl::StatusOr<bool>)> done);
   void Delete(SessionKey key, Done done);

@@ -25,15 +25,18 @@ struct LogitEdit {
 
 // How a row chooses its token, after the edits:
 //   temperature = 0: the greatest logit, the lowest id among equals;
-//   else z = l / temperature, and of the tokens in descending order of z (ties: lowest id first)
-//   keep
-//     the first top_k (0: all), of those the fewest whose probabilities reach top_p, of those the
-//     ones whose probability is at least min_p times the greatest one (probabilities are
-//     renormalised after each cut; the first token always stays), and take argmax z_i + g_i,   g_i
-//     = −ln(−ln u_i)   (Gumbel-max: a sample of softmax(z)), u_i = (x_i + ½) · 2⁻³², x_i = word i
-//     mod 4 of Philox4x32-10 (Salmon et al., SC 2011) with key `seed` and counter (i / 4, draw low,
-//     draw high, 0).
-// So the token depends on the logits, `seed` and `draw` alone: not on the batch or on sums' order.
+//   else z = l / temperature. The tokens are put in descending order of z (ties: lowest id first).
+//     1. Keep the first top_k (0: all).
+//     2. Of those keep the fewest whose probabilities add up to top_p.
+//     3. Of those keep the ones whose probability is at least min_p times the greatest one.
+//     Probabilities are renormalised after each cut. The first token always stays.
+//     4. Take argmax z_i + g_i, where
+//          g_i = −ln(−ln u_i)      (Gumbel-max: this is a sample of softmax(z)),
+//          u_i = (x_i + ½) · 2⁻³²,
+//          x_i = word i mod 4 of Philox4x32-10 (Salmon et al., SC 2011)
+//                with key `seed` and counter (i / 4, draw low, draw high, 0).
+// So the token depends only on the logits, `seed` and `draw`, never on the batch or on the order
+// of a sum.
 // A NaN logit counts as −infinity and +infinity as the greatest finite number, before the edits and
 // after; where all are −infinity, token 0 is taken.
 struct Sampling {
@@ -43,8 +46,8 @@ struct Sampling {
   float min_p = 0.0f;
   uint64_t seed = 0;
   uint64_t draw = 0;  // differs from token to token of one request
-  std::span<const LogitEdit> edits =
-      {};  // each token at most once; valid until the step is waited for
+  // Each token at most once. Must stay valid until the step has been waited for.
+  std::span<const LogitEdit> edits = {};
 };
 
 struct TokenLogprob {

@@ -95,9 +95,9 @@ class Model {
   // overwritten; reuse it from step to step.
   virtual absl::Status Wait(StepResult* result) = 0;
 
-  // Makes `to`, which must be clear, a copy of the first `position` tokens of `from`: shares its
-  // base until either folds, copies
-  // the tail. OUT_OF_RANGE outside [base position, tokens seen]
+  // Makes `to`, which must be clear, a copy of the first `position` tokens of `from`. The base is
+  // shared until either of them folds; the tail is copied. OUT_OF_RANGE outside
+  // [base position, tokens seen].
   virtual absl::Status Fork(SlotId from, SlotId to, int32_t position) = 0;
   absl::Status Fork(SlotId from, SlotId to) { return Fork(from, to, state(from).position); }
   // Forgets the newest tokens: the state has then seen `position` tokens. OUT_OF_RANGE outside

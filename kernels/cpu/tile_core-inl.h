@@ -9,14 +9,20 @@
 // beside it.
 //
 //   struct Source {
-//     using Factor;                   // an element of A
-//     using Element;                  // of B; a strip has 16 a row
-//     static constexpr int kDepth;    // k's that one row of Elements holds (2: pairs to be taken
-//     apart) using Row, Vector;              // kLanes columns of B as operands, and of C static
-//     constexpr int kLanes, kMaxRows; static constexpr int TileStrips(int rows);    // strips of a
-//     tile with so many rows of A Row Load<which>(const Element* row);          // k = kDepth · row
-//     + which Row Broadcast(const Factor* a); Vector Zero(), MultiplyAdd(Row a, Row b, Vector sum),
-//     LoadAdd(const float* c, Vector sum); void Store(Vector sum, float* c);
+//     using Factor;                 // an element of A
+//     using Element;                // an element of B; a strip has 16 of them a row
+//     static constexpr int kDepth;  // values of k in one row of Elements (2: pairs to be split)
+//     static constexpr int kLanes;  // columns in one Row or Vector
+//     static constexpr int kMaxRows;
+//     using Row;                    // kLanes columns of B, as an operand
+//     using Vector;                 // kLanes columns of C
+//     static constexpr int TileStrips(int rows);  // strips of a tile that has `rows` rows of A
+//     Row Load<which>(const Element* row);        // k = kDepth · row + which
+//     Row Broadcast(const Factor* a);
+//     Vector Zero();
+//     Vector MultiplyAdd(Row a, Row b, Vector sum);
+//     Vector LoadAdd(const float* c, Vector sum);
+//     void Store(Vector sum, float* c);
 //   };
 
 // C's rows [0, kRows) and strips [0, min(TileStrips(kRows), strips)), the whole depth. A's row i
