@@ -29,6 +29,7 @@
 #include "absl/time/time.h"
 #include "engine/byte_vector.h"
 #include "engine/session.h"
+#include "engine/state_at_rest.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -51,12 +52,6 @@ struct Snapshot {
   // Not once has the state been rounded on its way through a store.
   bool exact = true;
 };
-
-// How the numbers of a state are stored. kBf16 and kInt8 are NOT exact: what fp32 numbers a state
-// has are rounded to bf16, or to 8 bits under one scale for 32 neighbours, so that a restored
-// session may continue differently. Numbers of 16 bits on the device (CUDA's tails, and its bases
-// by --state-type) stay as they are.
-enum class AtRest : uint8_t { kExact = 0, kBf16 = 1, kInt8 = 2 };
 
 // What the bytes of a snapshot must agree with, and how new ones are written.
 struct SnapshotFormat {

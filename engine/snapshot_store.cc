@@ -1,18 +1,10 @@
 #include "engine/snapshot_store.h"
 
 #include <algorithm>
-#include <utility>
-
-#include "absl/strings/str_cat.h"
-#include "engine/disk_store.h"
-#include "engine/redis_store.h"
-#include "kernels/status_macros.h"
 
 namespace retnet {
 namespace {
 
-constexpr std::string_view kDisk = "disk:";
-constexpr std::string_view kRedis = "redis://";
 constexpr size_t kStampBytes = 8;
 
 }  // namespace
@@ -28,27 +20,6 @@ absl::Status CheckReplaces(const SnapshotStamp& there, const SnapshotStamp& new_
   if (expected) return absl::OkStatus();
   return absl::AbortedError(
       "the store has a snapshot of the session that this one does not follow");
-}
-
-absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
-                                                                 int64_t max_bytes) {
-  if (max_bytes < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a snapshot store's bound is ", max_bytes, " bytes; it must be at least 0"));
-  }
-  if (spec == "none") return nullptr;
-  if (spec.starts_with(kDisk) && spec.size() > kDisk.size()) {
-    return DiskStore::Open(spec.substr(kDisk.size()), max_bytes);
-  }
-  if (spec.starts_with(kRedis)) {
-    ASSIGN_OR_RETURN(RedisOptions options, ParseRedisUrl(spec));
-    options.max_bytes = max_bytes;
-    return std::make_unique<RedisStore>(std::move(options));
-  }
-  // Not the whole of it: there may be a password in it.
-  return absl::InvalidArgumentError(absl::StrCat(
-      "snapshot store ", spec.substr(0, spec.find(':')), ": it must be none, disk:DIR or ",
-      "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"));
 }
 
 }  // namespace retnet

@@ -56,12 +56,6 @@ class SnapshotStore {
 absl::Status CheckReplaces(const SnapshotStamp& there, const SnapshotStamp& new_stamp,
                            const std::vector<SnapshotStamp>& over);
 
-// "none": nullptr. "disk:DIR": a DiskStore. "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]": a
-// RedisStore. `max_bytes` bounds what it holds, 0 not at all; the least recently used go first.
-// INVALID_ARGUMENT for anything else.
-absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
-                                                                 int64_t max_bytes);
-
 }  // namespace retnet
 
 #endif  // RETNET_ENGINE_SNAPSHOT_STORE_H_

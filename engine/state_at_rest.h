@@ -9,9 +9,13 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/snapshot.h"
-
 namespace retnet {
+
+// How the numbers of a state are stored. kBf16 and kInt8 are NOT exact: what fp32 numbers a state
+// has are rounded to bf16, or to 8 bits under one scale for 32 neighbours, so that a restored
+// session may continue differently. Numbers of 16 bits on the device (CUDA's tails, and its bases
+// by --state-type) stay as they are.
+enum class AtRest : uint8_t { kExact = 0, kBf16 = 1, kInt8 = 2 };
 
 // Neighbours that share a scale under AtRest::kInt8; a divisor of every usual value_dim.
 inline constexpr int64_t kInt8Block = 32;

@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "server/server.h"
+#include "server/listen_address.h"
 
 namespace retnet {
 namespace {

@@ -22,14 +22,6 @@ struct ServerOptions {
       absl::Seconds(20);  // an idle connection is asked so often whether it lives
 };
 
-// HOST:PORT, with brackets around an IPv6 address, taken apart.
-struct ListenAddress {
-  std::string host;
-  int32_t port = 0;
-};
-// INVALID_ARGUMENT says what is missing.
-absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
-
 // Thread-safe. The engine, the metrics and the model's tokenizer must outlive it.
 class Server {
  public:

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/open_snapshot_store.h"
 #include "engine/snapshot.h"
-#include "engine/snapshot_store.h"
 
 namespace retnet {
 namespace {

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "absl/time/clock.h"
+#include "engine/open_snapshot_store.h"
 #include "tests/engine/put_snapshot.h"
 
 namespace retnet {

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/snapshot_store.h"
+#include "engine/open_snapshot_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/redis_server.h"

@@ -1,0 +1,22 @@
+// Opens the snapshot store that a flag names.
+#ifndef RETNET_ENGINE_OPEN_SNAPSHOT_STORE_H_
+#define RETNET_ENGINE_OPEN_SNAPSHOT_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/snapshot_store.h"
+
+namespace retnet {
+
+// "none": nullptr. "disk:DIR": a DiskStore. "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]": a
+// RedisStore. `max_bytes` bounds what it holds, 0 not at all; the least recently used go first.
+// INVALID_ARGUMENT for anything else.
+absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
+                                                                 int64_t max_bytes);
+
+}  // namespace retnet
+
+#endif  // RETNET_ENGINE_OPEN_SNAPSHOT_STORE_H_

@@ -1,0 +1,22 @@
+// Where a server listens: HOST:PORT.
+#ifndef RETNET_SERVER_LISTEN_ADDRESS_H_
+#define RETNET_SERVER_LISTEN_ADDRESS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace retnet {
+
+// HOST:PORT, with brackets around an IPv6 address, taken apart.
+struct ListenAddress {
+  std::string host;
+  int32_t port = 0;
+};
+// INVALID_ARGUMENT says what is missing.
+absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_LISTEN_ADDRESS_H_
