@@ -10,13 +10,13 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "engine/chunk_keys.h"
-#include "engine/history.h"
 #include "engine/logit_edits.h"
 #include "engine/prompt_lookup.h"
 #include "engine/request.h"
-#include "engine/resting_states.h"
-#include "engine/slot_pool.h"
+#include "engine/states/chunk_keys.h"
+#include "engine/states/history.h"
+#include "engine/states/slot_pool.h"
+#include "engine/states/state_cache.h"
 #include "models/model.h"
 
 namespace retnet {

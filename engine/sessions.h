@@ -16,12 +16,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "engine/history.h"
 #include "engine/sequence.h"
 #include "engine/session.h"
 #include "engine/snapshot.h"
 #include "engine/snapshot_io.h"
 #include "engine/state_keeper.h"
+#include "engine/states/history.h"
 
 namespace retnet {
 

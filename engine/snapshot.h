@@ -27,9 +27,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "engine/byte_vector.h"
 #include "engine/session.h"
 #include "engine/state_at_rest.h"
+#include "engine/states/byte_vector.h"
 #include "models/model.h"
 
 namespace retnet {

@@ -10,9 +10,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
-#include "engine/prefix_cache.h"
-#include "engine/resting_states.h"
 #include "engine/sequence.h"
+#include "engine/states/prefix_cache.h"
+#include "engine/states/state_cache.h"
 #include "models/model.h"
 
 namespace retnet {

@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/history.h"
 #include "engine/request.h"
+#include "engine/states/history.h"
 #include "tests/engine/fake_model.h"
 
 namespace retnet {

@@ -1,4 +1,4 @@
-#include "engine/history.h"
+#include "engine/states/history.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/chunk_keys.h"
+#include "engine/states/chunk_keys.h"
 
 namespace retnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/slot_pool.h"
+#include "engine/states/slot_pool.h"
 
 namespace retnet {
 

@@ -1,4 +1,4 @@
-#include "engine/history.h"
+#include "engine/states/history.h"
 
 #include <algorithm>
 

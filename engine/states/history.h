@@ -1,6 +1,6 @@
 // The tokens of a session or a sequence, each with the class it was, or is to be, computed in.
-#ifndef RETNET_ENGINE_HISTORY_H_
-#define RETNET_ENGINE_HISTORY_H_
+#ifndef RETNET_ENGINE_STATES_HISTORY_H_
+#define RETNET_ENGINE_STATES_HISTORY_H_
 
 #include <cstdint>
 #include <span>
@@ -47,4 +47,4 @@ class History {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_HISTORY_H_
+#endif  // RETNET_ENGINE_STATES_HISTORY_H_

@@ -1,6 +1,6 @@
 // Which of the model's slots are free.
-#ifndef RETNET_ENGINE_SLOT_POOL_H_
-#define RETNET_ENGINE_SLOT_POOL_H_
+#ifndef RETNET_ENGINE_STATES_SLOT_POOL_H_
+#define RETNET_ENGINE_STATES_SLOT_POOL_H_
 
 #include <cstdint>
 #include <vector>
@@ -29,4 +29,4 @@ class SlotPool {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SLOT_POOL_H_
+#endif  // RETNET_ENGINE_STATES_SLOT_POOL_H_

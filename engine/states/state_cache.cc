@@ -1,4 +1,4 @@
-#include "engine/resting_states.h"
+#include "engine/states/state_cache.h"
 
 #include <algorithm>
 

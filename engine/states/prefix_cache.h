@@ -1,7 +1,7 @@
 // Which prefixes of prompts and answers have a state at hand. Bookkeeping alone: no device, no
 // time.
-#ifndef RETNET_ENGINE_PREFIX_CACHE_H_
-#define RETNET_ENGINE_PREFIX_CACHE_H_
+#ifndef RETNET_ENGINE_STATES_PREFIX_CACHE_H_
+#define RETNET_ENGINE_STATES_PREFIX_CACHE_H_
 
 #include <cstdint>
 #include <deque>
@@ -9,8 +9,8 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "engine/chunk_keys.h"
-#include "engine/resting_states.h"
+#include "engine/states/chunk_keys.h"
+#include "engine/states/state_cache.h"
 
 namespace retnet {
 
@@ -49,4 +49,4 @@ class PrefixCache {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_PREFIX_CACHE_H_
+#endif  // RETNET_ENGINE_STATES_PREFIX_CACHE_H_

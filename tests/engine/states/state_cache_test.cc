@@ -1,4 +1,4 @@
-#include "engine/resting_states.h"
+#include "engine/states/state_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/prefix_cache.h"
+#include "engine/states/prefix_cache.h"
 #include "tests/engine/fake_model.h"
 
 namespace retnet {

@@ -1,6 +1,6 @@
 // Bytes of states in host memory.
-#ifndef RETNET_ENGINE_BYTE_VECTOR_H_
-#define RETNET_ENGINE_BYTE_VECTOR_H_
+#ifndef RETNET_ENGINE_STATES_BYTE_VECTOR_H_
+#define RETNET_ENGINE_STATES_BYTE_VECTOR_H_
 
 #include <sys/mman.h>
 
@@ -54,4 +54,4 @@ using ByteVector = std::vector<std::byte, StateAllocator<std::byte>>;
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_BYTE_VECTOR_H_
+#endif  // RETNET_ENGINE_STATES_BYTE_VECTOR_H_

@@ -1,6 +1,6 @@
 // Names of a history's prefixes that end at chunk boundaries.
-#ifndef RETNET_ENGINE_CHUNK_KEYS_H_
-#define RETNET_ENGINE_CHUNK_KEYS_H_
+#ifndef RETNET_ENGINE_STATES_CHUNK_KEYS_H_
+#define RETNET_ENGINE_STATES_CHUNK_KEYS_H_
 
 #include <cstdint>
 #include <span>
@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/history.h"
+#include "engine/states/history.h"
 
 namespace retnet {
 
@@ -46,4 +46,4 @@ class ChunkKeys {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_CHUNK_KEYS_H_
+#endif  // RETNET_ENGINE_STATES_CHUNK_KEYS_H_

@@ -1,4 +1,4 @@
-#include "engine/chunk_keys.h"
+#include "engine/states/chunk_keys.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>

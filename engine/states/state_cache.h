@@ -1,7 +1,7 @@
 // States that nobody computes on: of idle sessions, of their forks, and of cached prefixes, in
 // slots of the device or in host memory.
-#ifndef RETNET_ENGINE_RESTING_STATES_H_
-#define RETNET_ENGINE_RESTING_STATES_H_
+#ifndef RETNET_ENGINE_STATES_STATE_CACHE_H_
+#define RETNET_ENGINE_STATES_STATE_CACHE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -16,8 +16,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "engine/byte_vector.h"
-#include "engine/slot_pool.h"
+#include "engine/states/byte_vector.h"
+#include "engine/states/slot_pool.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -170,4 +170,4 @@ class RestingStates {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_RESTING_STATES_H_
+#endif  // RETNET_ENGINE_STATES_STATE_CACHE_H_
