@@ -15,12 +15,12 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "engine/scheduler.h"
-#include "engine/sequence.h"
+#include "engine/scheduling/scheduler.h"
+#include "engine/scheduling/sequence.h"
+#include "engine/scheduling/state_manager.h"
+#include "engine/scheduling/step_cost.h"
 #include "engine/sessions.h"
-#include "engine/state_keeper.h"
 #include "engine/stats.h"
-#include "engine/step_cost.h"
 #include "models/model.h"
 
 namespace retnet {

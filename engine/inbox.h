@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "engine/request.h"
-#include "engine/sequence.h"
+#include "engine/scheduling/sequence.h"
 
 namespace retnet {
 

@@ -16,11 +16,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "engine/sequence.h"
+#include "engine/scheduling/sequence.h"
+#include "engine/scheduling/state_manager.h"
 #include "engine/session.h"
 #include "engine/snapshot.h"
 #include "engine/snapshot_io.h"
-#include "engine/state_keeper.h"
 #include "engine/states/history.h"
 
 namespace retnet {

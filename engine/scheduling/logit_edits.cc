@@ -1,4 +1,4 @@
-#include "engine/logit_edits.h"
+#include "engine/scheduling/logit_edits.h"
 
 #include <limits>
 

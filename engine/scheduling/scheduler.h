@@ -1,6 +1,6 @@
 // Who runs in the next step. Pure logic: it knows rows and ranks, no model, no threads and no time.
-#ifndef RETNET_ENGINE_SCHEDULER_H_
-#define RETNET_ENGINE_SCHEDULER_H_
+#ifndef RETNET_ENGINE_SCHEDULING_SCHEDULER_H_
+#define RETNET_ENGINE_SCHEDULING_SCHEDULER_H_
 
 #include <cstdint>
 #include <set>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "engine/sequence.h"
+#include "engine/scheduling/sequence.h"
 
 namespace retnet {
 
@@ -78,4 +78,4 @@ class Scheduler {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SCHEDULER_H_
+#endif  // RETNET_ENGINE_SCHEDULING_SCHEDULER_H_

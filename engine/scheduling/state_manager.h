@@ -1,7 +1,7 @@
 // Where a sequence's state comes from and where it goes: its session's, a sample's of the same
 // prompt, a cached prefix, or nothing yet.
-#ifndef RETNET_ENGINE_STATE_KEEPER_H_
-#define RETNET_ENGINE_STATE_KEEPER_H_
+#ifndef RETNET_ENGINE_SCHEDULING_STATE_MANAGER_H_
+#define RETNET_ENGINE_SCHEDULING_STATE_MANAGER_H_
 
 #include <cstdint>
 #include <functional>
@@ -10,7 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
-#include "engine/sequence.h"
+#include "engine/scheduling/sequence.h"
 #include "engine/states/prefix_cache.h"
 #include "engine/states/state_cache.h"
 #include "models/model.h"
@@ -89,4 +89,4 @@ class StateKeeper {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_STATE_KEEPER_H_
+#endif  // RETNET_ENGINE_SCHEDULING_STATE_MANAGER_H_

@@ -1,4 +1,4 @@
-#include "engine/state_keeper.h"
+#include "engine/scheduling/state_manager.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // Guesses the next tokens of a sequence from its own: what followed the same tokens last time
 // (prompt lookup decoding, A. Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding).
-#ifndef RETNET_ENGINE_PROMPT_LOOKUP_H_
-#define RETNET_ENGINE_PROMPT_LOOKUP_H_
+#ifndef RETNET_ENGINE_SCHEDULING_PROMPT_LOOKUP_H_
+#define RETNET_ENGINE_SCHEDULING_PROMPT_LOOKUP_H_
 
 #include <cstdint>
 #include <span>
@@ -38,4 +38,4 @@ class PromptLookup {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_PROMPT_LOOKUP_H_
+#endif  // RETNET_ENGINE_SCHEDULING_PROMPT_LOOKUP_H_

@@ -1,6 +1,6 @@
 // What a step of so many rows takes, learned from the steps that have run.
-#ifndef RETNET_ENGINE_STEP_COST_H_
-#define RETNET_ENGINE_STEP_COST_H_
+#ifndef RETNET_ENGINE_SCHEDULING_STEP_COST_H_
+#define RETNET_ENGINE_SCHEDULING_STEP_COST_H_
 
 #include <array>
 #include <cstdint>
@@ -42,4 +42,4 @@ class StepCost {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_STEP_COST_H_
+#endif  // RETNET_ENGINE_SCHEDULING_STEP_COST_H_

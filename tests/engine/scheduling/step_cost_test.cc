@@ -1,4 +1,4 @@
-#include "engine/step_cost.h"
+#include "engine/scheduling/step_cost.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // One request in progress: what of its history is computed, what its next rows ask for, when it
 // ends.
-#ifndef RETNET_ENGINE_SEQUENCE_H_
-#define RETNET_ENGINE_SEQUENCE_H_
+#ifndef RETNET_ENGINE_SCHEDULING_SEQUENCE_H_
+#define RETNET_ENGINE_SCHEDULING_SEQUENCE_H_
 
 #include <cstdint>
 #include <memory>
@@ -10,9 +10,9 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "engine/logit_edits.h"
-#include "engine/prompt_lookup.h"
 #include "engine/request.h"
+#include "engine/scheduling/logit_edits.h"
+#include "engine/scheduling/prompt_lookup.h"
 #include "engine/states/chunk_keys.h"
 #include "engine/states/history.h"
 #include "engine/states/slot_pool.h"
@@ -173,4 +173,4 @@ class Sequence {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SEQUENCE_H_
+#endif  // RETNET_ENGINE_SCHEDULING_SEQUENCE_H_

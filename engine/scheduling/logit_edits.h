@@ -1,6 +1,6 @@
 // The changes of logits that one sequence's penalties, biases and bans amount to.
-#ifndef RETNET_ENGINE_LOGIT_EDITS_H_
-#define RETNET_ENGINE_LOGIT_EDITS_H_
+#ifndef RETNET_ENGINE_SCHEDULING_LOGIT_EDITS_H_
+#define RETNET_ENGINE_SCHEDULING_LOGIT_EDITS_H_
 
 #include <cstdint>
 #include <span>
@@ -53,4 +53,4 @@ class LogitEdits {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_LOGIT_EDITS_H_
+#endif  // RETNET_ENGINE_SCHEDULING_LOGIT_EDITS_H_
