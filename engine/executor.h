@@ -19,7 +19,7 @@
 #include "engine/scheduling/sequence.h"
 #include "engine/scheduling/state_manager.h"
 #include "engine/scheduling/step_cost.h"
-#include "engine/sessions.h"
+#include "engine/sessions/sessions.h"
 #include "engine/stats.h"
 #include "models/model.h"
 

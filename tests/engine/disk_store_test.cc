@@ -14,7 +14,7 @@
 
 #include "absl/time/clock.h"
 #include "engine/open_snapshot_store.h"
-#include "tests/engine/put_snapshot.h"
+#include "tests/engine/sessions/put_snapshot.h"
 
 namespace retnet {
 namespace {

@@ -10,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/open_snapshot_store.h"
-#include "tests/engine/put_snapshot.h"
 #include "tests/engine/redis_server.h"
+#include "tests/engine/sessions/put_snapshot.h"
 
 namespace retnet {
 namespace {

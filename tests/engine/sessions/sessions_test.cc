@@ -1,4 +1,4 @@
-#include "engine/sessions.h"
+#include "engine/sessions/sessions.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/engine/sessions_fixture.h"
+#include "tests/engine/sessions/sessions_fixture.h"
 
 namespace retnet {
 namespace {

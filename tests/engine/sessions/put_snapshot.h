@@ -1,6 +1,6 @@
 // Puts bytes into a store, whatever is there.
-#ifndef RETNET_TESTS_ENGINE_PUT_SNAPSHOT_H_
-#define RETNET_TESTS_ENGINE_PUT_SNAPSHOT_H_
+#ifndef RETNET_TESTS_ENGINE_SESSIONS_PUT_SNAPSHOT_H_
+#define RETNET_TESTS_ENGINE_SESSIONS_PUT_SNAPSHOT_H_
 
 #include <string_view>
 
@@ -16,4 +16,4 @@ inline absl::Status PutSnapshot(SnapshotStore* store, const SessionKey& key, std
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_ENGINE_PUT_SNAPSHOT_H_
+#endif  // RETNET_TESTS_ENGINE_SESSIONS_PUT_SNAPSHOT_H_

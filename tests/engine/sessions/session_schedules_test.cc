@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/engine/oracle.h"
-#include "tests/engine/sessions_fixture.h"
+#include "tests/engine/sessions/sessions_fixture.h"
 
 namespace retnet {
 namespace {

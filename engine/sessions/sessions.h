@@ -1,7 +1,7 @@
 // The sessions of all owners: what they hold between requests, who may run on them, and how they
 // reach the snapshot store and come back.
-#ifndef RETNET_ENGINE_SESSIONS_H_
-#define RETNET_ENGINE_SESSIONS_H_
+#ifndef RETNET_ENGINE_SESSIONS_SESSIONS_H_
+#define RETNET_ENGINE_SESSIONS_SESSIONS_H_
 
 #include <cstdint>
 #include <deque>
@@ -144,4 +144,4 @@ class Sessions {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SESSIONS_H_
+#endif  // RETNET_ENGINE_SESSIONS_SESSIONS_H_

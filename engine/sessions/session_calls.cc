@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/sessions.h"
+#include "engine/sessions/sessions.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

@@ -1,4 +1,4 @@
-#include "engine/sessions.h"
+#include "engine/sessions/sessions.h"
 
 #include <algorithm>
 #include <random>

@@ -1,6 +1,6 @@
 // Sessions on the fake model, driven turn by turn.
-#ifndef RETNET_TESTS_ENGINE_SESSIONS_FIXTURE_H_
-#define RETNET_TESTS_ENGINE_SESSIONS_FIXTURE_H_
+#ifndef RETNET_TESTS_ENGINE_SESSIONS_SESSIONS_FIXTURE_H_
+#define RETNET_TESTS_ENGINE_SESSIONS_SESSIONS_FIXTURE_H_
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/executor.h"
-#include "engine/sessions.h"
+#include "engine/sessions/sessions.h"
 #include "tests/engine/fake_model.h"
 #include "tests/engine/memory_store.h"
 #include "tests/engine/recording_sink.h"
@@ -184,4 +184,4 @@ class SessionsTest : public testing::Test {
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_ENGINE_SESSIONS_FIXTURE_H_
+#endif  // RETNET_TESTS_ENGINE_SESSIONS_SESSIONS_FIXTURE_H_
