@@ -13,8 +13,8 @@
 #include "absl/time/time.h"
 #include "engine/request.h"
 #include "engine/session.h"
-#include "engine/snapshot.h"
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot.h"
+#include "engine/snapshots/snapshot_store.h"
 #include "engine/stats.h"
 #include "models/model.h"
 

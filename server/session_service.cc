@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/snapshot.h"
+#include "engine/snapshots/snapshot.h"
 #include "kernels/status_macros.h"
 #include "server/owner.h"
 #include "server/session_translation.h"

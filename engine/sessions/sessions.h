@@ -19,8 +19,8 @@
 #include "engine/scheduling/sequence.h"
 #include "engine/scheduling/state_manager.h"
 #include "engine/session.h"
-#include "engine/snapshot.h"
-#include "engine/snapshot_io.h"
+#include "engine/snapshots/snapshot.h"
+#include "engine/snapshots/snapshot_io.h"
 #include "engine/states/history.h"
 
 namespace retnet {

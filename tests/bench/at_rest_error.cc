@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/snapshot.h"
+#include "engine/snapshots/snapshot.h"
 #include "kernels/status_macros.h"
 #include "models/load.h"
 #include "tests/bench/transfers.h"

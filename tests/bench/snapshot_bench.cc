@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/open_snapshot_store.h"
-#include "engine/snapshot.h"
+#include "engine/snapshots/open_snapshot_store.h"
+#include "engine/snapshots/snapshot.h"
 
 namespace retnet {
 namespace {

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "engine/snapshot.h"
+#include "engine/snapshots/snapshot.h"
 
 namespace {
 

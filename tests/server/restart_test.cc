@@ -9,10 +9,10 @@
 #include <thread>
 #include <vector>
 
-#include "engine/open_snapshot_store.h"
+#include "engine/snapshots/open_snapshot_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/engine/redis_server.h"
+#include "tests/engine/snapshots/redis_server.h"
 #include "tests/server/retnetd.h"
 
 namespace retnet {

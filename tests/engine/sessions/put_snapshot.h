@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "absl/time/time.h"
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot_store.h"
 
 namespace retnet {
 

@@ -16,8 +16,8 @@
 #include "engine/executor.h"
 #include "engine/sessions/sessions.h"
 #include "tests/engine/fake_model.h"
-#include "tests/engine/memory_store.h"
 #include "tests/engine/recording_sink.h"
+#include "tests/engine/snapshots/memory_store.h"
 
 namespace retnet {
 

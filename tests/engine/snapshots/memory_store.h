@@ -1,13 +1,13 @@
 // A snapshot store in the test's memory, which outlives the engines that write to it.
-#ifndef RETNET_TESTS_ENGINE_MEMORY_STORE_H_
-#define RETNET_TESTS_ENGINE_MEMORY_STORE_H_
+#ifndef RETNET_TESTS_ENGINE_SNAPSHOTS_MEMORY_STORE_H_
+#define RETNET_TESTS_ENGINE_SNAPSHOTS_MEMORY_STORE_H_
 
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot_store.h"
 
 namespace retnet {
 
@@ -64,4 +64,4 @@ class MemoryStore : public SnapshotStore {
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_ENGINE_MEMORY_STORE_H_
+#endif  // RETNET_TESTS_ENGINE_SNAPSHOTS_MEMORY_STORE_H_

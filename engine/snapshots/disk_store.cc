@@ -1,4 +1,4 @@
-#include "engine/disk_store.h"
+#include "engine/snapshots/disk_store.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -13,9 +13,9 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
-#include "engine/durable_file.h"
-#include "engine/safe_name.h"
-#include "engine/snapshot_fields.h"
+#include "engine/snapshots/durable_file.h"
+#include "engine/snapshots/safe_name.h"
+#include "engine/snapshots/snapshot_fields.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

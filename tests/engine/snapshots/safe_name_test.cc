@@ -1,4 +1,4 @@
-#include "engine/safe_name.h"
+#include "engine/snapshots/safe_name.h"
 
 #include <gtest/gtest.h>
 

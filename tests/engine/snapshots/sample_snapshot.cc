@@ -1,4 +1,4 @@
-#include "tests/engine/sample_snapshot.h"
+#include "tests/engine/snapshots/sample_snapshot.h"
 
 #include <gtest/gtest.h>
 

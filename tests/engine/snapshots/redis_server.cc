@@ -1,4 +1,4 @@
-#include "tests/engine/redis_server.h"
+#include "tests/engine/snapshots/redis_server.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // Where the bytes of snapshots outlive the process. What they hold is not its concern.
-#ifndef RETNET_ENGINE_SNAPSHOT_STORE_H_
-#define RETNET_ENGINE_SNAPSHOT_STORE_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_STORE_H_
+#define RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_STORE_H_
 
 #include <cstdint>
 #include <memory>
@@ -58,4 +58,4 @@ absl::Status CheckReplaces(const SnapshotStamp& there, const SnapshotStamp& new_
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SNAPSHOT_STORE_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_STORE_H_

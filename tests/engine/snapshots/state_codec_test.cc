@@ -1,4 +1,4 @@
-#include "engine/state_at_rest.h"
+#include "engine/snapshots/state_codec.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "engine/snapshot.h"
+#include "engine/snapshots/snapshot.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <iterator>
 #include <string>
 
-#include "tests/engine/sample_snapshot.h"
+#include "tests/engine/snapshots/sample_snapshot.h"
 
 namespace retnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/snapshot_io.h"
+#include "engine/snapshots/snapshot_io.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <map>
 
 #include "absl/time/clock.h"
-#include "tests/engine/memory_store.h"
-#include "tests/engine/sample_snapshot.h"
+#include "tests/engine/snapshots/memory_store.h"
+#include "tests/engine/snapshots/sample_snapshot.h"
 
 namespace retnet {
 namespace {

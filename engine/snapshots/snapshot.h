@@ -13,8 +13,8 @@
 //   u64 XXH3 of everything before it
 // The magic, the format's version behind it and the last eight bytes mean the same in every
 // version.
-#ifndef RETNET_ENGINE_SNAPSHOT_H_
-#define RETNET_ENGINE_SNAPSHOT_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_H_
+#define RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +28,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/session.h"
-#include "engine/state_at_rest.h"
+#include "engine/snapshots/state_codec.h"
 #include "engine/states/byte_vector.h"
 #include "models/model.h"
 
@@ -83,4 +83,4 @@ absl::StatusOr<SessionInfo> DecodeSnapshotHead(std::string_view bytes,
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SNAPSHOT_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_H_

@@ -1,4 +1,4 @@
-#include "engine/redis_store.h"
+#include "engine/snapshots/redis_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,9 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "engine/open_snapshot_store.h"
-#include "tests/engine/redis_server.h"
+#include "engine/snapshots/open_snapshot_store.h"
 #include "tests/engine/sessions/put_snapshot.h"
+#include "tests/engine/snapshots/redis_server.h"
 
 namespace retnet {
 namespace {

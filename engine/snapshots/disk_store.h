@@ -2,8 +2,8 @@
 // the snapshot each file has its id, if that is too long for a name, which then is a hash of it,
 // and when it expires; when it was used last is its time of modification. Other files in there are
 // left alone. For one process at a time.
-#ifndef RETNET_ENGINE_DISK_STORE_H_
-#define RETNET_ENGINE_DISK_STORE_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_DISK_STORE_H_
+#define RETNET_ENGINE_SNAPSHOTS_DISK_STORE_H_
 
 #include <cstdint>
 #include <list>
@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot_store.h"
 
 namespace retnet {
 
@@ -80,4 +80,4 @@ class DiskStore : public SnapshotStore {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_DISK_STORE_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_DISK_STORE_H_

@@ -1,4 +1,4 @@
-#include "engine/snapshot.h"
+#include "engine/snapshots/snapshot.h"
 
 #include <xxhash.h>
 #include <zstd.h>
@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/snapshot_fields.h"
-#include "engine/state_at_rest.h"
+#include "engine/snapshots/snapshot_fields.h"
+#include "engine/snapshots/state_codec.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

@@ -1,4 +1,4 @@
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot_store.h"
 
 #include <algorithm>
 

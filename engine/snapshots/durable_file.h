@@ -1,7 +1,7 @@
 // Whole files that outlive a crash of the machine. Errors are the system's, with the path: no room
 // (disk, quota or file size) is RESOURCE_EXHAUSTED.
-#ifndef RETNET_ENGINE_DURABLE_FILE_H_
-#define RETNET_ENGINE_DURABLE_FILE_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_DURABLE_FILE_H_
+#define RETNET_ENGINE_SNAPSHOTS_DURABLE_FILE_H_
 
 #include <cstdint>
 #include <initializer_list>
@@ -31,4 +31,4 @@ absl::StatusOr<std::string> ReadFileFrom(const std::string& path, int64_t offset
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_DURABLE_FILE_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_DURABLE_FILE_H_

@@ -1,6 +1,6 @@
 // A state's numbers as they are stored: as they are, or rounded to take less room.
-#ifndef RETNET_ENGINE_STATE_AT_REST_H_
-#define RETNET_ENGINE_STATE_AT_REST_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_STATE_CODEC_H_
+#define RETNET_ENGINE_SNAPSHOTS_STATE_CODEC_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -32,4 +32,4 @@ void RestoreFromRest(std::string_view bytes, int64_t floats, AtRest at_rest,
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_STATE_AT_REST_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_STATE_CODEC_H_

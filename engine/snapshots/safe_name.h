@@ -1,6 +1,6 @@
 // Names of strangers' choosing inside file names and keys.
-#ifndef RETNET_ENGINE_SAFE_NAME_H_
-#define RETNET_ENGINE_SAFE_NAME_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_SAFE_NAME_H_
+#define RETNET_ENGINE_SNAPSHOTS_SAFE_NAME_H_
 
 #include <optional>
 #include <string>
@@ -16,4 +16,4 @@ std::optional<std::string> NameOfSafe(std::string_view safe);
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SAFE_NAME_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_SAFE_NAME_H_

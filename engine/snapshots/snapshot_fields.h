@@ -1,7 +1,7 @@
 // Numbers and strings as the little-endian bytes of a snapshot. The reader is for foreign bytes: it
 // never reads beyond their end and allocates nothing that they do not hold.
-#ifndef RETNET_ENGINE_SNAPSHOT_FIELDS_H_
-#define RETNET_ENGINE_SNAPSHOT_FIELDS_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_FIELDS_H_
+#define RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_FIELDS_H_
 
 #include <bit>
 #include <concepts>
@@ -75,4 +75,4 @@ class FieldReader {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SNAPSHOT_FIELDS_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_FIELDS_H_

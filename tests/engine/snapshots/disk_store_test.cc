@@ -1,4 +1,4 @@
-#include "engine/disk_store.h"
+#include "engine/snapshots/disk_store.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -13,7 +13,7 @@
 #include <fstream>
 
 #include "absl/time/clock.h"
-#include "engine/open_snapshot_store.h"
+#include "engine/snapshots/open_snapshot_store.h"
 #include "tests/engine/sessions/put_snapshot.h"
 
 namespace retnet {

@@ -5,8 +5,8 @@
 // the bound is that of all servers together, which should name the same one; without a bound they
 // are not kept, and Redis's own maxmemory and maxmemory-policy rule. A Redis that is full by its
 // maxmemory and may not evict makes Put RESOURCE_EXHAUSTED. Not for Redis Cluster.
-#ifndef RETNET_ENGINE_REDIS_STORE_H_
-#define RETNET_ENGINE_REDIS_STORE_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_REDIS_STORE_H_
+#define RETNET_ENGINE_SNAPSHOTS_REDIS_STORE_H_
 
 #include <cstdint>
 #include <memory>
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot_store.h"
 
 struct redisContext;
 struct redisReply;
@@ -92,4 +92,4 @@ class RedisStore : public SnapshotStore {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_REDIS_STORE_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_REDIS_STORE_H_

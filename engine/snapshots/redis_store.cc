@@ -1,4 +1,4 @@
-#include "engine/redis_store.h"
+#include "engine/snapshots/redis_store.h"
 
 #include <hiredis/hiredis.h>
 #include <pthread.h>
@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "engine/safe_name.h"
+#include "engine/snapshots/safe_name.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

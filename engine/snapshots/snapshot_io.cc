@@ -1,4 +1,4 @@
-#include "engine/snapshot_io.h"
+#include "engine/snapshots/snapshot_io.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,11 +1,11 @@
-#include "engine/open_snapshot_store.h"
+#include "engine/snapshots/open_snapshot_store.h"
 
 #include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/disk_store.h"
-#include "engine/redis_store.h"
+#include "engine/snapshots/disk_store.h"
+#include "engine/snapshots/redis_store.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

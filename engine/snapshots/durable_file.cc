@@ -1,4 +1,4 @@
-#include "engine/durable_file.h"
+#include "engine/snapshots/durable_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 // Snapshots of a model of tiny states, for tests.
-#ifndef RETNET_TESTS_ENGINE_SAMPLE_SNAPSHOT_H_
-#define RETNET_TESTS_ENGINE_SAMPLE_SNAPSHOT_H_
+#ifndef RETNET_TESTS_ENGINE_SNAPSHOTS_SAMPLE_SNAPSHOT_H_
+#define RETNET_TESTS_ENGINE_SNAPSHOTS_SAMPLE_SNAPSHOT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "engine/snapshot.h"
+#include "engine/snapshots/snapshot.h"
 
 namespace retnet {
 
@@ -24,4 +24,4 @@ void ExpectSame(const Snapshot& found, const Snapshot& expected);
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_ENGINE_SAMPLE_SNAPSHOT_H_
+#endif  // RETNET_TESTS_ENGINE_SNAPSHOTS_SAMPLE_SNAPSHOT_H_

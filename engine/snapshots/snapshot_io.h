@@ -1,7 +1,7 @@
 // Snapshots on their way to and from a store, on a thread of their own: whoever calls never waits
 // for a disk, a network or a compressor.
-#ifndef RETNET_ENGINE_SNAPSHOT_IO_H_
-#define RETNET_ENGINE_SNAPSHOT_IO_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_IO_H_
+#define RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_IO_H_
 
 #include <condition_variable>
 #include <cstdint>
@@ -19,8 +19,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/session.h"
-#include "engine/snapshot.h"
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot.h"
+#include "engine/snapshots/snapshot_store.h"
 #include "engine/stats.h"
 
 namespace retnet {
@@ -128,4 +128,4 @@ class SnapshotIo {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_SNAPSHOT_IO_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_IO_H_

@@ -1,13 +1,13 @@
 // Opens the snapshot store that a flag names.
-#ifndef RETNET_ENGINE_OPEN_SNAPSHOT_STORE_H_
-#define RETNET_ENGINE_OPEN_SNAPSHOT_STORE_H_
+#ifndef RETNET_ENGINE_SNAPSHOTS_OPEN_SNAPSHOT_STORE_H_
+#define RETNET_ENGINE_SNAPSHOTS_OPEN_SNAPSHOT_STORE_H_
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "engine/snapshot_store.h"
+#include "engine/snapshots/snapshot_store.h"
 
 namespace retnet {
 
@@ -19,4 +19,4 @@ absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::stri
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_OPEN_SNAPSHOT_STORE_H_
+#endif  // RETNET_ENGINE_SNAPSHOTS_OPEN_SNAPSHOT_STORE_H_

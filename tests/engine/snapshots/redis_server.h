@@ -1,6 +1,6 @@
 // A redis-server of a test's own, on a free port, which keeps its data when it is started again.
-#ifndef RETNET_TESTS_ENGINE_REDIS_SERVER_H_
-#define RETNET_TESTS_ENGINE_REDIS_SERVER_H_
+#ifndef RETNET_TESTS_ENGINE_SNAPSHOTS_REDIS_SERVER_H_
+#define RETNET_TESTS_ENGINE_SNAPSHOTS_REDIS_SERVER_H_
 
 #include <csignal>
 #include <memory>
@@ -41,4 +41,4 @@ class RedisServer {
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_ENGINE_REDIS_SERVER_H_
+#endif  // RETNET_TESTS_ENGINE_SNAPSHOTS_REDIS_SERVER_H_
