@@ -1,0 +1,103 @@
+// Runs a load: sends requests when they are due, as far as there is room, and collects records.
+#ifndef RETNET_CLIENT_BENCH_LOAD_RUNNER_H_
+#define RETNET_CLIENT_BENCH_LOAD_RUNNER_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/bench/arrivals.h"
+#include "client/bench/connection.h"
+#include "client/bench/stream_call.h"
+#include "client/bench/stream_thread.h"
+#include "client/bench/workload.h"
+
+namespace retnet {
+
+// The connections of all runs, each with a thread of its own while a run lasts.
+struct Channels {
+  std::string target;
+  std::vector<std::shared_ptr<grpc::Channel>> ordinary;
+  std::shared_ptr<grpc::Channel> narrow;  // of slow readers
+};
+
+struct LoadLimits {
+  std::optional<int64_t> requests = std::nullopt;
+  std::optional<double> seconds =
+      std::nullopt;              // after which none is sent; those that run come to their end
+  int32_t concurrency = 0;       // requests that run at once; 0: any number
+  double timeout_seconds = 0;    // of a request; 0: none
+  double slow_reader_pause = 0;  // seconds after each message of tokens
+};
+
+// For a progress line; all but `tokens` are requests.
+struct LoadProgress {
+  std::atomic<int64_t> running = 0;
+  std::atomic<int64_t> ended = 0;
+  std::atomic<int64_t> failed = 0;
+  std::atomic<int64_t> tokens = 0;
+};
+
+struct LoadResult {
+  std::vector<RequestRecord> records;  // in the order of their ends
+  double seconds = 0;                  // from the start to the last end
+  double cpu_seconds = 0;              // of this process, all threads, meanwhile
+  std::vector<float> delays;           // as StreamThread::TakeDelays
+  bool interrupted = false;
+};
+
+// For one run.
+class LoadRunner {
+ public:
+  LoadRunner(const Channels& channels, const LoadLimits& limits, LoadProgress* progress);
+
+  // Returns when all requests have ended; at least one of the limits' requests and seconds is set.
+  LoadResult Run(const Workload& workload, Arrivals* arrivals);
+  // From any thread, also before Run: nothing more is sent, and what runs is cancelled.
+  void Stop();
+
+ private:
+  struct Due {
+    PlannedRequest planned;
+    double due = 0;
+    std::shared_ptr<BreakableConnection> breakable;  // of one that vanishes
+    absl::Status broken;                             // it could not be connected
+  };
+
+  Due Prepare(const Workload& workload, int64_t index, double due) const;
+  // Waits until the request is due and there is room for it to wait; false when the run is over.
+  bool AwaitTurn(double due);
+  // Sends what waits, as far as there is room.
+  void SendWaiting(size_t thread);
+  void Send(Due due, size_t thread);
+  void Ended(RequestRecord record, size_t thread);
+  bool SendingIsOver(SteadyTime now) const;
+
+  const Channels& channels_;
+  const LoadLimits limits_;
+  LoadProgress* const progress_;
+  const size_t most_waiting_;
+  std::vector<std::shared_ptr<v1::Generation::Stub>> stubs_;
+  std::shared_ptr<v1::Generation::Stub> narrow_stub_;
+  SteadyTime start_;
+
+  std::mutex mu_;
+  std::condition_variable changed_;
+  std::deque<Due> waiting_;  // guarded by mu_, as all below
+  int64_t running_ = 0;
+  bool stopped_ = false;
+  std::vector<RequestRecord> records_;
+
+  // Last, so that its threads end before what they use. Filled by Run, under mu_ for Stop.
+  std::vector<std::unique_ptr<StreamThread>> threads_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_CLIENT_BENCH_LOAD_RUNNER_H_

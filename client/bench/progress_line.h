@@ -1,0 +1,34 @@
+// A line on standard error that says how a run goes.
+#ifndef RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
+#define RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "client/bench/load_runner.h"
+
+namespace retnet {
+
+// Five times a second from a thread of its own while it lives, and gone after it. Does nothing
+// unless standard error is a terminal.
+class ProgressLine {
+ public:
+  ProgressLine(std::string title, const LoadProgress* progress);
+  ~ProgressLine();
+
+ private:
+  void Run();
+
+  const std::string title_;
+  const LoadProgress* const progress_;
+  std::mutex mu_;
+  std::condition_variable ended_changed_;
+  bool ended_ = false;  // guarded by mu_
+  std::thread thread_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_CLIENT_BENCH_PROGRESS_LINE_H_

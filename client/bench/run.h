@@ -1,0 +1,49 @@
+// A finished run beside what was asked, as table, JSON and page show it.
+#ifndef RETNET_CLIENT_BENCH_RUN_H_
+#define RETNET_CLIENT_BENCH_RUN_H_
+
+#include <string>
+#include <vector>
+
+#include "client/bench/load_summary.h"
+#include "client/bench/options.h"
+
+namespace retnet {
+
+struct BenchRun {
+  BenchPoint point;
+  LoadResult result;
+  LoadSummary summary;
+};
+
+// What the runs of one call share.
+struct BenchSetting {
+  const BenchOptions* options;
+  v1::GetModelResponse model;
+  std::string target;
+  std::string date;     // YYYYMMDD-HHMMSS, local time
+  std::string command;  // as it was typed
+  bool is_sweep = false;
+};
+
+struct NamedSamples {
+  std::string key;    // of JSON: "ttft"
+  std::string title;  // for people: "TTFT"
+  const Samples* samples;
+};
+
+// The latencies that the options ask for, then the server's own account.
+std::vector<NamedSamples> ReportedLatencies(const BenchOptions& options,
+                                            const Latencies& latencies);
+std::vector<NamedSamples> ServerLatencies(const Latencies& latencies);
+
+// "4 req/s", "8 at once", "all at once".
+std::string PointTitle(const BenchPoint& point);
+// What the sweep varies, as a heading.
+std::string SweptTitle(const BenchOptions& options);
+// Its value at this point.
+std::string SweptValue(const BenchOptions& options, const BenchPoint& point);
+
+}  // namespace retnet
+
+#endif  // RETNET_CLIENT_BENCH_RUN_H_

@@ -1,0 +1,71 @@
+// One streaming call of a load, from its start to its record.
+#ifndef RETNET_CLIENT_BENCH_STREAM_CALL_H_
+#define RETNET_CLIENT_BENCH_STREAM_CALL_H_
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "client/bench/request_record.h"
+#include "client/bench/workload.h"
+#include "retnet/v1/generation.grpc.pb.h"
+
+namespace retnet {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+struct StreamCallOptions {
+  PlannedRequest planned;
+  double due = 0;
+  SteadyTime run_start;
+  double timeout_seconds = 0;                 // 0: none
+  std::function<void()> break_off = nullptr;  // of kVanishes: breaks its connection
+};
+
+// Its address is the tag of its one pending operation. Every call takes mu_: gRPC hands the call
+// from thread to thread, which the thread sanitizer does not see.
+class StreamCall {
+ public:
+  enum class Next { kEvent, kPause, kEnd };
+
+  StreamCall(StreamCallOptions options, std::shared_ptr<v1::Generation::Stub> stub);
+
+  void Start(grpc::CompletionQueue* queue);
+  // The pending operation has ended at `now`. kPause: nothing is pending until Resume.
+  Next Proceed(bool ok, SteadyTime now, int* new_tokens);
+  void Resume();
+  // From any thread, also before Start.
+  void Interrupt();
+  // Once, after kEnd.
+  RequestRecord TakeRecord();
+
+ private:
+  enum class Pending { kStart, kRead, kFinish };
+
+  double Seconds(SteadyTime time) const;
+  Next Read();
+  Next Leave();
+  Next Finish();
+  void Accept(SteadyTime now, int* new_tokens);
+  Outcome End() const;
+
+  std::mutex mu_;
+  StreamCallOptions options_;  // guarded by mu_, as all below
+  const std::shared_ptr<v1::Generation::Stub> stub_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateResponse>> reader_;
+  v1::GenerateResponse response_;
+  Pending pending_ = Pending::kStart;
+  bool left_ = false;  // on its own account
+  bool interrupted_ = false;
+  SteadyTime newest_;  // when tokens came last
+  RequestRecord record_;
+};
+
+}  // namespace retnet
+
+#endif  // RETNET_CLIENT_BENCH_STREAM_CALL_H_

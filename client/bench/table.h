@@ -1,0 +1,24 @@
+// The figures as text for a terminal.
+#ifndef RETNET_CLIENT_BENCH_TABLE_H_
+#define RETNET_CLIENT_BENCH_TABLE_H_
+
+#include <string>
+
+#include "client/bench/run.h"
+
+namespace retnet {
+
+// 12345.6 as "12,346", 0.3 as "0.300": whole numbers, or else three digits.
+std::string Figure(double value);
+
+// All figures of one run.
+std::string RunTable(const BenchOptions& options, const BenchRun& run);
+// A sweep's table, line by line as its runs end.
+std::string SweepHeading(const BenchOptions& options);
+std::string SweepRow(const BenchOptions& options, const BenchRun& run);
+// Failures by status, a line each; "" without any.
+std::string FailureLines(const std::string& title, const LoadSummary& summary);
+
+}  // namespace retnet
+
+#endif  // RETNET_CLIENT_BENCH_TABLE_H_
