@@ -18,7 +18,7 @@
 #include "server/chunk_queue.h"
 #include "server/engine_call.h"
 #include "server/request_translation.h"
-#include "server/typed_text.h"
+#include "server/text/typed_text.h"
 #include "server/worker.h"
 
 namespace retnet {

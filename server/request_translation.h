@@ -13,7 +13,7 @@
 #include "models/model.h"
 #include "models/tokenizer.h"
 #include "retnet/v1/generation.pb.h"
-#include "server/detokenizer.h"
+#include "server/text/detokenizer.h"
 
 namespace retnet {
 

@@ -1,4 +1,4 @@
-#include "server/typed_text.h"
+#include "server/text/typed_text.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "server/detokenizer.h"
+#include "server/text/detokenizer.h"
 
 #include <utility>
 

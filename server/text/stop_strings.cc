@@ -1,4 +1,4 @@
-#include "server/stop_strings.h"
+#include "server/text/stop_strings.h"
 
 #include <algorithm>
 #include <utility>

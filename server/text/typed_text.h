@@ -1,6 +1,6 @@
 // The tokens of a text that arrives in pieces, as soon as they are certain.
-#ifndef RETNET_SERVER_TYPED_TEXT_H_
-#define RETNET_SERVER_TYPED_TEXT_H_
+#ifndef RETNET_SERVER_TEXT_TYPED_TEXT_H_
+#define RETNET_SERVER_TEXT_TYPED_TEXT_H_
 
 #include <span>
 #include <string>
@@ -51,4 +51,4 @@ class TypedText {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_TYPED_TEXT_H_
+#endif  // RETNET_SERVER_TEXT_TYPED_TEXT_H_

@@ -1,7 +1,7 @@
 // The text of a sample, token by token: whole characters only, and nothing that belongs to a stop
 // string.
-#ifndef RETNET_SERVER_DETOKENIZER_H_
-#define RETNET_SERVER_DETOKENIZER_H_
+#ifndef RETNET_SERVER_TEXT_DETOKENIZER_H_
+#define RETNET_SERVER_TEXT_DETOKENIZER_H_
 
 #include <cstdint>
 #include <string>
@@ -10,7 +10,7 @@
 
 #include "models/tokenizer.h"
 #include "models/utf8.h"
-#include "server/stop_strings.h"
+#include "server/text/stop_strings.h"
 
 namespace retnet {
 
@@ -54,4 +54,4 @@ class Detokenizer {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_DETOKENIZER_H_
+#endif  // RETNET_SERVER_TEXT_DETOKENIZER_H_

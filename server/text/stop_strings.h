@@ -1,6 +1,6 @@
 // Finds the first of several strings in a text that arrives in pieces.
-#ifndef RETNET_SERVER_STOP_STRINGS_H_
-#define RETNET_SERVER_STOP_STRINGS_H_
+#ifndef RETNET_SERVER_TEXT_STOP_STRINGS_H_
+#define RETNET_SERVER_TEXT_STOP_STRINGS_H_
 
 #include <cstdint>
 #include <string>
@@ -37,4 +37,4 @@ class StopStrings {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_STOP_STRINGS_H_
+#endif  // RETNET_SERVER_TEXT_STOP_STRINGS_H_

@@ -1,5 +1,5 @@
 // Text that is typed in pieces gives the tokens of the whole text, and gives them early.
-#include "server/typed_text.h"
+#include "server/text/typed_text.h"
 
 #include <algorithm>
 #include <random>
