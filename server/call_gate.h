@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "server/open_calls.h"
-#include "server/wire.h"
+#include "server/wire/messages.h"
 
 namespace retnet {
 

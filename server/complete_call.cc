@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "server/wire.h"
+#include "server/wire/messages.h"
 
 namespace retnet {
 

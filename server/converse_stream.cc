@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "server/session_translation.h"
-#include "server/wire.h"
+#include "server/wire/messages.h"
+#include "server/wire/session_translation.h"
 
 namespace retnet {
 namespace {

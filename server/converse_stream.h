@@ -17,8 +17,8 @@
 #include "server/call_gate.h"
 #include "server/chunk_queue.h"
 #include "server/engine_call.h"
-#include "server/request_translation.h"
 #include "server/text/typed_text.h"
+#include "server/wire/request_translation.h"
 #include "server/worker.h"
 
 namespace retnet {

@@ -9,10 +9,10 @@
 #include "kernels/status_macros.h"
 #include "server/complete_call.h"
 #include "server/converse_stream.h"
-#include "server/owner.h"
 #include "server/score_stream.h"
 #include "server/token_stream.h"
-#include "server/wire.h"
+#include "server/wire/messages.h"
+#include "server/wire/owner.h"
 
 namespace retnet {
 namespace {

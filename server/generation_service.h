@@ -10,7 +10,7 @@
 #include "retnet/v1/generation.grpc.pb.h"
 #include "server/call_gate.h"
 #include "server/engine_call.h"
-#include "server/request_translation.h"
+#include "server/wire/request_translation.h"
 #include "server/worker.h"
 
 namespace retnet {

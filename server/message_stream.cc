@@ -1,6 +1,6 @@
 #include "server/message_stream.h"
 
-#include "server/wire.h"
+#include "server/wire/messages.h"
 
 namespace retnet {
 

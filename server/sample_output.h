@@ -10,8 +10,8 @@
 #include "engine/request.h"
 #include "models/tokenizer.h"
 #include "retnet/v1/generation.pb.h"
-#include "server/request_translation.h"
 #include "server/text/detokenizer.h"
+#include "server/wire/request_translation.h"
 
 namespace retnet {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "server/sample_output.h"
-#include "server/wire.h"
+#include "server/wire/messages.h"
 
 namespace retnet {
 namespace {

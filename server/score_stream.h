@@ -10,7 +10,7 @@
 
 #include "models/tokenizer.h"
 #include "server/message_stream.h"
-#include "server/request_translation.h"
+#include "server/wire/request_translation.h"
 
 namespace retnet {
 

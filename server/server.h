@@ -10,7 +10,7 @@
 #include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/call_metrics.h"
-#include "server/request_translation.h"
+#include "server/wire/request_translation.h"
 
 namespace retnet {
 

@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "engine/snapshots/snapshot.h"
 #include "kernels/status_macros.h"
-#include "server/owner.h"
-#include "server/session_translation.h"
 #include "server/snapshot_streams.h"
+#include "server/wire/owner.h"
+#include "server/wire/session_translation.h"
 
 namespace retnet {
 namespace {

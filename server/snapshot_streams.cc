@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "server/wire.h"
+#include "server/wire/messages.h"
 
 namespace retnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/request_translation.h"
+#include "server/wire/request_translation.h"
 
 #include <algorithm>
 #include <random>
@@ -11,7 +11,7 @@
 #include "engine/validate.h"
 #include "kernels/status_macros.h"
 #include "models/utf8.h"
-#include "server/session_translation.h"
+#include "server/wire/session_translation.h"
 
 namespace retnet {
 namespace {

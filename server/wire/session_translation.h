@@ -1,6 +1,6 @@
 // Sessions between the wire and the engine.
-#ifndef RETNET_SERVER_SESSION_TRANSLATION_H_
-#define RETNET_SERVER_SESSION_TRANSLATION_H_
+#ifndef RETNET_SERVER_WIRE_SESSION_TRANSLATION_H_
+#define RETNET_SERVER_WIRE_SESSION_TRANSLATION_H_
 
 #include <string>
 #include <string_view>
@@ -25,4 +25,4 @@ void DescribeSession(const SessionInfo& info, v1::Session* wire);
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_SESSION_TRANSLATION_H_
+#endif  // RETNET_SERVER_WIRE_SESSION_TRANSLATION_H_

@@ -1,4 +1,4 @@
-#include "server/session_translation.h"
+#include "server/wire/session_translation.h"
 
 #include <algorithm>
 #include <cstdint>

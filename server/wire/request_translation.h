@@ -1,6 +1,6 @@
 // What a client asks, as what the engine is asked: defaults filled in, text as token ids.
-#ifndef RETNET_SERVER_REQUEST_TRANSLATION_H_
-#define RETNET_SERVER_REQUEST_TRANSLATION_H_
+#ifndef RETNET_SERVER_WIRE_REQUEST_TRANSLATION_H_
+#define RETNET_SERVER_WIRE_REQUEST_TRANSLATION_H_
 
 #include <cstdint>
 #include <optional>
@@ -73,4 +73,4 @@ std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer*
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_REQUEST_TRANSLATION_H_
+#endif  // RETNET_SERVER_WIRE_REQUEST_TRANSLATION_H_

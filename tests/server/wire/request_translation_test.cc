@@ -1,4 +1,4 @@
-#include "server/request_translation.h"
+#include "server/wire/request_translation.h"
 
 #include <cmath>
 #include <functional>

@@ -1,6 +1,6 @@
 // Whose call it is.
-#ifndef RETNET_SERVER_OWNER_H_
-#define RETNET_SERVER_OWNER_H_
+#ifndef RETNET_SERVER_WIRE_OWNER_H_
+#define RETNET_SERVER_WIRE_OWNER_H_
 
 #include <grpcpp/server_context.h>
 
@@ -14,4 +14,4 @@ inline std::string OwnerOf(const grpc::CallbackServerContext& /*context*/) { ret
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_OWNER_H_
+#endif  // RETNET_SERVER_WIRE_OWNER_H_

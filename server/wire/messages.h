@@ -1,6 +1,6 @@
 // Between our types and gRPC's: messages from bytes, bytes from messages, statuses.
-#ifndef RETNET_SERVER_WIRE_H_
-#define RETNET_SERVER_WIRE_H_
+#ifndef RETNET_SERVER_WIRE_MESSAGES_H_
+#define RETNET_SERVER_WIRE_MESSAGES_H_
 
 #include <google/protobuf/message.h>
 #include <grpcpp/support/byte_buffer.h>
@@ -23,4 +23,4 @@ grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_WIRE_H_
+#endif  // RETNET_SERVER_WIRE_MESSAGES_H_

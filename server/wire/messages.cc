@@ -1,4 +1,4 @@
-#include "server/wire.h"
+#include "server/wire/messages.h"
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/unknown_field_set.h>
