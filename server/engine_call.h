@@ -11,8 +11,8 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 #include "engine/session_key.h"
-#include "server/call_metrics.h"
 #include "server/open_call.h"
+#include "server/ops/call_metrics.h"
 
 namespace retnet {
 

@@ -20,10 +20,10 @@
 #include "models/generation_config.h"
 #include "models/load.h"
 #include "models/tokenizer.h"
-#include "server/call_metrics.h"
-#include "server/listen_address.h"
-#include "server/logging.h"
-#include "server/metrics.h"
+#include "server/ops/call_metrics.h"
+#include "server/ops/listen_address.h"
+#include "server/ops/logging.h"
+#include "server/ops/metrics.h"
 #include "server/server.h"
 
 namespace retnet {

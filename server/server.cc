@@ -14,8 +14,8 @@
 #include "kernels/status_macros.h"
 #include "server/call_gate.h"
 #include "server/generation_service.h"
-#include "server/listen_address.h"
-#include "server/logging.h"
+#include "server/ops/listen_address.h"
+#include "server/ops/logging.h"
 #include "server/session_service.h"
 
 namespace retnet {

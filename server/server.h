@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
-#include "server/call_metrics.h"
+#include "server/ops/call_metrics.h"
 #include "server/wire/request_translation.h"
 
 namespace retnet {

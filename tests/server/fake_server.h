@@ -16,7 +16,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "retnet/v1/generation.grpc.pb.h"
 #include "retnet/v1/sessions.grpc.pb.h"
-#include "server/call_metrics.h"
+#include "server/ops/call_metrics.h"
 #include "server/server.h"
 #include "tests/engine/fake_model.h"
 #include "tests/server/fake_tokenizer.h"

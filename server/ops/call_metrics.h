@@ -1,6 +1,6 @@
 // What the server measures of its calls: how they ended, and how long their tokens took.
-#ifndef RETNET_SERVER_CALL_METRICS_H_
-#define RETNET_SERVER_CALL_METRICS_H_
+#ifndef RETNET_SERVER_OPS_CALL_METRICS_H_
+#define RETNET_SERVER_OPS_CALL_METRICS_H_
 
 #include <grpcpp/support/server_interceptor.h>
 #include <grpcpp/support/status.h>
@@ -72,4 +72,4 @@ class CallMetrics {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_CALL_METRICS_H_
+#endif  // RETNET_SERVER_OPS_CALL_METRICS_H_

@@ -1,4 +1,4 @@
-#include "server/listen_address.h"
+#include "server/ops/listen_address.h"
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"

@@ -1,4 +1,4 @@
-#include "server/metrics.h"
+#include "server/ops/metrics.h"
 
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "server/listen_address.h"
+#include "server/ops/listen_address.h"
 
 namespace retnet {
 namespace {

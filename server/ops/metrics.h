@@ -1,6 +1,6 @@
 // The page of metrics that Prometheus reads, over HTTP.
-#ifndef RETNET_SERVER_METRICS_H_
-#define RETNET_SERVER_METRICS_H_
+#ifndef RETNET_SERVER_OPS_METRICS_H_
+#define RETNET_SERVER_OPS_METRICS_H_
 
 #include <prometheus/exposer.h>
 
@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
-#include "server/call_metrics.h"
+#include "server/ops/call_metrics.h"
 
 namespace retnet {
 
@@ -40,4 +40,4 @@ class MetricsPage {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_METRICS_H_
+#endif  // RETNET_SERVER_OPS_METRICS_H_

@@ -1,6 +1,6 @@
 // Where a server listens: HOST:PORT.
-#ifndef RETNET_SERVER_LISTEN_ADDRESS_H_
-#define RETNET_SERVER_LISTEN_ADDRESS_H_
+#ifndef RETNET_SERVER_OPS_LISTEN_ADDRESS_H_
+#define RETNET_SERVER_OPS_LISTEN_ADDRESS_H_
 
 #include <cstdint>
 #include <string>
@@ -19,4 +19,4 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_LISTEN_ADDRESS_H_
+#endif  // RETNET_SERVER_OPS_LISTEN_ADDRESS_H_

@@ -1,6 +1,6 @@
 // The process's log, on standard error.
-#ifndef RETNET_SERVER_LOGGING_H_
-#define RETNET_SERVER_LOGGING_H_
+#ifndef RETNET_SERVER_OPS_LOGGING_H_
+#define RETNET_SERVER_OPS_LOGGING_H_
 
 #include <string>
 #include <string_view>
@@ -21,4 +21,4 @@ void Log(LogLevel level, std::string_view message);
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_LOGGING_H_
+#endif  // RETNET_SERVER_OPS_LOGGING_H_

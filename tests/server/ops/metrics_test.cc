@@ -1,5 +1,5 @@
 // The page of metrics over a real socket.
-#include "server/metrics.h"
+#include "server/ops/metrics.h"
 
 #include <arpa/inet.h>
 #include <grpcpp/client_context.h>

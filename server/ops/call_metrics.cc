@@ -1,4 +1,4 @@
-#include "server/call_metrics.h"
+#include "server/ops/call_metrics.h"
 
 #include <algorithm>
 
