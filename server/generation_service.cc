@@ -7,10 +7,10 @@
 
 #include "absl/time/time.h"
 #include "kernels/status_macros.h"
-#include "server/complete_call.h"
-#include "server/converse_stream.h"
-#include "server/score_stream.h"
-#include "server/token_stream.h"
+#include "server/calls/complete_call.h"
+#include "server/calls/converse_stream.h"
+#include "server/calls/score_stream.h"
+#include "server/calls/token_stream.h"
 #include "server/wire/messages.h"
 #include "server/wire/owner.h"
 

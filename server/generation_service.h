@@ -8,10 +8,10 @@
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "retnet/v1/generation.grpc.pb.h"
-#include "server/call_gate.h"
-#include "server/engine_call.h"
+#include "server/calls/call_gate.h"
+#include "server/calls/engine_call.h"
+#include "server/calls/worker.h"
 #include "server/wire/request_translation.h"
-#include "server/worker.h"
 
 namespace retnet {
 

@@ -12,7 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "server/call_gate.h"
+#include "server/calls/call_gate.h"
 #include "server/generation_service.h"
 #include "server/ops/listen_address.h"
 #include "server/ops/logging.h"

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/snapshots/snapshot.h"
 #include "kernels/status_macros.h"
-#include "server/snapshot_streams.h"
+#include "server/calls/snapshot_streams.h"
 #include "server/wire/owner.h"
 #include "server/wire/session_translation.h"
 

@@ -9,8 +9,8 @@
 #include "engine/engine.h"
 #include "engine/session.h"
 #include "retnet/v1/sessions.grpc.pb.h"
-#include "server/call_gate.h"
-#include "server/worker.h"
+#include "server/calls/call_gate.h"
+#include "server/calls/worker.h"
 
 namespace retnet {
 

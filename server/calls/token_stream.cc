@@ -1,4 +1,4 @@
-#include "server/token_stream.h"
+#include "server/calls/token_stream.h"
 
 #include "server/wire/messages.h"
 

@@ -1,6 +1,6 @@
 // A thread for what would keep gRPC's few threads too long: reading and tokenizing large requests.
-#ifndef RETNET_SERVER_WORKER_H_
-#define RETNET_SERVER_WORKER_H_
+#ifndef RETNET_SERVER_CALLS_WORKER_H_
+#define RETNET_SERVER_CALLS_WORKER_H_
 
 #include <condition_variable>
 #include <deque>
@@ -30,4 +30,4 @@ class Worker {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_WORKER_H_
+#endif  // RETNET_SERVER_CALLS_WORKER_H_

@@ -1,6 +1,6 @@
 // Counts the calls that are not finished, so that a drain can wait for them.
-#ifndef RETNET_SERVER_OPEN_CALLS_H_
-#define RETNET_SERVER_OPEN_CALLS_H_
+#ifndef RETNET_SERVER_CALLS_IN_FLIGHT_CALLS_H_
+#define RETNET_SERVER_CALLS_IN_FLIGHT_CALLS_H_
 
 #include <condition_variable>
 #include <mutex>
@@ -34,4 +34,4 @@ class OpenCalls {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_OPEN_CALLS_H_
+#endif  // RETNET_SERVER_CALLS_IN_FLIGHT_CALLS_H_

@@ -1,4 +1,4 @@
-#include "server/converse_stream.h"
+#include "server/calls/converse_stream.h"
 
 #include <memory>
 #include <optional>

@@ -1,10 +1,10 @@
-#include "server/score_stream.h"
+#include "server/calls/score_stream.h"
 
 #include <cmath>
 #include <limits>
 #include <string>
 
-#include "server/sample_output.h"
+#include "server/calls/sample_output.h"
 #include "server/wire/messages.h"
 
 namespace retnet {

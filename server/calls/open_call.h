@@ -1,11 +1,11 @@
 // A call that is finished by another thread than the one that began it.
-#ifndef RETNET_SERVER_OPEN_CALL_H_
-#define RETNET_SERVER_OPEN_CALL_H_
+#ifndef RETNET_SERVER_CALLS_OPEN_CALL_H_
+#define RETNET_SERVER_CALLS_OPEN_CALL_H_
 
 #include <memory>
 #include <mutex>
 
-#include "server/open_calls.h"
+#include "server/calls/in_flight_calls.h"
 
 namespace retnet {
 
@@ -36,4 +36,4 @@ class OpenCall : public std::enable_shared_from_this<OpenCall> {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_OPEN_CALL_H_
+#endif  // RETNET_SERVER_CALLS_OPEN_CALL_H_

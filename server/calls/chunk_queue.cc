@@ -1,4 +1,4 @@
-#include "server/chunk_queue.h"
+#include "server/calls/chunk_queue.h"
 
 #include <string>
 #include <utility>

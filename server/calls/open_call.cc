@@ -1,4 +1,4 @@
-#include "server/open_call.h"
+#include "server/calls/open_call.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "server/message_stream.h"
+#include "server/calls/message_stream.h"
 
 #include "server/wire/messages.h"
 

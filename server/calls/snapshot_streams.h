@@ -1,6 +1,6 @@
 // The streams of a session's snapshot: out in chunks, and in.
-#ifndef RETNET_SERVER_SNAPSHOT_STREAMS_H_
-#define RETNET_SERVER_SNAPSHOT_STREAMS_H_
+#ifndef RETNET_SERVER_CALLS_SNAPSHOT_STREAMS_H_
+#define RETNET_SERVER_CALLS_SNAPSHOT_STREAMS_H_
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "retnet/v1/sessions.pb.h"
-#include "server/call_gate.h"
-#include "server/open_call.h"
+#include "server/calls/call_gate.h"
+#include "server/calls/open_call.h"
 
 namespace retnet {
 
@@ -71,4 +71,4 @@ class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public 
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_SNAPSHOT_STREAMS_H_
+#endif  // RETNET_SERVER_CALLS_SNAPSHOT_STREAMS_H_

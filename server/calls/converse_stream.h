@@ -1,6 +1,6 @@
 // One Converse call: a conversation over one session, whose text is computed as it is typed.
-#ifndef RETNET_SERVER_CONVERSE_STREAM_H_
-#define RETNET_SERVER_CONVERSE_STREAM_H_
+#ifndef RETNET_SERVER_CALLS_CONVERSE_STREAM_H_
+#define RETNET_SERVER_CALLS_CONVERSE_STREAM_H_
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
@@ -14,12 +14,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "retnet/v1/generation.pb.h"
-#include "server/call_gate.h"
-#include "server/chunk_queue.h"
-#include "server/engine_call.h"
+#include "server/calls/call_gate.h"
+#include "server/calls/chunk_queue.h"
+#include "server/calls/engine_call.h"
+#include "server/calls/worker.h"
 #include "server/text/typed_text.h"
 #include "server/wire/request_translation.h"
-#include "server/worker.h"
 
 namespace retnet {
 
@@ -119,4 +119,4 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_CONVERSE_STREAM_H_
+#endif  // RETNET_SERVER_CALLS_CONVERSE_STREAM_H_

@@ -1,4 +1,4 @@
-#include "server/complete_call.h"
+#include "server/calls/complete_call.h"
 
 #include <utility>
 

@@ -1,14 +1,14 @@
 // Collects the samples of one Complete call.
-#ifndef RETNET_SERVER_COMPLETE_CALL_H_
-#define RETNET_SERVER_COMPLETE_CALL_H_
+#ifndef RETNET_SERVER_CALLS_COMPLETE_CALL_H_
+#define RETNET_SERVER_CALLS_COMPLETE_CALL_H_
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <vector>
 
-#include "server/engine_call.h"
-#include "server/sample_output.h"
+#include "server/calls/engine_call.h"
+#include "server/calls/sample_output.h"
 
 namespace retnet {
 
@@ -38,4 +38,4 @@ class CompleteCall : public grpc::ServerUnaryReactor, public EngineCall {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_COMPLETE_CALL_H_
+#endif  // RETNET_SERVER_CALLS_COMPLETE_CALL_H_

@@ -1,7 +1,7 @@
 // One sample on its way to the wire: the engine's answers as tokens with their text, and how it
 // ended.
-#ifndef RETNET_SERVER_SAMPLE_OUTPUT_H_
-#define RETNET_SERVER_SAMPLE_OUTPUT_H_
+#ifndef RETNET_SERVER_CALLS_SAMPLE_OUTPUT_H_
+#define RETNET_SERVER_CALLS_SAMPLE_OUTPUT_H_
 
 #include <cstdint>
 #include <string>
@@ -40,4 +40,4 @@ void AddUsage(const Usage& usage, v1::Usage* total);
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_SAMPLE_OUTPUT_H_
+#endif  // RETNET_SERVER_CALLS_SAMPLE_OUTPUT_H_

@@ -1,4 +1,4 @@
-#include "server/sample_output.h"
+#include "server/calls/sample_output.h"
 
 #include <algorithm>
 #include <string_view>

@@ -1,6 +1,6 @@
 // Streams the answers of one Score call.
-#ifndef RETNET_SERVER_SCORE_STREAM_H_
-#define RETNET_SERVER_SCORE_STREAM_H_
+#ifndef RETNET_SERVER_CALLS_SCORE_STREAM_H_
+#define RETNET_SERVER_CALLS_SCORE_STREAM_H_
 
 #include <cstdint>
 #include <deque>
@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "models/tokenizer.h"
-#include "server/message_stream.h"
+#include "server/calls/message_stream.h"
 #include "server/wire/request_translation.h"
 
 namespace retnet {
@@ -37,4 +37,4 @@ class ScoreStream : public MessageStream {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_SCORE_STREAM_H_
+#endif  // RETNET_SERVER_CALLS_SCORE_STREAM_H_

@@ -1,4 +1,4 @@
-#include "server/engine_call.h"
+#include "server/calls/engine_call.h"
 
 #include <memory>
 #include <mutex>

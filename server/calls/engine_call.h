@@ -1,7 +1,7 @@
 // One call of a client that runs on the engine: its samples are submitted, answered, ended and
 // cancelled together. Knows no gRPC.
-#ifndef RETNET_SERVER_ENGINE_CALL_H_
-#define RETNET_SERVER_ENGINE_CALL_H_
+#ifndef RETNET_SERVER_CALLS_ENGINE_CALL_H_
+#define RETNET_SERVER_CALLS_ENGINE_CALL_H_
 
 #include <functional>
 #include <span>
@@ -11,7 +11,7 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 #include "engine/session_key.h"
-#include "server/open_call.h"
+#include "server/calls/open_call.h"
 #include "server/ops/call_metrics.h"
 
 namespace retnet {
@@ -70,4 +70,4 @@ class EngineCall : public OpenCall {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_ENGINE_CALL_H_
+#endif  // RETNET_SERVER_CALLS_ENGINE_CALL_H_

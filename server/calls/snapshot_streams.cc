@@ -1,4 +1,4 @@
-#include "server/snapshot_streams.h"
+#include "server/calls/snapshot_streams.h"
 
 #include <utility>
 

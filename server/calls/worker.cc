@@ -1,4 +1,4 @@
-#include "server/worker.h"
+#include "server/calls/worker.h"
 
 #include <utility>
 

@@ -1,13 +1,13 @@
 // The writing half of a streaming call that runs on the engine: one write in flight, the rest waits
 // here.
-#ifndef RETNET_SERVER_MESSAGE_STREAM_H_
-#define RETNET_SERVER_MESSAGE_STREAM_H_
+#ifndef RETNET_SERVER_CALLS_MESSAGE_STREAM_H_
+#define RETNET_SERVER_CALLS_MESSAGE_STREAM_H_
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include "absl/status/status.h"
-#include "server/engine_call.h"
+#include "server/calls/engine_call.h"
 
 namespace retnet {
 
@@ -46,4 +46,4 @@ class MessageStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_MESSAGE_STREAM_H_
+#endif  // RETNET_SERVER_CALLS_MESSAGE_STREAM_H_

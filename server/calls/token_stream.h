@@ -1,11 +1,11 @@
 // Streams the samples of one Generate call.
-#ifndef RETNET_SERVER_TOKEN_STREAM_H_
-#define RETNET_SERVER_TOKEN_STREAM_H_
+#ifndef RETNET_SERVER_CALLS_TOKEN_STREAM_H_
+#define RETNET_SERVER_CALLS_TOKEN_STREAM_H_
 
 #include <span>
 
-#include "server/chunk_queue.h"
-#include "server/message_stream.h"
+#include "server/calls/chunk_queue.h"
+#include "server/calls/message_stream.h"
 
 namespace retnet {
 
@@ -29,4 +29,4 @@ class TokenStream : public MessageStream {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_TOKEN_STREAM_H_
+#endif  // RETNET_SERVER_CALLS_TOKEN_STREAM_H_

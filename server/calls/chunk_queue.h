@@ -1,6 +1,6 @@
 // The samples of one generation on their way to a stream.
-#ifndef RETNET_SERVER_CHUNK_QUEUE_H_
-#define RETNET_SERVER_CHUNK_QUEUE_H_
+#ifndef RETNET_SERVER_CALLS_CHUNK_QUEUE_H_
+#define RETNET_SERVER_CALLS_CHUNK_QUEUE_H_
 
 #include <cstdint>
 #include <deque>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "models/tokenizer.h"
-#include "server/sample_output.h"
+#include "server/calls/sample_output.h"
 
 namespace retnet {
 
@@ -48,4 +48,4 @@ class ChunkQueue {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_CHUNK_QUEUE_H_
+#endif  // RETNET_SERVER_CALLS_CHUNK_QUEUE_H_

@@ -1,6 +1,6 @@
 // What every service asks before it begins a call, and what a drain waits for.
-#ifndef RETNET_SERVER_CALL_GATE_H_
-#define RETNET_SERVER_CALL_GATE_H_
+#ifndef RETNET_SERVER_CALLS_CALL_GATE_H_
+#define RETNET_SERVER_CALLS_CALL_GATE_H_
 
 #include <google/protobuf/message.h>
 #include <grpcpp/support/byte_buffer.h>
@@ -8,7 +8,7 @@
 #include <atomic>
 
 #include "absl/status/status.h"
-#include "server/open_calls.h"
+#include "server/calls/in_flight_calls.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -34,4 +34,4 @@ class CallGate {
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_CALL_GATE_H_
+#endif  // RETNET_SERVER_CALLS_CALL_GATE_H_
