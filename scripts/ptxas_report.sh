@@ -2,7 +2,7 @@
 # Compiles every CUDA source for real GPUs and prints of each kernel the registers, static shared memory and spills that
 # ptxas reports, and how many blocks a multiprocessor holds by them and by the dynamic shared memory of the widest launch.
 # Fails when a kernel spills, when fewer blocks fit than the line "occupancy" of its header claims, when a kernel has no
-# such line, when one that may begin early touches memory before it has waited (kernels/cuda/launch.cuh), or when a source
+# such line, when one that may begin early touches memory before it has waited (kernels/cuda/runtime/launch.cuh), or when a source
 # does not compile for one of the GPUs. Needs nvcc, not a GPU.
 #
 #   ptxas_report.sh [ARCHITECTURE]...      default: sm_80 sm_90
@@ -47,7 +47,7 @@ for architecture in "$@"; do
   for source in kernels/cuda/*.cu; do
     "$nvcc" -std=c++20 -O2 -I. --expt-relaxed-constexpr -Xptxas -v -arch="$architecture" -c "$source" -o "$work/object" \
       --keep --keep-dir "$work" 2>"$work/report" || { cat "$work/report" >&2; exit 1; }
-    if [[ ${architecture#sm_} -ge 90 ]] && grep -q '^#include "kernels/cuda/launch.cuh"' "$source"; then
+    if [[ ${architecture#sm_} -ge 90 ]] && grep -q '^#include "kernels/cuda/runtime/launch.cuh"' "$source"; then
       found=$(hasty <"$work/$(basename "$source" .cu).ptx")
       [[ -z $found ]] || { echo "$source on $architecture: does not wait before it touches memory: $found" >&2; status=1; }
     fi

@@ -5,8 +5,8 @@
 
 #include "kernels/cuda/answer.h"
 #include "kernels/cuda/answer_search.cuh"
-#include "kernels/cuda/block_reduce.cuh"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
+#include "kernels/cuda/runtime/launch.cuh"
 #include "kernels/philox.h"
 
 namespace retnet {

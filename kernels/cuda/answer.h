@@ -12,7 +12,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/kernel_queue.h"
+#include "kernels/cuda/runtime/kernel_queue.h"
 #include "kernels/operands.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/tensor.h"
 
 namespace retnet {

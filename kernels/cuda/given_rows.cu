@@ -1,9 +1,9 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/gate.cuh"
 #include "kernels/cuda/given_rows.h"
+#include "kernels/cuda/runtime/block_reduce.cuh"
 
 namespace retnet {
 namespace {

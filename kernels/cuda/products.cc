@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/given_rows.h"
+#include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

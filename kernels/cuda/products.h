@@ -13,8 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/device_array.h"
-#include "kernels/cuda/kernel_queue.h"
+#include "kernels/cuda/runtime/device_array.h"
+#include "kernels/cuda/runtime/kernel_queue.h"
 #include "kernels/cuda/skinny.h"
 #include "kernels/cuda/weight.h"
 #include "kernels/kernels.h"

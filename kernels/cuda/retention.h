@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/kernel_queue.h"
+#include "kernels/cuda/runtime/kernel_queue.h"
 #include "kernels/cuda/states_view.h"
 #include "kernels/operands.h"
 #include "kernels/tensor.h"

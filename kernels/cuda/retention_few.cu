@@ -3,12 +3,12 @@
 #include <cstdint>
 
 #include "kernels/cuda/base_element.cuh"
-#include "kernels/cuda/block_reduce.cuh"
-#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/retention_few.h"
 #include "kernels/cuda/retention_few_weights.cuh"
 #include "kernels/cuda/retention_fold.cuh"
 #include "kernels/cuda/retention_rows.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
+#include "kernels/cuda/runtime/launch.cuh"
 
 namespace retnet {
 namespace {

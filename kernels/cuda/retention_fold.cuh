@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/base_element.cuh"
-#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/cuda/states_view.h"
 #include "kernels/operands.h"
 

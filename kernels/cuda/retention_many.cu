@@ -2,10 +2,10 @@
 #include <cstdint>
 
 #include "kernels/cuda/base_element.cuh"
-#include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/retention_fold.cuh"
 #include "kernels/cuda/retention_many.h"
 #include "kernels/cuda/retention_tile.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
 
 namespace retnet {
 namespace {

@@ -3,11 +3,11 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/retention_fold.cuh"
 #include "kernels/cuda/retention_many.h"
 #include "kernels/cuda/retention_rows.cuh"
 #include "kernels/cuda/retention_tile.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
 
 namespace retnet {
 namespace {

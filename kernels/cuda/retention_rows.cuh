@@ -7,9 +7,9 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/retention.h"
 #include "kernels/cuda/retention_fold.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/cuda/states_view.h"
 
 namespace retnet {

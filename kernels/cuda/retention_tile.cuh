@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/block_reduce.cuh"
 #include "kernels/cuda/retention_fold.cuh"
+#include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/cuda/states_view.h"
 #include "kernels/operands.h"
 

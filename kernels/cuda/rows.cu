@@ -1,9 +1,9 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "kernels/cuda/block_reduce.cuh"
-#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/runtime/block_reduce.cuh"
+#include "kernels/cuda/runtime/launch.cuh"
 #include "kernels/operands.h"
 
 namespace retnet {

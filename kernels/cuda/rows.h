@@ -15,7 +15,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/kernel_queue.h"
+#include "kernels/cuda/runtime/kernel_queue.h"
 #include "kernels/tensor.h"
 
 namespace retnet {

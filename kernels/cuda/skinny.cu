@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/runtime/launch.cuh"
 #include "kernels/cuda/skinny.h"
 #include "kernels/cuda/skinny_operands.cuh"
 #include "kernels/cuda/skinny_sums.cuh"

@@ -44,7 +44,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cuda/kernel_queue.h"
+#include "kernels/cuda/runtime/kernel_queue.h"
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
 

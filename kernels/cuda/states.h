@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/device_array.h"
+#include "kernels/cuda/runtime/device_array.h"
 #include "kernels/cuda/states_view.h"
 #include "kernels/kernels.h"
 

@@ -14,8 +14,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/cuda_handles.h"
-#include "kernels/cuda/staging.h"
+#include "kernels/cuda/runtime/cuda_handles.h"
+#include "kernels/cuda/runtime/staging.h"
 #include "kernels/cuda/states.h"
 
 namespace retnet {

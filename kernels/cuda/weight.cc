@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/element.h"
 #include "kernels/stack.h"
 #include "kernels/status_macros.h"

@@ -11,7 +11,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/device_array.h"
+#include "kernels/cuda/runtime/device_array.h"
 #include "kernels/tensor.h"
 
 namespace retnet {

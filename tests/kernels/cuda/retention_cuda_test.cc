@@ -8,10 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/cuda_status.h"
-#include "kernels/cuda/device_array.h"
 #include "kernels/cuda/retention.h"
-#include "kernels/cuda/staging.h"
+#include "kernels/cuda/runtime/cuda_status.h"
+#include "kernels/cuda/runtime/device_array.h"
+#include "kernels/cuda/runtime/staging.h"
 #include "kernels/cuda/states.h"
 #include "kernels/element.h"
 #include "tests/kernels/backends.h"

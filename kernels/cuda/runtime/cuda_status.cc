@@ -1,4 +1,4 @@
-#include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/runtime/cuda_status.h"
 
 #include <string>
 

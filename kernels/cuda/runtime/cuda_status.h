@@ -1,6 +1,6 @@
 // CUDA's errors as absl::Status.
-#ifndef RETNET_KERNELS_CUDA_CUDA_STATUS_H_
-#define RETNET_KERNELS_CUDA_CUDA_STATUS_H_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_CUDA_STATUS_H_
+#define RETNET_KERNELS_CUDA_RUNTIME_CUDA_STATUS_H_
 
 #include <cuda_runtime.h>
 
@@ -15,4 +15,4 @@ absl::Status CudaStatus(cudaError_t error, absl::string_view what);
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_CUDA_STATUS_H_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_CUDA_STATUS_H_

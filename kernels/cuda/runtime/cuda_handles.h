@@ -1,6 +1,6 @@
 // Streams and events of the CUDA runtime, owned.
-#ifndef RETNET_KERNELS_CUDA_CUDA_HANDLES_H_
-#define RETNET_KERNELS_CUDA_CUDA_HANDLES_H_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_CUDA_HANDLES_H_
+#define RETNET_KERNELS_CUDA_RUNTIME_CUDA_HANDLES_H_
 
 #include <cuda_runtime.h>
 
@@ -8,7 +8,7 @@
 #include <type_traits>
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -46,4 +46,4 @@ inline absl::StatusOr<Event> MakeEvent() {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_CUDA_HANDLES_H_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_CUDA_HANDLES_H_

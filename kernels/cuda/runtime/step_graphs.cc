@@ -1,11 +1,11 @@
-#include "kernels/cuda/step_graphs.h"
+#include "kernels/cuda/runtime/step_graphs.h"
 
 #include <cstddef>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

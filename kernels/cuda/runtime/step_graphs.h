@@ -1,6 +1,6 @@
 // Steps recorded once as CUDA graphs, so that one call launches them again.
-#ifndef RETNET_KERNELS_CUDA_STEP_GRAPHS_H_
-#define RETNET_KERNELS_CUDA_STEP_GRAPHS_H_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_STEP_GRAPHS_H_
+#define RETNET_KERNELS_CUDA_RUNTIME_STEP_GRAPHS_H_
 
 #include <cuda_runtime.h>
 
@@ -9,7 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "kernels/cuda/cuda_handles.h"
+#include "kernels/cuda/runtime/cuda_handles.h"
 
 namespace retnet {
 
@@ -47,4 +47,4 @@ class StepGraphs {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_STEP_GRAPHS_H_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_STEP_GRAPHS_H_

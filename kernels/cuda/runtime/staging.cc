@@ -1,10 +1,10 @@
-#include "kernels/cuda/staging.h"
+#include "kernels/cuda/runtime/staging.h"
 
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

@@ -1,4 +1,4 @@
-#include "kernels/cuda/device_array.h"
+#include "kernels/cuda/runtime/device_array.h"
 
 #include <gtest/gtest.h>
 

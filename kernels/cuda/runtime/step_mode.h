@@ -1,6 +1,6 @@
 // What the operators of a step do when they are called.
-#ifndef RETNET_KERNELS_CUDA_STEP_MODE_H_
-#define RETNET_KERNELS_CUDA_STEP_MODE_H_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_STEP_MODE_H_
+#define RETNET_KERNELS_CUDA_RUNTIME_STEP_MODE_H_
 
 namespace retnet {
 
@@ -12,4 +12,4 @@ enum class StepMode {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_STEP_MODE_H_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_STEP_MODE_H_

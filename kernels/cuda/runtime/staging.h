@@ -1,6 +1,6 @@
 // The way of small host arrays to the device, without allocating or waiting.
-#ifndef RETNET_KERNELS_CUDA_STAGING_H_
-#define RETNET_KERNELS_CUDA_STAGING_H_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_STAGING_H_
+#define RETNET_KERNELS_CUDA_RUNTIME_STAGING_H_
 
 #include <cuda_runtime.h>
 
@@ -11,7 +11,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/device_array.h"
+#include "kernels/cuda/runtime/device_array.h"
 #include "kernels/kernels.h"
 
 namespace retnet {
@@ -75,4 +75,4 @@ class Staging {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_STAGING_H_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_STAGING_H_

@@ -6,15 +6,15 @@
 // at most, and no kernel ends before all that were queued before it have: what a kernel finds
 // behind the call is what it finds where kernels do not overlap. LetNextKernelBegin promises
 // nothing but that the device has room to spare once every block of this kernel has called it.
-#ifndef RETNET_KERNELS_CUDA_LAUNCH_CUH_
-#define RETNET_KERNELS_CUDA_LAUNCH_CUH_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_LAUNCH_CUH_
+#define RETNET_KERNELS_CUDA_RUNTIME_LAUNCH_CUH_
 
 #include <cuda_runtime.h>
 
 #include <cstddef>
 #include <type_traits>
 
-#include "kernels/cuda/kernel_queue.h"
+#include "kernels/cuda/runtime/kernel_queue.h"
 
 namespace retnet {
 
@@ -55,4 +55,4 @@ cudaError_t LaunchKernel(void (*kernel)(Parameters...), const LaunchShape& shape
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_LAUNCH_CUH_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_LAUNCH_CUH_

@@ -1,6 +1,6 @@
 // Where the kernels of a step are queued, and whether they overlap.
-#ifndef RETNET_KERNELS_CUDA_KERNEL_QUEUE_H_
-#define RETNET_KERNELS_CUDA_KERNEL_QUEUE_H_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_KERNEL_QUEUE_H_
+#define RETNET_KERNELS_CUDA_RUNTIME_KERNEL_QUEUE_H_
 
 #include <cuda_runtime.h>
 
@@ -18,4 +18,4 @@ struct KernelQueue {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_KERNEL_QUEUE_H_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_KERNEL_QUEUE_H_

@@ -1,6 +1,6 @@
 // Numbers in device memory, owned.
-#ifndef RETNET_KERNELS_CUDA_DEVICE_ARRAY_H_
-#define RETNET_KERNELS_CUDA_DEVICE_ARRAY_H_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_DEVICE_ARRAY_H_
+#define RETNET_KERNELS_CUDA_RUNTIME_DEVICE_ARRAY_H_
 
 #include <cuda_runtime.h>
 
@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/runtime/cuda_status.h"
 
 namespace retnet {
 
@@ -56,4 +56,4 @@ class DeviceArray {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_DEVICE_ARRAY_H_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_DEVICE_ARRAY_H_

@@ -1,7 +1,7 @@
 // Reductions over the threads of a block of whole warps, whose result every thread gets. The order
 // is fixed by the number of threads alone.
-#ifndef RETNET_KERNELS_CUDA_BLOCK_REDUCE_CUH_
-#define RETNET_KERNELS_CUDA_BLOCK_REDUCE_CUH_
+#ifndef RETNET_KERNELS_CUDA_RUNTIME_BLOCK_REDUCE_CUH_
+#define RETNET_KERNELS_CUDA_RUNTIME_BLOCK_REDUCE_CUH_
 
 #include <cstdint>
 
@@ -50,4 +50,4 @@ __device__ inline uint64_t BlockMax(uint64_t value, uint64_t* partial) {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_BLOCK_REDUCE_CUH_
+#endif  // RETNET_KERNELS_CUDA_RUNTIME_BLOCK_REDUCE_CUH_
