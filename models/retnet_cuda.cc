@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/cuda_kernels.h"
-#include "kernels/cuda/states.h"
+#include "kernels/cuda/retention/states.h"
 #include "kernels/status_macros.h"
 #include "models/device_weights.h"
 #include "models/memory_plan.h"

@@ -1,8 +1,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "kernels/cuda/gate.cuh"
 #include "kernels/cuda/given_rows.h"
+#include "kernels/cuda/retention/gate.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
 namespace retnet {

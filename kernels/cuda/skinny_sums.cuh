@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/gate.cuh"
+#include "kernels/cuda/retention/gate.cuh"
 #include "kernels/cuda/skinny_operands.cuh"
 
 namespace retnet {

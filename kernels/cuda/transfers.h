@@ -14,9 +14,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/retention/states.h"
 #include "kernels/cuda/runtime/cuda_handles.h"
 #include "kernels/cuda/runtime/staging.h"
-#include "kernels/cuda/states.h"
 
 namespace retnet {
 

@@ -36,10 +36,10 @@ function(retnet_seeded_fault name source old new option case diagnosis)
 endfunction()
 
 if(RETNET_CUDA_EMULATOR)
-  retnet_seeded_fault(seeded_fault_barrier kernels/cuda/retention_prepare.cu
+  retnet_seeded_fault(seeded_fault_barrier kernels/cuda/retention/prefill_prepare.cu
     "  WaitForCopies<0>();\n  __syncthreads();\n" "  WaitForCopies<0>();\n"
     --race Retention "RACE .*WeighRowsKernel")
-  retnet_seeded_fault(seeded_fault_copies kernels/cuda/retention_prepare.cu
+  retnet_seeded_fault(seeded_fault_copies kernels/cuda/retention/prefill_prepare.cu
     "  WaitForCopies<0>();\n  __syncthreads();\n" "  __syncthreads();\n"
     --check Retention "WeighRowsKernel.*read of uninitialised shared memory")
   retnet_seeded_fault(seeded_fault_bound kernels/cuda/rows.cu

@@ -1,7 +1,7 @@
 // The elements of a base, which is stored as RetentionShape::base_type says and computed with as
 // fp32.
-#ifndef RETNET_KERNELS_CUDA_BASE_ELEMENT_CUH_
-#define RETNET_KERNELS_CUDA_BASE_ELEMENT_CUH_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_BASE_ELEMENT_CUH_
+#define RETNET_KERNELS_CUDA_RETENTION_BASE_ELEMENT_CUH_
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -75,4 +75,4 @@ cudaError_t ForBaseType(ElementType type, const Function& function) {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_BASE_ELEMENT_CUH_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_BASE_ELEMENT_CUH_

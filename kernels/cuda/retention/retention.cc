@@ -1,10 +1,10 @@
-#include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention/retention.h"
 
 #include <algorithm>
 #include <cstddef>
 
-#include "kernels/cuda/retention_few.h"
-#include "kernels/cuda/retention_many.h"
+#include "kernels/cuda/retention/decode.h"
+#include "kernels/cuda/retention/prefill.h"
 
 namespace retnet {
 

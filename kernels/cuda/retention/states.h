@@ -1,7 +1,7 @@
 // The memory of bases (of any type) and tails (bf16) on a GPU, and the bytes that they are read and
 // written as.
-#ifndef RETNET_KERNELS_CUDA_STATES_H_
-#define RETNET_KERNELS_CUDA_STATES_H_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_STATES_H_
+#define RETNET_KERNELS_CUDA_RETENTION_STATES_H_
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -12,8 +12,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/retention/states_view.h"
 #include "kernels/cuda/runtime/device_array.h"
-#include "kernels/cuda/states_view.h"
 #include "kernels/kernels.h"
 
 namespace retnet {
@@ -78,4 +78,4 @@ class CudaStates {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_STATES_H_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_STATES_H_

@@ -1,4 +1,4 @@
-#include "kernels/cuda/states.h"
+#include "kernels/cuda/retention/states.h"
 
 #include <algorithm>
 #include <cmath>

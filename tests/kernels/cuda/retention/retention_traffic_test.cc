@@ -1,11 +1,11 @@
-#include "kernels/cuda/retention_traffic.h"
+#include "tests/kernels/cuda/retention/retention_traffic.h"
 
 #include <cstdint>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/retention.h"
-#include "kernels/cuda/retention_few.h"
+#include "kernels/cuda/retention/decode.h"
+#include "kernels/cuda/retention/retention.h"
 
 namespace retnet {
 namespace {

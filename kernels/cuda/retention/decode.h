@@ -1,12 +1,12 @@
 // Retention of pieces of few rows: decode rows and drafts.
-#ifndef RETNET_KERNELS_CUDA_RETENTION_FEW_H_
-#define RETNET_KERNELS_CUDA_RETENTION_FEW_H_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_DECODE_H_
+#define RETNET_KERNELS_CUDA_RETENTION_DECODE_H_
 
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
-#include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention/retention.h"
 
 namespace retnet {
 
@@ -51,4 +51,4 @@ cudaError_t RetainFew(const FewSegments& segments, const RetentionExtent& extent
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_RETENTION_FEW_H_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_DECODE_H_

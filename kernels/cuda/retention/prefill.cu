@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/cuda/base_element.cuh"
-#include "kernels/cuda/retention_fold.cuh"
-#include "kernels/cuda/retention_many.h"
-#include "kernels/cuda/retention_tile.cuh"
+#include "kernels/cuda/retention/base_element.cuh"
+#include "kernels/cuda/retention/fold.cuh"
+#include "kernels/cuda/retention/prefill.h"
+#include "kernels/cuda/retention/tile.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
 namespace retnet {

@@ -1,6 +1,6 @@
 // The operator Retention of the concept Kernels on a GPU.
-#ifndef RETNET_KERNELS_CUDA_RETENTION_H_
-#define RETNET_KERNELS_CUDA_RETENTION_H_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_RETENTION_H_
+#define RETNET_KERNELS_CUDA_RETENTION_RETENTION_H_
 
 #include <cuda_runtime.h>
 
@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cuda/retention/states_view.h"
 #include "kernels/cuda/runtime/kernel_queue.h"
-#include "kernels/cuda/states_view.h"
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
 
@@ -75,4 +75,4 @@ cudaError_t Retain(const RetentionPlan& plan, const RetentionInputs& inputs,
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_RETENTION_H_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_RETENTION_H_

@@ -1,14 +1,14 @@
 // The rows of a block of RetainFew, and what their tokens weigh: γ^(t−j) q·k_j, which the blocks of
 // a head compute together.
-#ifndef RETNET_KERNELS_CUDA_RETENTION_FEW_WEIGHTS_CUH_
-#define RETNET_KERNELS_CUDA_RETENTION_FEW_WEIGHTS_CUH_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_
+#define RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_
 
 #include <cstdint>
 
-#include "kernels/cuda/retention.h"
-#include "kernels/cuda/retention_rows.cuh"
+#include "kernels/cuda/retention/retention.h"
+#include "kernels/cuda/retention/rows.cuh"
+#include "kernels/cuda/retention/states_view.h"
 #include "kernels/cuda/runtime/block_reduce.cuh"
-#include "kernels/cuda/states_view.h"
 
 namespace retnet {
 
@@ -229,4 +229,4 @@ class FewWeights {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_RETENTION_FEW_WEIGHTS_CUH_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_

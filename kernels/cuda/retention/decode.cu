@@ -2,11 +2,11 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/base_element.cuh"
-#include "kernels/cuda/retention_few.h"
-#include "kernels/cuda/retention_few_weights.cuh"
-#include "kernels/cuda/retention_fold.cuh"
-#include "kernels/cuda/retention_rows.cuh"
+#include "kernels/cuda/retention/base_element.cuh"
+#include "kernels/cuda/retention/decode.h"
+#include "kernels/cuda/retention/decode_weights.cuh"
+#include "kernels/cuda/retention/fold.cuh"
+#include "kernels/cuda/retention/rows.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/cuda/runtime/launch.cuh"
 

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/retention_fold.cuh"
-#include "kernels/cuda/retention_many.h"
-#include "kernels/cuda/retention_rows.cuh"
-#include "kernels/cuda/retention_tile.cuh"
+#include "kernels/cuda/retention/fold.cuh"
+#include "kernels/cuda/retention/prefill.h"
+#include "kernels/cuda/retention/rows.cuh"
+#include "kernels/cuda/retention/tile.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
 namespace retnet {

@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/retention_fold.cuh"
+#include "kernels/cuda/retention/fold.cuh"
+#include "kernels/cuda/retention/states_view.h"
 #include "kernels/cuda/runtime/block_reduce.cuh"
-#include "kernels/cuda/states_view.h"
 #include "kernels/operands.h"
 
 namespace retnet {

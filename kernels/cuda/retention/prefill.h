@@ -1,12 +1,12 @@
 // Retention of prompt pieces by tensor cores.
-#ifndef RETNET_KERNELS_CUDA_RETENTION_MANY_H_
-#define RETNET_KERNELS_CUDA_RETENTION_MANY_H_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_PREFILL_H_
+#define RETNET_KERNELS_CUDA_RETENTION_PREFILL_H_
 
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
-#include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention/retention.h"
 
 namespace retnet {
 
@@ -62,4 +62,4 @@ cudaError_t FinishRows(const ManyArguments& arguments, const RetentionExtent& ex
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_RETENTION_MANY_H_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_PREFILL_H_

@@ -8,11 +8,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention/retention.h"
+#include "kernels/cuda/retention/states.h"
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/cuda/runtime/device_array.h"
 #include "kernels/cuda/runtime/staging.h"
-#include "kernels/cuda/states.h"
 #include "kernels/element.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/retention_cases.h"

@@ -1,6 +1,6 @@
 // The memory of bases and tails as kernels address it.
-#ifndef RETNET_KERNELS_CUDA_STATES_VIEW_H_
-#define RETNET_KERNELS_CUDA_STATES_VIEW_H_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_STATES_VIEW_H_
+#define RETNET_KERNELS_CUDA_RETENTION_STATES_VIEW_H_
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -77,4 +77,4 @@ struct StatesView {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_STATES_VIEW_H_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_STATES_VIEW_H_

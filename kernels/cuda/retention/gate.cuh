@@ -1,6 +1,6 @@
 // The activations of gated products.
-#ifndef RETNET_KERNELS_CUDA_GATE_CUH_
-#define RETNET_KERNELS_CUDA_GATE_CUH_
+#ifndef RETNET_KERNELS_CUDA_RETENTION_GATE_CUH_
+#define RETNET_KERNELS_CUDA_RETENTION_GATE_CUH_
 
 #include "kernels/operands.h"
 
@@ -13,4 +13,4 @@ __device__ inline float Activate(Activation activation, float x) {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_GATE_CUH_
+#endif  // RETNET_KERNELS_CUDA_RETENTION_GATE_CUH_

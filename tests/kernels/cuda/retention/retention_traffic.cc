@@ -1,9 +1,9 @@
-#include "kernels/cuda/retention_traffic.h"
+#include "tests/kernels/cuda/retention/retention_traffic.h"
 
 #include <set>
 
-#include "kernels/cuda/retention_few.h"
-#include "kernels/cuda/retention_many.h"
+#include "kernels/cuda/retention/decode.h"
+#include "kernels/cuda/retention/prefill.h"
 
 namespace retnet {
 namespace {

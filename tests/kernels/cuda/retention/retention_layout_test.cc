@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention/retention.h"
 
 namespace retnet {
 namespace {

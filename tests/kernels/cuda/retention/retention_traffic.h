@@ -1,10 +1,10 @@
 // The bytes that a layer's Retention moves, counted from its launches: for documents and tests.
-#ifndef RETNET_KERNELS_CUDA_RETENTION_TRAFFIC_H_
-#define RETNET_KERNELS_CUDA_RETENTION_TRAFFIC_H_
+#ifndef RETNET_TESTS_KERNELS_CUDA_RETENTION_RETENTION_TRAFFIC_H_
+#define RETNET_TESTS_KERNELS_CUDA_RETENTION_RETENTION_TRAFFIC_H_
 
 #include <cstdint>
 
-#include "kernels/cuda/retention.h"
+#include "kernels/cuda/retention/retention.h"
 #include "kernels/operands.h"
 
 namespace retnet {
@@ -27,4 +27,4 @@ RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows);
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_RETENTION_TRAFFIC_H_
+#endif  // RETNET_TESTS_KERNELS_CUDA_RETENTION_RETENTION_TRAFFIC_H_

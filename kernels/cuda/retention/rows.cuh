@@ -7,10 +7,10 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/retention.h"
-#include "kernels/cuda/retention_fold.cuh"
+#include "kernels/cuda/retention/fold.cuh"
+#include "kernels/cuda/retention/retention.h"
+#include "kernels/cuda/retention/states_view.h"
 #include "kernels/cuda/runtime/block_reduce.cuh"
-#include "kernels/cuda/states_view.h"
 
 namespace retnet {
 
