@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/matmul/skinny.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/runtime/cuda_status.h"
-#include "kernels/cuda/skinny.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {

@@ -20,7 +20,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/cuda/answerer.h"
-#include "kernels/cuda/products.h"
+#include "kernels/cuda/matmul/matmul.h"
+#include "kernels/cuda/matmul/weight.h"
 #include "kernels/cuda/retention/retention.h"
 #include "kernels/cuda/retention/states.h"
 #include "kernels/cuda/runtime/cuda_handles.h"
@@ -30,7 +31,6 @@
 #include "kernels/cuda/runtime/step_graphs.h"
 #include "kernels/cuda/runtime/step_mode.h"
 #include "kernels/cuda/transfers.h"
-#include "kernels/cuda/weight.h"
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
 

@@ -2,7 +2,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/skinny.h"
+#include "kernels/cuda/matmul/skinny.h"
 
 namespace retnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "kernels/cuda/products.h"
+#include "kernels/cuda/matmul/matmul.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "kernels/cuda/given_rows.h"
+#include "kernels/cuda/matmul/prompt_rows.h"
 #include "kernels/cuda/retention/gate.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 

@@ -36,8 +36,8 @@
 //   occupancy Skinny<Float16Warp,64>        128  67584  2  2
 //   occupancy Skinny<Float32Warp,8>         128  65792  2  3
 //   occupancy Skinny<Float32Warp,16>        128  66048  2  3
-#ifndef RETNET_KERNELS_CUDA_SKINNY_H_
-#define RETNET_KERNELS_CUDA_SKINNY_H_
+#ifndef RETNET_KERNELS_CUDA_MATMUL_SKINNY_H_
+#define RETNET_KERNELS_CUDA_MATMUL_SKINNY_H_
 
 #include <cuda_runtime.h>
 
@@ -104,4 +104,4 @@ SkinnyTraffic TrafficOf(const SkinnyProduct& product);
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_SKINNY_H_
+#endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_H_

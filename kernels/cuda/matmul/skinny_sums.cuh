@@ -1,11 +1,11 @@
 // How the sums of skinny.cu leave a block: parts of k are joined, and y is made of them.
-#ifndef RETNET_KERNELS_CUDA_SKINNY_SUMS_CUH_
-#define RETNET_KERNELS_CUDA_SKINNY_SUMS_CUH_
+#ifndef RETNET_KERNELS_CUDA_MATMUL_SKINNY_SUMS_CUH_
+#define RETNET_KERNELS_CUDA_MATMUL_SKINNY_SUMS_CUH_
 
 #include <cstdint>
 
+#include "kernels/cuda/matmul/skinny_operands.cuh"
 #include "kernels/cuda/retention/gate.cuh"
-#include "kernels/cuda/skinny_operands.cuh"
 
 namespace retnet {
 
@@ -110,4 +110,4 @@ __device__ void WriteOutputs(const SkinnyProduct& p, const SkinnySums<S>& sums,
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_SKINNY_SUMS_CUH_
+#endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_SUMS_CUH_

@@ -1,4 +1,4 @@
-#include "kernels/cuda/weight.h"
+#include "kernels/cuda/matmul/weight.h"
 
 #include <random>
 #include <vector>

@@ -1,10 +1,10 @@
-#include "kernels/cuda/products.h"
+#include "kernels/cuda/matmul/matmul.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/given_rows.h"
+#include "kernels/cuda/matmul/prompt_rows.h"
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 

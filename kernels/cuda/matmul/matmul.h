@@ -1,6 +1,6 @@
 // The weights' products on the device, for both classes of rows.
-#ifndef RETNET_KERNELS_CUDA_PRODUCTS_H_
-#define RETNET_KERNELS_CUDA_PRODUCTS_H_
+#ifndef RETNET_KERNELS_CUDA_MATMUL_MATMUL_H_
+#define RETNET_KERNELS_CUDA_MATMUL_MATMUL_H_
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -13,10 +13,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/matmul/skinny.h"
+#include "kernels/cuda/matmul/weight.h"
 #include "kernels/cuda/runtime/device_array.h"
 #include "kernels/cuda/runtime/kernel_queue.h"
-#include "kernels/cuda/skinny.h"
-#include "kernels/cuda/weight.h"
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
 
@@ -86,4 +86,4 @@ class CudaProducts {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_PRODUCTS_H_
+#endif  // RETNET_KERNELS_CUDA_MATMUL_MATMUL_H_

@@ -1,10 +1,10 @@
 #include <algorithm>
 
+#include "kernels/cuda/matmul/skinny.h"
+#include "kernels/cuda/matmul/skinny_operands.cuh"
+#include "kernels/cuda/matmul/skinny_sums.cuh"
+#include "kernels/cuda/matmul/skinny_warp.cuh"
 #include "kernels/cuda/runtime/launch.cuh"
-#include "kernels/cuda/skinny.h"
-#include "kernels/cuda/skinny_operands.cuh"
-#include "kernels/cuda/skinny_sums.cuh"
-#include "kernels/cuda/skinny_warp.cuh"
 
 namespace retnet {
 namespace {

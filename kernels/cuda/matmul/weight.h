@@ -1,6 +1,6 @@
 // A weight of a product as the device keeps it: [outputs, inputs], as the checkpoint stores it.
-#ifndef RETNET_KERNELS_CUDA_WEIGHT_H_
-#define RETNET_KERNELS_CUDA_WEIGHT_H_
+#ifndef RETNET_KERNELS_CUDA_MATMUL_WEIGHT_H_
+#define RETNET_KERNELS_CUDA_MATMUL_WEIGHT_H_
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -52,4 +52,4 @@ class CudaWeight {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_WEIGHT_H_
+#endif  // RETNET_KERNELS_CUDA_MATMUL_WEIGHT_H_

@@ -2,8 +2,8 @@
 // weight. A lane (g = lane / 4, t = lane % 4) brings 16 bytes of the weight's rows g and g + 8;
 // which of k's elements the four t of a row hold is free as long as the activations agree, so lanes
 // read consecutive bytes where the fragments of mma.sync would have them apart.
-#ifndef RETNET_KERNELS_CUDA_SKINNY_WARP_CUH_
-#define RETNET_KERNELS_CUDA_SKINNY_WARP_CUH_
+#ifndef RETNET_KERNELS_CUDA_MATMUL_SKINNY_WARP_CUH_
+#define RETNET_KERNELS_CUDA_MATMUL_SKINNY_WARP_CUH_
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -146,4 +146,4 @@ struct Float32Warp {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_SKINNY_WARP_CUH_
+#endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_WARP_CUH_

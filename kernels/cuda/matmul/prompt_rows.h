@@ -3,8 +3,8 @@
 //   occupancy PrepareRow<__half>            256      0  8  8
 //   occupancy PrepareRow<float>             256      0  8  8
 //   occupancy JoinGateRow                   256      0  8  8
-#ifndef RETNET_KERNELS_CUDA_GIVEN_ROWS_H_
-#define RETNET_KERNELS_CUDA_GIVEN_ROWS_H_
+#ifndef RETNET_KERNELS_CUDA_MATMUL_PROMPT_ROWS_H_
+#define RETNET_KERNELS_CUDA_MATMUL_PROMPT_ROWS_H_
 
 #include <cuda_runtime.h>
 
@@ -29,4 +29,4 @@ cudaError_t JoinGate(MatrixView<const float> joined, Activation activation, Matr
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_GIVEN_ROWS_H_
+#endif  // RETNET_KERNELS_CUDA_MATMUL_PROMPT_ROWS_H_

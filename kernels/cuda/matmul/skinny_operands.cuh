@@ -1,12 +1,12 @@
 // How the operands of skinny.cu reach a block: the weight through each lane's ring, x in chunks.
-#ifndef RETNET_KERNELS_CUDA_SKINNY_OPERANDS_CUH_
-#define RETNET_KERNELS_CUDA_SKINNY_OPERANDS_CUH_
+#ifndef RETNET_KERNELS_CUDA_MATMUL_SKINNY_OPERANDS_CUH_
+#define RETNET_KERNELS_CUDA_MATMUL_SKINNY_OPERANDS_CUH_
 
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
-#include "kernels/cuda/skinny.h"
+#include "kernels/cuda/matmul/skinny.h"
 
 namespace retnet {
 
@@ -236,4 +236,4 @@ class ActivationChunks {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_SKINNY_OPERANDS_CUH_
+#endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_OPERANDS_CUH_

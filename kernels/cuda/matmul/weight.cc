@@ -1,4 +1,4 @@
-#include "kernels/cuda/weight.h"
+#include "kernels/cuda/matmul/weight.h"
 
 #include <utility>
 #include <vector>
