@@ -46,7 +46,7 @@ if(RETNET_CUDA_EMULATOR)
     "if (i >= rows * pairs) return;" "if (i > rows * pairs) return;"
     --check Rotate "Rotate.*store out of bounds")
   # Deferred, the step's answers are not there yet when they are taken.
-  retnet_seeded_fault(seeded_fault_stream kernels/cuda/answerer.cc
+  retnet_seeded_fault(seeded_fault_stream kernels/cuda/sampling/sampler.cc
     "status.Update(CudaStatus(cudaStreamSynchronize(stream)"
     "status.Update(CudaStatus((static_cast<void>(stream), cudaSuccess)"
     --async Answer "FAILED  . SeededFaults.Answer")

@@ -1,6 +1,6 @@
 // The order of a row's tokens, and searches in it for where a cut lies.
-#ifndef RETNET_KERNELS_CUDA_ANSWER_SEARCH_CUH_
-#define RETNET_KERNELS_CUDA_ANSWER_SEARCH_CUH_
+#ifndef RETNET_KERNELS_CUDA_SAMPLING_TOPK_SEARCH_CUH_
+#define RETNET_KERNELS_CUDA_SAMPLING_TOPK_SEARCH_CUH_
 
 #include <cstdint>
 
@@ -142,4 +142,4 @@ __device__ uint64_t Search(const EditedRow& row, uint64_t low, uint64_t high, co
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_ANSWER_SEARCH_CUH_
+#endif  // RETNET_KERNELS_CUDA_SAMPLING_TOPK_SEARCH_CUH_

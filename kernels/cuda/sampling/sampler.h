@@ -1,6 +1,6 @@
 // The operator Answer of the concept Kernels on a GPU: queries there, answers back.
-#ifndef RETNET_KERNELS_CUDA_ANSWERER_H_
-#define RETNET_KERNELS_CUDA_ANSWERER_H_
+#ifndef RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_
+#define RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_
 
 #include <cuda_runtime.h>
 
@@ -11,11 +11,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/answer.h"
 #include "kernels/cuda/runtime/device_array.h"
 #include "kernels/cuda/runtime/kernel_queue.h"
 #include "kernels/cuda/runtime/staging.h"
 #include "kernels/cuda/runtime/step_mode.h"
+#include "kernels/cuda/sampling/sampling.h"
 #include "kernels/kernels.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
@@ -99,4 +99,4 @@ class CudaAnswerer {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_ANSWERER_H_
+#endif  // RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_

@@ -3,10 +3,10 @@
 //   occupancy AnswerRow                     512      0  1  1
 #include <algorithm>
 
-#include "kernels/cuda/answer.h"
-#include "kernels/cuda/answer_search.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/cuda/runtime/launch.cuh"
+#include "kernels/cuda/sampling/sampling.h"
+#include "kernels/cuda/sampling/topk_search.cuh"
 #include "kernels/philox.h"
 
 namespace retnet {

@@ -1,4 +1,4 @@
-#include "kernels/cuda/answerer.h"
+#include "kernels/cuda/sampling/sampler.h"
 
 #include <algorithm>
 

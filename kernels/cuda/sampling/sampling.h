@@ -5,8 +5,8 @@
 // edited copy). Greedy makes one pass, sampling three, log-probabilities one more; top_k, top_p and
 // top_logprobs each a search of about 12 passes (two bits of a logit's order a pass) until one
 // token is left between its bounds.
-#ifndef RETNET_KERNELS_CUDA_ANSWER_H_
-#define RETNET_KERNELS_CUDA_ANSWER_H_
+#ifndef RETNET_KERNELS_CUDA_SAMPLING_SAMPLING_H_
+#define RETNET_KERNELS_CUDA_SAMPLING_SAMPLING_H_
 
 #include <cuda_runtime.h>
 
@@ -55,4 +55,4 @@ cudaError_t Answer(const AnswerRows& rows, KernelQueue queue);
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CUDA_ANSWER_H_
+#endif  // RETNET_KERNELS_CUDA_SAMPLING_SAMPLING_H_
