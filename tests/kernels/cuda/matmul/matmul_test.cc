@@ -11,7 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/reference/reference_kernels.h"
-#include "tests/kernels/product_cases.h"
+#include "tests/kernels/cpu/product_cases.h"
 
 namespace retnet {
 namespace {

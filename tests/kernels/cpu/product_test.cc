@@ -5,8 +5,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/kernels/instruction_sets.h"
-#include "tests/kernels/product_cases.h"
+#include "tests/kernels/cpu/instruction_sets.h"
+#include "tests/kernels/cpu/product_cases.h"
 
 namespace retnet {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/element.h"
-#include "tests/kernels/instruction_sets.h"
+#include "tests/kernels/cpu/instruction_sets.h"
 
 namespace retnet {
 namespace {

@@ -1,6 +1,6 @@
 // Tests that run on every instruction set of the machine.
-#ifndef RETNET_TESTS_KERNELS_INSTRUCTION_SETS_H_
-#define RETNET_TESTS_KERNELS_INSTRUCTION_SETS_H_
+#ifndef RETNET_TESTS_KERNELS_CPU_INSTRUCTION_SETS_H_
+#define RETNET_TESTS_KERNELS_CPU_INSTRUCTION_SETS_H_
 
 #include <algorithm>
 #include <string>
@@ -21,4 +21,4 @@ inline auto EveryInstructionSet() { return testing::ValuesIn(SupportedInstructio
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_KERNELS_INSTRUCTION_SETS_H_
+#endif  // RETNET_TESTS_KERNELS_CPU_INSTRUCTION_SETS_H_

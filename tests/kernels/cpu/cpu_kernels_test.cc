@@ -7,8 +7,8 @@
 
 #include "gtest/gtest.h"
 #include "kernels/reference/reference_kernels.h"
-#include "tests/kernels/instruction_sets.h"
-#include "tests/kernels/product_cases.h"
+#include "tests/kernels/cpu/instruction_sets.h"
+#include "tests/kernels/cpu/product_cases.h"
 
 namespace retnet {
 namespace {

@@ -2,7 +2,7 @@
 #include "kernels/cpu/targets-inl.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "tests/kernels/tile_test.cc"
+#define HWY_TARGET_INCLUDE "tests/kernels/cpu/tile_test.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "kernels/cpu/tile-inl.h"
 
@@ -23,7 +23,7 @@ HWY_AFTER_NAMESPACE();
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "tests/kernels/instruction_sets.h"
+#include "tests/kernels/cpu/instruction_sets.h"
 
 namespace retnet {
 namespace {
