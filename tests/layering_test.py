@@ -1,4 +1,5 @@
-"""Checks the include rule: server -> engine -> models -> kernels, and who may see which library."""
+"""Checks the include rule: server -> engine -> models -> kernels, client -> proto alone, the arrows between the
+folders inside of them, and who may see which library."""
 
 import pathlib
 import re
@@ -12,19 +13,40 @@ FOLDERS = {
     "models": ["kernels"],
     "engine": ["models"],
     "server": ["engine", "models", "proto"],
+    "client": ["proto"],
 }
+
+# The arrows inside a folder: files, and the headers of other rooms of the same folder that they may include. A room
+# is one folder. The first row that matches a file counts; a file without a row may include its own room alone.
+ROOMS = [
+    (r"engine/(engine|executor|inbox)\.", r"engine/(scheduling|sessions|snapshots|states)/"),
+    (r"engine/sessions/", r"engine/(session\.h|(scheduling|snapshots|states)/)"),
+    (r"engine/scheduling/", r"engine/(request\.h|states/)"),
+    (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/byte_vector\.h)"),
+    (r"server/[^/]+$", r"server/(calls|ops|text|wire)/"),
+    (r"server/calls/", r"server/(ops|text|wire)/"),
+    (r"server/wire/", r"server/text/"),
+    (r"kernels/cuda/[^/]+$", r"kernels/(cuda/(matmul|retention|runtime|sampling)/|[^/]+$)"),
+    (r"kernels/cuda/matmul/", r"kernels/(cuda/(runtime/|retention/gate\.cuh)|[^/]+$)"),
+    (r"kernels/cuda/\w+/", r"kernels/(cuda/runtime/|[^/]+$)"),
+    (r"kernels/(cpu|reference)/", r"kernels/[^/]+$"),
+    (r"client/main\.cc", r"client/bench/bench\.h"),
+    (r"client/bench/bench\.(h|cc)", r"client/(bench/report/report\.h|[^/]+$)"),
+    (r"client/bench/report/", r"client/([^/]+$|bench/(run|table|timeline)\.h)"),
+    (r"client/bench/", r"client/[^/]+$"),
+]
 
 # Where a library may be seen: a pattern of its headers, and a pattern of the files.
 LIBRARIES = [
-    ("gRPC and protobuf", r"(grpc|grpcpp|google/protobuf)/|.*\.pb\.h", r"server/"),
+    ("gRPC and protobuf", r"(grpc|grpcpp|google/protobuf)/|.*\.pb\.h", r"(server|client)/"),
     ("SentencePiece", r"sentencepiece", r"models/tokenizer\.cc"),
     ("Highway and intrinsics", r"hwy/|.*intrin\.h|simde/", r"kernels/cpu/.*(\.cc|-inl\.h)"),
-    ("xxHash", r"xxhash", r"engine/(chunk_keys|snapshot|disk_store)\.cc|models/fingerprint\.cc"),
-    ("zstd", r"zstd", r"engine/snapshot\.cc"),
-    ("hiredis", r"hiredis", r"engine/redis_store\.cc"),
+    ("xxHash", r"xxhash", r"engine/(states/chunk_keys|snapshots/(snapshot|disk_store))\.cc|models/fingerprint\.cc"),
+    ("zstd", r"zstd", r"engine/snapshots/snapshot\.cc"),
+    ("hiredis", r"hiredis", r"engine/snapshots/redis_store\.cc"),
     ("CUDA", r"cuda|cublas|nv_|cooperative_groups", r"kernels/cuda/|models/retnet_cuda\.cc"),
     ("spdlog", r"spdlog/", r"server/"),
-    ("CLI11", r"CLI/", r"server/"),
+    ("CLI11", r"CLI/", r"(server|client)/"),
     ("GoogleTest", r"(gtest|gmock|benchmark)/", r"tests/"),
 ]
 
@@ -49,6 +71,10 @@ def violations(path: str, text: str) -> list[str]:
         if header in ANYBODY:
             continue
         target = header.split("/")[0]
+        if folder in FOLDERS and target == folder and header.rpartition("/")[0] != path.rpartition("/")[0]:
+            arrows = next((headers for files, headers in ROOMS if re.match(files, path)), None)
+            if arrows is None or not re.match(arrows, header):
+                found.append(f"{path}: includes {header}, an arrow between rooms that ROOMS does not have")
         if folder in FOLDERS and target in FOLDERS and target != folder:
             if target not in FOLDERS[folder]:
                 found.append(f"{path}: includes {header}, which is upward or too far down")
@@ -75,6 +101,20 @@ def self_test() -> None:
         ("models/retnet.h", "#include <hwy/highway.h>"),
         ("models/retnet.h", '#include "kernels/cpu/cpu_kernels.h"'),
         ("models/retnet.h", "#include <cuda_runtime.h>"),
+        ("client/client.cc", '#include "server/server.h"'),
+        ("client/client.cc", '#include "engine/request.h"'),
+        ("engine/states/slot_pool.h", '#include "engine/request.h"'),
+        ("engine/states/state_cache.cc", '#include "engine/scheduling/sequence.h"'),
+        ("engine/snapshots/snapshot.cc", '#include "engine/sessions/sessions.h"'),
+        ("engine/snapshots/snapshot.cc", '#include "engine/states/state_cache.h"'),
+        ("engine/scheduling/scheduler.cc", '#include "engine/sessions/sessions.h"'),
+        ("engine/request.h", '#include "engine/scheduling/sequence.h"'),
+        ("server/wire/messages.cc", '#include "server/calls/worker.h"'),
+        ("server/ops/metrics.cc", '#include "server/server.h"'),
+        ("kernels/cuda/runtime/launch.cuh", '#include "kernels/cuda/retention/states.h"'),
+        ("kernels/cuda/retention/fold.cuh", '#include "kernels/cuda/matmul/weight.h"'),
+        ("kernels/cpu/rows.cc", '#include "kernels/cuda/rows.h"'),
+        ("client/bench/run.cc", '#include "client/bench/report/plot.h"'),
     ]
     for path, text in bad:
         assert violations(path, text), (path, text)
