@@ -31,7 +31,7 @@ void Executor::Admit(std::unique_ptr<Sequence> sequence, absl::Time now) {
 
 void Executor::Close() {
   sessions_.Close();
-  keeper_.resting().AwaitTransfers();
+  keeper_.state_cache().AwaitTransfers();
 }
 
 void Executor::Ready(Sequence* sequence) {
@@ -75,7 +75,7 @@ void Executor::Prepare(absl::Time now) {
     Retire(sequence);
   }
   sessions_.Expire(now);
-  keeper_.resting().Poll();
+  keeper_.state_cache().Poll();
   GiveSlots();
 }
 
@@ -98,7 +98,7 @@ void Executor::GiveSlots() {
     for (Sequence* sequence : keeper_.TakeReleased()) scheduler_.Enqueue(sequence);
     if (scheduler_.waiting() == 0) break;
     Sequence* sequence = scheduler_.NextWaiting();
-    if (!keeper_.Resume(sequence, prefill_row)) break;
+    if (!keeper_.Restore(sequence, prefill_row)) break;
     scheduler_.Remove(sequence);
     if (sequence->finished()) {
       Retire(sequence);
@@ -108,8 +108,8 @@ void Executor::GiveSlots() {
       filling_.push_back(sequence);
     }
   }
-  keeper_.resting().KeepSpare();
-  model_status_.Update(keeper_.resting().status());
+  keeper_.state_cache().KeepSpareSlot();
+  model_status_.Update(keeper_.state_cache().status());
 }
 
 absl::Status Executor::Step() {
@@ -187,7 +187,7 @@ absl::Status Executor::AcceptAnswers(const LaunchedStep& step) {
     }
     left = left.subspan(piece.outputs);
   }
-  model_status_.Update(keeper_.resting().status());
+  model_status_.Update(keeper_.state_cache().status());
   return model_status_;
 }
 
@@ -237,14 +237,14 @@ EngineStats Executor::stats() const {
   EngineStats stats = counters_;
   stats.waiting = scheduler_.waiting();
   stats.running = scheduler_.running() + static_cast<int32_t>(filling_.size());
-  const RestingStates& resting = keeper_.resting();
-  stats.free_slots = resting.free_slots() + resting.resting_slots();
-  stats.resting_slots = resting.resting_slots();
-  stats.host_state_bytes = resting.host_bytes();
-  stats.evictions = resting.evictions();
+  const StateCache& state_cache = keeper_.state_cache();
+  stats.free_slots = state_cache.free_slots() + state_cache.resting_slots();
+  stats.resting_slots = state_cache.resting_slots();
+  stats.host_state_bytes = state_cache.host_bytes();
+  stats.evictions = state_cache.evictions();
   stats.sessions = sessions_.count();
   stats.cached_prefixes = keeper_.cached_prefixes();
-  stats.cached_prefix_bytes = resting.cached_bytes();
+  stats.cached_prefix_bytes = state_cache.cached_bytes();
   stats.cache_hits = keeper_.cache_hits();
   stats.cache_misses = keeper_.cache_misses();
   return stats;

@@ -72,7 +72,7 @@ class Executor : private SequenceOwner {
   // Before it is destroyed: calls on sessions that wait are answered, what is to be written is
   // given to the store.
   void Close();
-  bool transferring() const { return keeper_.resting().transferring(); }
+  bool transferring() const { return keeper_.state_cache().transferring(); }
   void ClearCache() { keeper_.ClearCache(); }
   // Counts what Executor knows of; the rest is 0.
   EngineStats stats() const;

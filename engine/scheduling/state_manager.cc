@@ -10,8 +10,8 @@ StateKeeper::StateKeeper(Model* model, const StateKeeperOptions& options,
     : model_(model),
       options_(options),
       chunk_(model->info().chunk),
-      resting_(model, options.host_bytes, std::move(wake)),
-      cache_(chunk_) {}
+      state_cache_(model, options.host_bytes, std::move(wake)),
+      prefix_cache_(chunk_) {}
 
 // A score needs every row's logits, so a cached prefix would spare it nothing.
 bool StateKeeper::Caches(const Sequence& sequence) const {
@@ -42,10 +42,10 @@ std::vector<int32_t> StateKeeper::Cuts(Sequence* sequence) {
     for (const int32_t boundary : sequence->request().cache_boundaries) {
       cuts.push_back((new_from + boundary) / chunk_ * chunk_);
     }
-    cuts.push_back(cache_.Note(keys));
+    cuts.push_back(prefix_cache_.Note(keys));
     std::erase_if(cuts, [&](int32_t cut) {
       return cut <= 0 || cut > static_cast<int32_t>(keys.size()) * chunk_ ||
-             cache_.Contains(keys, cut);
+             prefix_cache_.Contains(keys, cut);
     });
   }
   if (Leads(*sequence)) cuts.push_back(sequence->prompt_tokens() - 1);
@@ -90,28 +90,28 @@ void StateKeeper::EndGroup(Sequence* sequence) {
 
 bool StateKeeper::WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const {
   if (!prefix.there() || prefix.tokens == 0) return false;
-  const absl::Duration restore = resting_.RestoreTime(*prefix.state);
+  const absl::Duration restore = state_cache_.RestoreTime(*prefix.state);
   return restore == absl::ZeroDuration() || restore < prefix.tokens * prefill_row;
 }
 
-bool StateKeeper::Resume(Sequence* sequence, absl::Duration prefill_row) {
+bool StateKeeper::Restore(Sequence* sequence, absl::Duration prefill_row) {
   const int32_t most = sequence->most_resumed();
   StatePrefix prefix = sequence->TakeState();
   prefix.tokens = std::min(prefix.tokens, most);
   if (!WorthRestoring(prefix, prefill_row)) prefix = {};
   bool hit = false;
   if (Caches(*sequence)) {
-    StatePrefix cached = cache_.Find(sequence->chunk_keys().keys(), most);
+    StatePrefix cached = prefix_cache_.Find(sequence->chunk_keys().keys(), most);
     hit = cached.tokens > prefix.tokens && WorthRestoring(cached, prefill_row);
     if (hit) prefix = std::move(cached);
   }
   const int32_t tokens = prefix.tokens;
-  const SlotId slot = tokens == 0 ? resting_.Take() : resting_.Resume(&prefix);
+  const SlotId slot = tokens == 0 ? state_cache_.Take() : state_cache_.Restore(&prefix);
   if (slot == kNoSlot) {
     // A state that had to leave the only slot may be had from where it went.
-    const bool moved = tokens > 0 && prefix.state->slot == kNoSlot && resting_.free_slots() > 0;
+    const bool moved = tokens > 0 && prefix.state->slot == kNoSlot && state_cache_.free_slots() > 0;
     sequence->set_state(std::move(prefix));
-    return moved && Resume(sequence, prefill_row);
+    return moved && Restore(sequence, prefill_row);
   }
   if (Caches(*sequence) && sequence->prompt_tokens() > chunk_) {
     ++(hit ? cache_hits_ : cache_misses_);
@@ -128,7 +128,7 @@ void StateKeeper::PieceEnded(Sequence* sequence, int32_t first) {
   if (sequence->PassCut()) {
     if (position % chunk_ == 0) CacheFork(sequence, position);
     if (Leads(*sequence) && position == prompt_tokens - 1) {
-      StateRef state = resting_.RestFork(sequence->slot(), position);
+      StateRef state = state_cache_.ParkFork(sequence->slot(), position);
       Share(sequence, {.state = state, .tokens = state == nullptr ? 0 : position});
     }
   }
@@ -139,11 +139,11 @@ void StateKeeper::PieceEnded(Sequence* sequence, int32_t first) {
 void StateKeeper::CacheFork(Sequence* sequence, int32_t tokens) {
   if (!Caches(*sequence) || tokens == 0) return;
   const auto keys = sequence->chunk_keys().keys();
-  if (cache_.Contains(keys, tokens)) return;
-  StateRef state = resting_.RestFork(sequence->slot(), tokens);
+  if (prefix_cache_.Contains(keys, tokens)) return;
+  StateRef state = state_cache_.ParkFork(sequence->slot(), tokens);
   if (state == nullptr) return;
-  resting_.Cache(state);
-  cache_.Insert(keys, tokens, std::move(state));
+  state_cache_.Cache(state);
+  prefix_cache_.Insert(keys, tokens, std::move(state));
 }
 
 // At the end of an answer, with which the next turn's prompt begins.
@@ -153,10 +153,10 @@ bool StateKeeper::CacheWhole(Sequence* sequence) {
   if (tokens == 0) return false;
   sequence->chunk_keys().Extend(sequence->history(), tokens);
   const auto keys = sequence->chunk_keys().keys();
-  if (cache_.Contains(keys, tokens)) return false;
-  StateRef state = resting_.RestAt(sequence->slot(), tokens);
-  resting_.Cache(state);
-  cache_.Insert(keys, tokens, std::move(state));
+  if (prefix_cache_.Contains(keys, tokens)) return false;
+  StateRef state = state_cache_.ParkAt(sequence->slot(), tokens);
+  state_cache_.Cache(state);
+  prefix_cache_.Insert(keys, tokens, std::move(state));
   return true;
 }
 
@@ -165,9 +165,9 @@ StatePrefix StateKeeper::Retire(Sequence* sequence, bool keep) {
   if (sequence->slot() == kNoSlot) return sequence->TakeState();
   StatePrefix kept;
   if (keep && ready(*sequence)) {
-    kept = {.state = resting_.Rest(sequence->slot()), .tokens = sequence->position()};
+    kept = {.state = state_cache_.Park(sequence->slot()), .tokens = sequence->position()};
   } else if (!ready(*sequence) || !CacheWhole(sequence)) {
-    resting_.Release(sequence->slot());
+    state_cache_.Release(sequence->slot());
   }
   sequence->LeaveSlot();
   return kept;

@@ -29,8 +29,8 @@ class StateKeeper {
  public:
   StateKeeper(Model* model, const StateKeeperOptions& options, std::function<void()> wake);
 
-  RestingStates& resting() { return resting_; }
-  const RestingStates& resting() const { return resting_; }
+  StateCache& state_cache() { return state_cache_; }
+  const StateCache& state_cache() const { return state_cache_; }
 
   // Before anything of it is computed, its history being complete: decides where its pieces end so
   // that their states can be shared. False: it takes its state from a sequence that is computing
@@ -41,9 +41,9 @@ class StateKeeper {
   // Gives the sequence a slot with the longest state there is for it; false when none can be had
   // now. `prefill_row` is what computing one token is expected to take: a state in host memory
   // must cost less.
-  bool Resume(Sequence* sequence, absl::Duration prefill_row);
+  bool Restore(Sequence* sequence, absl::Duration prefill_row);
   // The slot's state is there.
-  bool ready(const Sequence& sequence) const { return !resting_.filling(sequence.slot()); }
+  bool ready(const Sequence& sequence) const { return !state_cache_.filling(sequence.slot()); }
 
   // A piece of it has been computed that began at `first`.
   void PieceEnded(Sequence* sequence, int32_t first);
@@ -54,8 +54,8 @@ class StateKeeper {
 
   int64_t StateBytes(Model::StateShape shape) const { return model_->StateBytes(shape); }
 
-  void ClearCache() { cache_.Clear(); }
-  int32_t cached_prefixes() const { return cache_.entries(); }
+  void ClearCache() { prefix_cache_.Clear(); }
+  int32_t cached_prefixes() const { return prefix_cache_.entries(); }
   int64_t cache_hits() const { return cache_hits_; }
   int64_t cache_misses() const { return cache_misses_; }
 
@@ -79,8 +79,8 @@ class StateKeeper {
   Model* const model_;
   const StateKeeperOptions options_;
   const int32_t chunk_;
-  RestingStates resting_;
-  PrefixCache cache_;
+  StateCache state_cache_;
+  PrefixCache prefix_cache_;
   absl::flat_hash_map<RequestId, SampleGroup> groups_;  // by the first sample
   std::vector<Sequence*> released_;
   int64_t cache_hits_ = 0;

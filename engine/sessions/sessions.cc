@@ -126,8 +126,9 @@ void Sessions::Adopt(Snapshot snapshot, Session* session) {
   session->version = snapshot.version;
   session->history = History(std::move(snapshot.history), std::move(snapshot.class_runs));
   if (snapshot.shape.position == 0) return;
-  session->state = {.state = keeper_->resting().Adopt(snapshot.shape, std::move(snapshot.state)),
-                    .tokens = snapshot.shape.position};
+  session->state = {
+      .state = keeper_->state_cache().Adopt(snapshot.shape, std::move(snapshot.state)),
+      .tokens = snapshot.shape.position};
 }
 
 Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
@@ -286,7 +287,7 @@ void Sessions::ReadInto(const Session& session, std::function<void(Snapshot)> th
   if (!session.state.there()) return then(std::move(snapshot));
   Model::StateShape shape = session.state.state->shape;
   shape.position = session.state.tokens;
-  keeper_->resting().Read(
+  keeper_->state_cache().Read(
       session.state.state, [snapshot = std::move(snapshot), shape, cut = keeper_->StateBytes(shape),
                             then = std::move(then)](absl::StatusOr<StateBytes> bytes) mutable {
         if (bytes.ok()) {

@@ -12,7 +12,7 @@ constexpr int32_t kSlotsForSpare = 16;
 
 }  // namespace
 
-RestingStates::RestingStates(Model* model, int64_t host_bytes, std::function<void()> wake)
+StateCache::StateCache(Model* model, int64_t host_bytes, std::function<void()> wake)
     : model_(model), max_host_bytes_(host_bytes), slots_(model->info().slots) {
   model->set_transfer_done(
       [ended = ended_, wake = std::move(wake)](Ticket ticket, absl::Status status) {
@@ -25,13 +25,13 @@ RestingStates::RestingStates(Model* model, int64_t host_bytes, std::function<voi
 }
 
 // Transfers write to memory that ends with this object.
-RestingStates::~RestingStates() {
+StateCache::~StateCache() {
   for (auto& [ticket, transfer] : transfers_) transfer.done = nullptr;
   AwaitTransfers();
   transfers_.clear();
 }
 
-void RestingStates::AwaitTransfers() {
+void StateCache::AwaitTransfers() {
   Poll();
   while (transferring() && status_.ok()) {
     absl::SleepFor(absl::Microseconds(100));
@@ -39,8 +39,8 @@ void RestingStates::AwaitTransfers() {
   }
 }
 
-StateRef RestingStates::Make(Model::StateShape shape) {
-  StateRef state(new RestingState, [this](RestingState* last) {
+StateRef StateCache::Make(Model::StateShape shape) {
+  StateRef state(new CachedState, [this](CachedState* last) {
     Forget(last);
     delete last;
   });
@@ -48,7 +48,7 @@ StateRef RestingStates::Make(Model::StateShape shape) {
   return state;
 }
 
-void RestingStates::Forget(RestingState* state) {
+void StateCache::Forget(CachedState* state) {
   NoLongerCached(state);
   if (state->slot != kNoSlot) {
     Dequeue(state, &on_device_);
@@ -58,13 +58,13 @@ void RestingStates::Forget(RestingState* state) {
 }
 
 // An empty state has nothing to be spared.
-void RestingStates::Enqueue(RestingState* state, Queue* queue) {
+void StateCache::Enqueue(CachedState* state, Queue* queue) {
   const auto bytes = static_cast<double>(std::max<int64_t>(BytesOf(*state), 1));
   state->rank = clock_ + static_cast<double>(state->shape.position) / bytes;
   queue->insert({state->rank, state});
 }
 
-StateRef RestingStates::Rest(SlotId slot) {
+StateRef StateCache::Park(SlotId slot) {
   StateRef state = Make(model_->state(slot));
   if (state->shape.position == 0) {
     ClearSlot(slot);
@@ -75,67 +75,67 @@ StateRef RestingStates::Rest(SlotId slot) {
   return state;
 }
 
-StateRef RestingStates::RestAt(SlotId slot, int32_t position) {
+StateRef StateCache::ParkAt(SlotId slot, int32_t position) {
   status_.Update(model_->Truncate(slot, position));
-  return Rest(slot);
+  return Park(slot);
 }
 
-StateRef RestingStates::RestFork(SlotId slot, int32_t position) {
+StateRef StateCache::ParkFork(SlotId slot, int32_t position) {
   const SlotId copy = Take();
   if (copy == kNoSlot) return nullptr;
   status_.Update(model_->Fork(slot, copy, position));
-  return Rest(copy);
+  return Park(copy);
 }
 
-StateRef RestingStates::Adopt(Model::StateShape shape, StateBytes bytes) {
+StateRef StateCache::Adopt(Model::StateShape shape, StateBytes bytes) {
   StateRef state = Make(shape);
   if (shape.position > 0) KeepInHost(state.get(), std::move(bytes));
   return state;
 }
 
-void RestingStates::Cache(const StateRef& state) {
+void StateCache::Cache(const StateRef& state) {
   state->leave_behind = true;
   state->cached = true;
   cached_bytes_ += BytesOf(*state);
 }
 
-void RestingStates::NoLongerCached(RestingState* state) {
+void StateCache::NoLongerCached(CachedState* state) {
   if (std::exchange(state->cached, false)) cached_bytes_ -= BytesOf(*state);
 }
 
-void RestingStates::Touch(const StateRef& state) {
+void StateCache::Touch(const StateRef& state) {
   state->leave_behind = false;
   if (state->in_transfer || state->gone()) return;
   Queue* queue = state->slot != kNoSlot ? &on_device_ : &in_host_;
   if (queue->erase({state->rank, state.get()}) > 0) Enqueue(state.get(), queue);
 }
 
-SlotId RestingStates::Take() {
+SlotId StateCache::Take() {
   while (true) {
     if (const SlotId slot = slots_.Take(); slot != kNoSlot) return slot;
-    if (!MakeRoom()) return kNoSlot;
+    if (!Offload()) return kNoSlot;
     Poll();  // a backend may have moved it already
     if (slots_.free() == 0) return kNoSlot;
   }
 }
 
 // What moves nowhere needs no time.
-void RestingStates::KeepSpare() {
+void StateCache::KeepSpareSlot() {
   if (slots_.free() > 0 || model_->info().slots < kSlotsForSpare || on_device_.empty()) return;
-  if (HasRoomInHost(*on_device_.begin()->second)) MakeRoom();
+  if (HasRoomInHost(*on_device_.begin()->second)) Offload();
 }
 
-bool RestingStates::leaving() const {
+bool StateCache::leaving() const {
   return std::any_of(transfers_.begin(), transfers_.end(),
                      [](const auto& entry) { return entry.second.moves_out; });
 }
 
-bool RestingStates::HasRoomInHost(const RestingState& state) const {
+bool StateCache::HasRoomInHost(const CachedState& state) const {
   return BytesOf(state) <= max_host_bytes_ - (state.leave_behind ? host_bytes_ : 0);
 }
 
 // One slot is emptied at a time for those that wait; more would be more than they need.
-bool RestingStates::MakeRoom() {
+bool StateCache::Offload() {
   if (leaving()) return true;
   if (on_device_.empty()) return false;
   const StateRef state = on_device_.begin()->second->shared_from_this();
@@ -151,38 +151,38 @@ bool RestingStates::MakeRoom() {
   return true;
 }
 
-void RestingStates::Release(SlotId slot) {
+void StateCache::Release(SlotId slot) {
   if (!filling(slot)) return ClearSlot(slot);
   for (auto& [ticket, transfer] : transfers_) {
     if (transfer.state == nullptr && transfer.slot == slot) transfer.unwanted = true;
   }
 }
 
-void RestingStates::ClearSlot(SlotId slot) {
+void StateCache::ClearSlot(SlotId slot) {
   status_.Update(model_->Clear(slot));
   slots_.Release(slot);
 }
 
-SlotId RestingStates::Resume(StatePrefix* prefix) {
+SlotId StateCache::Restore(StatePrefix* prefix) {
   StateRef& state = prefix->state;
   const int32_t position = prefix->tokens;
-  RestingState& resting = *state;
-  if (resting.in_transfer) return kNoSlot;
-  if (resting.slot != kNoSlot && state.use_count() == 1) {
-    const SlotId slot = std::exchange(resting.slot, kNoSlot);
-    Dequeue(&resting, &on_device_);
+  CachedState& state_cache = *state;
+  if (state_cache.in_transfer) return kNoSlot;
+  if (state_cache.slot != kNoSlot && state.use_count() == 1) {
+    const SlotId slot = std::exchange(state_cache.slot, kNoSlot);
+    Dequeue(&state_cache, &on_device_);
     status_.Update(model_->Truncate(slot, position));
     *prefix = {};
     return slot;
   }
   Touch(state);
-  const StateBytes bytes = resting.bytes;  // also when room is made at its own expense
-  const SlotId slot = resting.slot != kNoSlot ? TakeBeside(&resting) : Take();
+  const StateBytes bytes = state_cache.bytes;  // also when room is made at its own expense
+  const SlotId slot = state_cache.slot != kNoSlot ? TakeBeside(&state_cache) : Take();
   if (slot == kNoSlot) return slot;
-  if (resting.slot != kNoSlot) {
-    status_.Update(model_->Fork(resting.slot, slot, position));
+  if (state_cache.slot != kNoSlot) {
+    status_.Update(model_->Fork(state_cache.slot, slot, position));
   } else {
-    StartWrite(bytes, resting.shape, position, slot);
+    StartWrite(bytes, state_cache.shape, position, slot);
   }
   *prefix = {};
   return slot;
@@ -190,24 +190,24 @@ SlotId RestingStates::Resume(StatePrefix* prefix) {
 
 // A slot for a fork must not come from the state that is forked; unless there is no other, and
 // nobody runs who could leave one.
-SlotId RestingStates::TakeBeside(RestingState* state) {
+SlotId StateCache::TakeBeside(CachedState* state) {
   Dequeue(state, &on_device_);
   const SlotId slot = Take();
   const bool alone = slot == kNoSlot && on_device_.empty() && transfers_.empty();
   on_device_.insert({state->rank, state});
   if (!alone || model_->info().slots > 1) return slot;
-  MakeRoom();
+  Offload();
   Poll();
   return kNoSlot;
 }
 
-absl::Duration RestingStates::RestoreTime(const RestingState& state) const {
+absl::Duration StateCache::RestoreTime(const CachedState& state) const {
   if (state.slot != kNoSlot) return absl::ZeroDuration();
   return absl::Seconds(seconds_a_byte_ * static_cast<double>(BytesOf(state)));
 }
 
-void RestingStates::StartWrite(const StateBytes& bytes, Model::StateShape shape, int32_t position,
-                               SlotId slot) {
+void StateCache::StartWrite(const StateBytes& bytes, Model::StateShape shape, int32_t position,
+                            SlotId slot) {
   const absl::Time start = absl::Now();
   const absl::StatusOr<Ticket> ticket = model_->StartWrite(*bytes, shape, slot);
   status_.Update(ticket.status());
@@ -221,8 +221,7 @@ void RestingStates::StartWrite(const StateBytes& bytes, Model::StateShape shape,
   Poll();
 }
 
-void RestingStates::Read(const StateRef& state,
-                         std::function<void(absl::StatusOr<StateBytes>)> done) {
+void StateCache::Read(const StateRef& state, std::function<void(absl::StatusOr<StateBytes>)> done) {
   if (state->bytes != nullptr) return done(state->bytes);
   if (state->slot == kNoSlot) {
     if (state->gone()) return done(absl::NotFoundError("the state has been evicted"));
@@ -241,8 +240,8 @@ void RestingStates::Read(const StateRef& state,
   Poll();
 }
 
-void RestingStates::StartRead(const StateRef& state, bool moves_out,
-                              std::function<void(absl::StatusOr<StateBytes>)> done) {
+void StateCache::StartRead(const StateRef& state, bool moves_out,
+                           std::function<void(absl::StatusOr<StateBytes>)> done) {
   Dequeue(state.get(), &on_device_);
   state->in_transfer = true;
   Transfer transfer;
@@ -259,7 +258,7 @@ void RestingStates::StartRead(const StateRef& state, bool moves_out,
   }
 }
 
-void RestingStates::Poll() {
+void StateCache::Poll() {
   std::vector<std::pair<Ticket, absl::Status>> ended;
   {
     std::lock_guard lock(ended_->mutex);
@@ -271,7 +270,7 @@ void RestingStates::Poll() {
   }
 }
 
-void RestingStates::Finish(Transfer transfer, const absl::Status& status) {
+void StateCache::Finish(Transfer transfer, const absl::Status& status) {
   status_.Update(status);
   if (transfer.state != nullptr) {
     FinishRead(transfer, status);
@@ -280,8 +279,8 @@ void RestingStates::Finish(Transfer transfer, const absl::Status& status) {
   }
 }
 
-void RestingStates::FinishRead(Transfer& transfer, const absl::Status& status) {
-  RestingState& state = *transfer.state;
+void StateCache::FinishRead(Transfer& transfer, const absl::Status& status) {
+  CachedState& state = *transfer.state;
   state.in_transfer = false;
   if (transfer.moves_out) {
     ClearSlot(std::exchange(state.slot, kNoSlot));
@@ -293,7 +292,7 @@ void RestingStates::FinishRead(Transfer& transfer, const absl::Status& status) {
   transfer.done(status.ok() ? absl::StatusOr<StateBytes>(transfer.read) : status);
 }
 
-void RestingStates::FinishWrite(Transfer& transfer, const absl::Status& status) {
+void StateCache::FinishWrite(Transfer& transfer, const absl::Status& status) {
   filling_.erase(transfer.slot);
   if (status.ok() && !transfer.written->empty()) {
     const double rate = absl::ToDoubleSeconds(absl::Now() - transfer.start) /
@@ -304,19 +303,19 @@ void RestingStates::FinishWrite(Transfer& transfer, const absl::Status& status) 
   if (status.ok()) status_.Update(model_->Truncate(transfer.slot, transfer.position));
 }
 
-void RestingStates::KeepInHost(RestingState* state, StateBytes bytes) {
+void StateCache::KeepInHost(CachedState* state, StateBytes bytes) {
   host_bytes_ += static_cast<int64_t>(bytes->size());
   state->bytes = std::move(bytes);
   Enqueue(state, &in_host_);
   while (host_bytes_ > max_host_bytes_ && !in_host_.empty()) {
-    RestingState* evicted = in_host_.begin()->second;
+    CachedState* evicted = in_host_.begin()->second;
     clock_ = std::max(clock_, evicted->rank);
     ++evictions_;
     DropFromHost(evicted);
   }
 }
 
-void RestingStates::DropFromHost(RestingState* state) {
+void StateCache::DropFromHost(CachedState* state) {
   Dequeue(state, &in_host_);
   host_bytes_ -= static_cast<int64_t>(state->bytes->size());
   state->bytes.reset();

@@ -24,8 +24,8 @@ namespace retnet {
 
 using StateBytes = std::shared_ptr<const ByteVector>;
 
-// One of them; RestingStates alone changes it.
-struct RestingState : std::enable_shared_from_this<RestingState> {
+// One of them; StateCache alone changes it.
+struct CachedState : std::enable_shared_from_this<CachedState> {
   Model::StateShape shape;
   SlotId slot = kNoSlot;      // on the device, or
   StateBytes bytes;           // in host memory, or gone: evicted, and to be computed again
@@ -39,7 +39,7 @@ struct RestingState : std::enable_shared_from_this<RestingState> {
 
 // Whoever has an interest in a state holds a reference: a session, its forks, cache entries. The
 // last holder takes its slot when it goes on; others get a fork. Without holders it is forgotten.
-using StateRef = std::shared_ptr<RestingState>;
+using StateRef = std::shared_ptr<CachedState>;
 
 // What is wanted of a state that may have seen more: its first `tokens` tokens. Of none: null.
 struct StatePrefix {
@@ -57,19 +57,19 @@ struct StatePrefix {
 // by GreedyDual-Size (Cao and Irani, USITS 1997): rank = clock + tokens / bytes, the clock being
 // the last evicted one's rank. Transfers run beside the steps. Thread-compatible; outlives every
 // reference.
-class RestingStates {
+class StateCache {
  public:
   // `model` outlives it; `wake` is called from any thread when a transfer has ended, which Poll
   // then takes note of.
-  RestingStates(Model* model, int64_t host_bytes, std::function<void()> wake);
-  ~RestingStates();
+  StateCache(Model* model, int64_t host_bytes, std::function<void()> wake);
+  ~StateCache();
 
   // The state in this slot, which rests from now on.
-  StateRef Rest(SlotId slot);
+  StateRef Park(SlotId slot);
   // The same, cut to its first `position` tokens.
-  StateRef RestAt(SlotId slot, int32_t position);
+  StateRef ParkAt(SlotId slot, int32_t position);
   // The same, as a fork; null where there is no slot for it.
-  StateRef RestFork(SlotId slot, int32_t position);
+  StateRef ParkFork(SlotId slot, int32_t position);
   // A state that came as bytes.
   StateRef Adopt(Model::StateShape shape, StateBytes bytes);
   // It has become a cached prefix's, which has been of no use yet.
@@ -83,15 +83,15 @@ class RestingStates {
   void Release(SlotId slot);
   // Where there are many slots, starts to move a state out when none is free, so that whoever comes
   // next need not wait for it.
-  void KeepSpare();
+  void KeepSpareSlot();
 
   // A slot with the state of the prefix, which is there: its own slot for the last holder, else a
   // fork's, or one that it is written to. kNoSlot when none can be had now, or the state is being
   // read; `prefix` is then unchanged, else of none. The slot may still be filling.
-  SlotId Resume(StatePrefix* prefix);
+  SlotId Restore(StatePrefix* prefix);
   bool filling(SlotId slot) const { return filling_.contains(slot); }
   // What writing the state to a slot is expected to take; zero for one that has a slot.
-  absl::Duration RestoreTime(const RestingState& state) const;
+  absl::Duration RestoreTime(const CachedState& state) const;
 
   // The state's bytes: calls `done` once with them, at once or from Poll. The state keeps its
   // place.
@@ -112,7 +112,7 @@ class RestingStates {
   int64_t evictions() const { return evictions_; }
 
  private:
-  using Queue = std::set<std::pair<double, RestingState*>>;
+  using Queue = std::set<std::pair<double, CachedState*>>;
   struct Transfer {
     StateRef state;  // being read; null for a write
     SlotId slot = kNoSlot;
@@ -124,26 +124,26 @@ class RestingStates {
     absl::Time start;
     std::function<void(absl::StatusOr<StateBytes>)> done;
   };
-  // What RestingStates and the model's transfer threads share: outlives both.
+  // What StateCache and the model's transfer threads share: outlives both.
   struct Ended {
     std::mutex mutex;
     std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
   };
 
   StateRef Make(Model::StateShape shape);
-  void Forget(RestingState* state);
-  void Enqueue(RestingState* state, Queue* queue);
-  void Dequeue(RestingState* state, Queue* queue) { queue->erase({state->rank, state}); }
-  int64_t BytesOf(const RestingState& state) const { return model_->StateBytes(state.shape); }
+  void Forget(CachedState* state);
+  void Enqueue(CachedState* state, Queue* queue);
+  void Dequeue(CachedState* state, Queue* queue) { queue->erase({state->rank, state}); }
+  int64_t BytesOf(const CachedState& state) const { return model_->StateBytes(state.shape); }
   // Starts what makes a slot free, now or later; whether there was anything to start.
-  bool MakeRoom();
+  bool Offload();
   bool leaving() const;  // a state is moving out of its slot
   // It moves to host memory when it gives up its slot.
-  bool HasRoomInHost(const RestingState& state) const;
-  SlotId TakeBeside(RestingState* state);
-  void KeepInHost(RestingState* state, StateBytes bytes);
-  void DropFromHost(RestingState* state);
-  void NoLongerCached(RestingState* state);
+  bool HasRoomInHost(const CachedState& state) const;
+  SlotId TakeBeside(CachedState* state);
+  void KeepInHost(CachedState* state, StateBytes bytes);
+  void DropFromHost(CachedState* state);
+  void NoLongerCached(CachedState* state);
   void ClearSlot(SlotId slot);
   void StartRead(const StateRef& state, bool moves_out,
                  std::function<void(absl::StatusOr<StateBytes>)> done);

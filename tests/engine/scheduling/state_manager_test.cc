@@ -18,16 +18,16 @@ TEST(StateKeeper, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
   options.slots = 1;
   FakeModel model(options);
   StateKeeper keeper(&model, {.host_bytes = 1000, .prefix_cache = false}, [] {});
-  RestingStates& resting = keeper.resting();
+  StateCache& state_cache = keeper.state_cache();
   const std::vector<TokenId> text(10, 1);
   Segment segment;
-  segment.slot = resting.Take();
+  segment.slot = state_cache.Take();
   segment.tokens = std::span(text).first(6);
   StepResult result;
   ASSERT_TRUE(model.Launch({&segment, 1}).ok());
   ASSERT_TRUE(model.Wait(&result).ok());
-  const StateRef state = resting.Rest(segment.slot);
-  resting.Release(resting.Take());
+  const StateRef state = state_cache.Park(segment.slot);
+  state_cache.Release(state_cache.Take());
   ASSERT_EQ(state->slot, kNoSlot) << "it has moved to host memory";
 
   const auto resumed_at = [&](absl::Duration prefill_row) {
@@ -36,13 +36,13 @@ TEST(StateKeeper, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
     request.max_tokens = 1;
     Sequence sequence(std::move(request), nullptr, /*context_length=*/100, absl::Now());
     sequence.set_state({.state = state, .tokens = 6});
-    EXPECT_TRUE(keeper.Resume(&sequence, prefill_row));
+    EXPECT_TRUE(keeper.Restore(&sequence, prefill_row));
     EXPECT_TRUE(keeper.ready(sequence));
-    resting.Release(sequence.slot());
+    state_cache.Release(sequence.slot());
     return sequence.position();
   };
   EXPECT_EQ(resumed_at(absl::Hours(1)), 6);
-  EXPECT_GT(resting.RestoreTime(*state), absl::ZeroDuration());
+  EXPECT_GT(state_cache.RestoreTime(*state), absl::ZeroDuration());
   EXPECT_EQ(resumed_at(absl::Hours(1)), 6);
   EXPECT_EQ(resumed_at(absl::ZeroDuration()), 0);
 }

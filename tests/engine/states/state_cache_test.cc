@@ -13,12 +13,12 @@ namespace retnet {
 namespace {
 
 // Four tokens a chunk: a base is 8 bytes, a token of a tail 8.
-class RestingStatesTest : public testing::Test {
+class StateCacheTest : public testing::Test {
  protected:
   void Start(int32_t slots, int64_t host_bytes) {
     options_.slots = slots;
     model_ = std::make_unique<FakeModel>(options_);
-    states_ = std::make_unique<RestingStates>(model_.get(), host_bytes, [] {});
+    states_ = std::make_unique<StateCache>(model_.get(), host_bytes, [] {});
   }
 
   // A state that has seen so many tokens.
@@ -32,31 +32,31 @@ class RestingStatesTest : public testing::Test {
     StepResult result;
     EXPECT_TRUE(model_->Launch({&segment, 1}).ok());
     EXPECT_TRUE(model_->Wait(&result).ok());
-    return states_->Rest(slot);
+    return states_->Park(slot);
   }
 
   FakeModelOptions options_;
   std::unique_ptr<FakeModel> model_;
-  std::unique_ptr<RestingStates> states_;
+  std::unique_ptr<StateCache> states_;
 };
 
-TEST_F(RestingStatesTest, TheLastHolderTakesTheSlotAndOthersGetForks) {
+TEST_F(StateCacheTest, TheLastHolderTakesTheSlotAndOthersGetForks) {
   Start(/*slots=*/3, /*host_bytes=*/0);
   StateRef state = Make(6);
   const SlotId slot = state->slot;
   StatePrefix first{state, 5};
   StatePrefix last{std::move(state), 6};
-  const SlotId fork = states_->Resume(&first);
+  const SlotId fork = states_->Restore(&first);
   EXPECT_NE(fork, slot);
   EXPECT_EQ(model_->state(fork).position, 5);
-  EXPECT_EQ(states_->Resume(&last), slot);
+  EXPECT_EQ(states_->Restore(&last), slot);
   EXPECT_EQ(model_->state(slot).position, 6);
   states_->Release(slot);
   states_->Release(fork);
   EXPECT_EQ(states_->free_slots(), 3);
 }
 
-TEST_F(RestingStatesTest, WhatCostsLeastAByteGivesUpItsSlotAndComesBackWhole) {
+TEST_F(StateCacheTest, WhatCostsLeastAByteGivesUpItsSlotAndComesBackWhole) {
   Start(/*slots=*/2, /*host_bytes=*/1000);
   const StateRef cheap = Make(2);
   const StateRef dear = Make(12);
@@ -67,12 +67,12 @@ TEST_F(RestingStatesTest, WhatCostsLeastAByteGivesUpItsSlotAndComesBackWhole) {
   EXPECT_EQ(states_->host_bytes(), 16) << "two tokens of a tail";
   states_->Release(slot);
   StatePrefix prefix{cheap, 2};
-  const SlotId back = states_->Resume(&prefix);
+  const SlotId back = states_->Restore(&prefix);
   EXPECT_EQ(model_->state(back).position, 2);
   states_->Release(back);
 }
 
-TEST_F(RestingStatesTest, HostMemoryIsBoundedAndWhatDoesNotFitIsGone) {
+TEST_F(StateCacheTest, HostMemoryIsBoundedAndWhatDoesNotFitIsGone) {
   Start(/*slots=*/1, /*host_bytes=*/20);
   const StateRef first = Make(2);   // 16 bytes
   const StateRef second = Make(2);  // moves the first out
@@ -86,19 +86,19 @@ TEST_F(RestingStatesTest, HostMemoryIsBoundedAndWhatDoesNotFitIsGone) {
   states_->Release(slot);
 }
 
-TEST_F(RestingStatesTest, OneOfManySlotsIsFreeForWhoeverComesNext) {
+TEST_F(StateCacheTest, OneOfManySlotsIsFreeForWhoeverComesNext) {
   Start(/*slots=*/16, /*host_bytes=*/1000);
   std::vector<StateRef> states;
   for (int i = 0; i < 40; ++i) {
     ASSERT_EQ(states_->evictions(), std::max(0, i - 15));
     ASSERT_GT(states_->free_slots(), 0);
     states.push_back(Make(2));
-    states_->KeepSpare();
+    states_->KeepSpareSlot();
     states_->Poll();
   }
 }
 
-TEST_F(RestingStatesTest, AStateWithoutHoldersLeavesNothing) {
+TEST_F(StateCacheTest, AStateWithoutHoldersLeavesNothing) {
   Start(/*slots=*/2, /*host_bytes=*/1000);
   StateRef moved = Make(3);
   StateRef here = Make(9);
@@ -110,7 +110,7 @@ TEST_F(RestingStatesTest, AStateWithoutHoldersLeavesNothing) {
   EXPECT_EQ(states_->free_slots(), 2);
 }
 
-TEST_F(RestingStatesTest, AReadGivesTheBytesAndLeavesTheState) {
+TEST_F(StateCacheTest, AReadGivesTheBytesAndLeavesTheState) {
   Start(/*slots=*/1, /*host_bytes=*/0);
   const StateRef state = Make(6);
   StateBytes bytes;
@@ -120,7 +120,7 @@ TEST_F(RestingStatesTest, AReadGivesTheBytesAndLeavesTheState) {
   EXPECT_NE(state->slot, kNoSlot);
 }
 
-TEST_F(RestingStatesTest, ThePrefixCacheForgetsWhatHasBeenEvicted) {
+TEST_F(StateCacheTest, ThePrefixCacheForgetsWhatHasBeenEvicted) {
   Start(/*slots=*/1, /*host_bytes=*/0);
   History history;
   history.Append(std::vector<TokenId>(12, 1), RowClass::kGiven);
