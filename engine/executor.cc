@@ -14,8 +14,8 @@ Executor::Executor(std::unique_ptr<Model> model, const ExecutorOptions& options,
       max_step_(options.max_step),
       post_(std::move(post)),
       scheduler_(options.max_rows, model_->info().chunk),
-      keeper_(model_.get(), options.states, [this] { post_([] {}); }),
-      sessions_(options.sessions, &keeper_, this) {
+      state_manager_(model_.get(), options.states, [this] { post_([] {}); }),
+      sessions_(options.sessions, &state_manager_, this) {
   segments_.reserve(std::min(options.max_rows, model_->info().slots));
   outputs_.reserve(options.max_rows);
 }
@@ -31,12 +31,12 @@ void Executor::Admit(std::unique_ptr<Sequence> sequence, absl::Time now) {
 
 void Executor::Close() {
   sessions_.Close();
-  keeper_.state_cache().AwaitTransfers();
+  state_manager_.state_cache().AwaitTransfers();
 }
 
 void Executor::Ready(Sequence* sequence) {
   if (sequence->finished()) return Retire(sequence);
-  if (keeper_.Plan(sequence)) scheduler_.Enqueue(sequence);
+  if (state_manager_.Plan(sequence)) scheduler_.Enqueue(sequence);
 }
 
 void Executor::Fail(Sequence* sequence, absl::Status status) {
@@ -75,7 +75,7 @@ void Executor::Prepare(absl::Time now) {
     Retire(sequence);
   }
   sessions_.Expire(now);
-  keeper_.state_cache().Poll();
+  state_manager_.state_cache().Poll();
   GiveSlots();
 }
 
@@ -88,28 +88,28 @@ void Executor::GiveSlots() {
   slots_may_be_free_ = false;
   const absl::Duration prefill_row = step_cost_.PromptRow();
   for (Sequence* sequence : std::exchange(filling_, {})) {
-    if (keeper_.ready(*sequence)) {
+    if (state_manager_.ready(*sequence)) {
       scheduler_.Add(sequence);
     } else {
       filling_.push_back(sequence);
     }
   }
   while (true) {
-    for (Sequence* sequence : keeper_.TakeReleased()) scheduler_.Enqueue(sequence);
+    for (Sequence* sequence : state_manager_.TakeReleased()) scheduler_.Enqueue(sequence);
     if (scheduler_.waiting() == 0) break;
     Sequence* sequence = scheduler_.NextWaiting();
-    if (!keeper_.Restore(sequence, prefill_row)) break;
+    if (!state_manager_.AssignSlot(sequence, prefill_row)) break;
     scheduler_.Remove(sequence);
     if (sequence->finished()) {
       Retire(sequence);
-    } else if (keeper_.ready(*sequence)) {
+    } else if (state_manager_.ready(*sequence)) {
       scheduler_.Add(sequence);
     } else {
       filling_.push_back(sequence);
     }
   }
-  keeper_.state_cache().KeepSpareSlot();
-  model_status_.Update(keeper_.state_cache().status());
+  state_manager_.state_cache().KeepSpareSlot();
+  model_status_.Update(state_manager_.state_cache().status());
 }
 
 absl::Status Executor::Step() {
@@ -187,7 +187,7 @@ absl::Status Executor::AcceptAnswers(const LaunchedStep& step) {
     }
     left = left.subspan(piece.outputs);
   }
-  model_status_.Update(keeper_.state_cache().status());
+  model_status_.Update(state_manager_.state_cache().status());
   return model_status_;
 }
 
@@ -201,7 +201,7 @@ absl::Status Executor::AcceptPiece(const LaunchedPiece& piece,
   if (sequence->position() < position + rows) {  // wrong guesses are taken back
     RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->position()));
   }
-  keeper_.PieceEnded(sequence, position);
+  state_manager_.PieceEnded(sequence, position);
   if (sequence->finished()) Retire(sequence);
   return absl::OkStatus();
 }
@@ -237,16 +237,16 @@ EngineStats Executor::stats() const {
   EngineStats stats = counters_;
   stats.waiting = scheduler_.waiting();
   stats.running = scheduler_.running() + static_cast<int32_t>(filling_.size());
-  const StateCache& state_cache = keeper_.state_cache();
+  const StateCache& state_cache = state_manager_.state_cache();
   stats.free_slots = state_cache.free_slots() + state_cache.resting_slots();
   stats.resting_slots = state_cache.resting_slots();
   stats.host_state_bytes = state_cache.host_bytes();
   stats.evictions = state_cache.evictions();
   stats.sessions = sessions_.count();
-  stats.cached_prefixes = keeper_.cached_prefixes();
+  stats.cached_prefixes = state_manager_.cached_prefixes();
   stats.cached_prefix_bytes = state_cache.cached_bytes();
-  stats.cache_hits = keeper_.cache_hits();
-  stats.cache_misses = keeper_.cache_misses();
+  stats.cache_hits = state_manager_.cache_hits();
+  stats.cache_misses = state_manager_.cache_misses();
   return stats;
 }
 

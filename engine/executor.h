@@ -30,7 +30,7 @@ struct ExecutorOptions {
   // Steps that hold decoding sequences have prompts beside them as far as StepCost::PromptRows
   // allows for it.
   absl::Duration max_step = absl::InfiniteDuration();
-  StateKeeperOptions states = {};
+  StateManagerOptions states = {};
   SessionsOptions sessions = {};
 };
 
@@ -72,8 +72,8 @@ class Executor : private SequenceOwner {
   // Before it is destroyed: calls on sessions that wait are answered, what is to be written is
   // given to the store.
   void Close();
-  bool transferring() const { return keeper_.state_cache().transferring(); }
-  void ClearCache() { keeper_.ClearCache(); }
+  bool transferring() const { return state_manager_.state_cache().transferring(); }
+  void ClearCache() { state_manager_.ClearCache(); }
   // Counts what Executor knows of; the rest is 0.
   EngineStats stats() const;
 
@@ -113,7 +113,7 @@ class Executor : private SequenceOwner {
   const std::function<void(std::function<void()>)> post_;
   Scheduler scheduler_;
   StepCost step_cost_;
-  StateKeeper keeper_;
+  StateManager state_manager_;
   Sessions sessions_;
   bool slots_may_be_free_ = false;  // for some that wait: something has ended since GiveSlots
   std::vector<Sequence*> filling_;  // that have a slot whose state is on its way

@@ -5,8 +5,8 @@
 
 namespace retnet {
 
-StateKeeper::StateKeeper(Model* model, const StateKeeperOptions& options,
-                         std::function<void()> wake)
+StateManager::StateManager(Model* model, const StateManagerOptions& options,
+                           std::function<void()> wake)
     : model_(model),
       options_(options),
       chunk_(model->info().chunk),
@@ -14,16 +14,16 @@ StateKeeper::StateKeeper(Model* model, const StateKeeperOptions& options,
       prefix_cache_(chunk_) {}
 
 // A score needs every row's logits, so a cached prefix would spare it nothing.
-bool StateKeeper::Caches(const Sequence& sequence) const {
+bool StateManager::Caches(const Sequence& sequence) const {
   return options_.prefix_cache && sequence.kind() != RequestKind::kScore;
 }
 
 // Before its first token there is no state to share.
-bool StateKeeper::Leads(const Sequence& sequence) {
+bool StateManager::Leads(const Sequence& sequence) {
   return sequence.request().samples > 1 && sequence.prompt_tokens() > 1;
 }
 
-bool StateKeeper::Plan(Sequence* sequence) {
+bool StateManager::Plan(Sequence* sequence) {
   if (Caches(*sequence)) {
     sequence->chunk_keys().Begin(sequence->request().session.owner, chunk_, options_.deterministic);
     sequence->chunk_keys().Extend(sequence->history(), sequence->history().size());
@@ -34,7 +34,7 @@ bool StateKeeper::Plan(Sequence* sequence) {
   return true;
 }
 
-std::vector<int32_t> StateKeeper::Cuts(Sequence* sequence) {
+std::vector<int32_t> StateManager::Cuts(Sequence* sequence) {
   std::vector<int32_t> cuts;
   if (Caches(*sequence)) {
     const auto keys = sequence->chunk_keys().keys();
@@ -54,7 +54,7 @@ std::vector<int32_t> StateKeeper::Cuts(Sequence* sequence) {
   return cuts;
 }
 
-bool StateKeeper::Join(Sequence* sequence) {
+bool StateManager::Join(Sequence* sequence) {
   const auto group = groups_.find(sequence->request().sample_of);
   if (group == groups_.end()) return true;
   if (group->second.state.state != nullptr) {
@@ -66,7 +66,7 @@ bool StateKeeper::Join(Sequence* sequence) {
 }
 
 // Without a state each sample computes the prompt itself.
-void StateKeeper::Share(Sequence* leader, StatePrefix state) {
+void StateManager::Share(Sequence* leader, StatePrefix state) {
   const auto group = groups_.find(leader->id());
   if (group == groups_.end()) return;
   group->second.state = std::move(state);
@@ -77,7 +77,7 @@ void StateKeeper::Share(Sequence* leader, StatePrefix state) {
 }
 
 // A sample that came before the others may end before they are there; they do without it.
-void StateKeeper::EndGroup(Sequence* sequence) {
+void StateManager::EndGroup(Sequence* sequence) {
   if (const auto joined = groups_.find(sequence->request().sample_of); joined != groups_.end()) {
     std::erase(joined->second.waiting, sequence);
   }
@@ -88,13 +88,13 @@ void StateKeeper::EndGroup(Sequence* sequence) {
   groups_.erase(led);
 }
 
-bool StateKeeper::WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const {
+bool StateManager::WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const {
   if (!prefix.there() || prefix.tokens == 0) return false;
   const absl::Duration restore = state_cache_.RestoreTime(*prefix.state);
   return restore == absl::ZeroDuration() || restore < prefix.tokens * prefill_row;
 }
 
-bool StateKeeper::Restore(Sequence* sequence, absl::Duration prefill_row) {
+bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
   const int32_t most = sequence->most_resumed();
   StatePrefix prefix = sequence->TakeState();
   prefix.tokens = std::min(prefix.tokens, most);
@@ -111,7 +111,7 @@ bool StateKeeper::Restore(Sequence* sequence, absl::Duration prefill_row) {
     // A state that had to leave the only slot may be had from where it went.
     const bool moved = tokens > 0 && prefix.state->slot == kNoSlot && state_cache_.free_slots() > 0;
     sequence->set_state(std::move(prefix));
-    return moved && Restore(sequence, prefill_row);
+    return moved && AssignSlot(sequence, prefill_row);
   }
   if (Caches(*sequence) && sequence->prompt_tokens() > chunk_) {
     ++(hit ? cache_hits_ : cache_misses_);
@@ -122,7 +122,7 @@ bool StateKeeper::Restore(Sequence* sequence, absl::Duration prefill_row) {
   return true;
 }
 
-void StateKeeper::PieceEnded(Sequence* sequence, int32_t first) {
+void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
   const int32_t position = sequence->position();
   const int32_t prompt_tokens = sequence->prompt_tokens();
   if (sequence->PassCut()) {
@@ -136,7 +136,7 @@ void StateKeeper::PieceEnded(Sequence* sequence, int32_t first) {
   if (prompt_ended) CacheFork(sequence, model_->state(sequence->slot()).base_position);
 }
 
-void StateKeeper::CacheFork(Sequence* sequence, int32_t tokens) {
+void StateManager::CacheFork(Sequence* sequence, int32_t tokens) {
   if (!Caches(*sequence) || tokens == 0) return;
   const auto keys = sequence->chunk_keys().keys();
   if (prefix_cache_.Contains(keys, tokens)) return;
@@ -147,7 +147,7 @@ void StateKeeper::CacheFork(Sequence* sequence, int32_t tokens) {
 }
 
 // At the end of an answer, with which the next turn's prompt begins.
-bool StateKeeper::CacheWhole(Sequence* sequence) {
+bool StateManager::CacheWhole(Sequence* sequence) {
   if (!Caches(*sequence) || !sequence->completion().status.ok()) return false;
   const int32_t tokens = model_->state(sequence->slot()).base_position;
   if (tokens == 0) return false;
@@ -160,7 +160,7 @@ bool StateKeeper::CacheWhole(Sequence* sequence) {
   return true;
 }
 
-StatePrefix StateKeeper::Retire(Sequence* sequence, bool keep) {
+StatePrefix StateManager::Retire(Sequence* sequence, bool keep) {
   EndGroup(sequence);
   if (sequence->slot() == kNoSlot) return sequence->TakeState();
   StatePrefix kept;

@@ -17,7 +17,7 @@
 
 namespace retnet {
 
-struct StateKeeperOptions {
+struct StateManagerOptions {
   int64_t host_bytes = int64_t{1} << 30;  // of states that gave up their slots
   bool prefix_cache = true;
   // A cached prefix serves only tokens of the same classes: exact on every backend.
@@ -25,9 +25,9 @@ struct StateKeeperOptions {
 };
 
 // Thread-compatible; sequences are not owned and must be retired before they end.
-class StateKeeper {
+class StateManager {
  public:
-  StateKeeper(Model* model, const StateKeeperOptions& options, std::function<void()> wake);
+  StateManager(Model* model, const StateManagerOptions& options, std::function<void()> wake);
 
   StateCache& state_cache() { return state_cache_; }
   const StateCache& state_cache() const { return state_cache_; }
@@ -41,7 +41,7 @@ class StateKeeper {
   // Gives the sequence a slot with the longest state there is for it; false when none can be had
   // now. `prefill_row` is what computing one token is expected to take: a state in host memory
   // must cost less.
-  bool Restore(Sequence* sequence, absl::Duration prefill_row);
+  bool AssignSlot(Sequence* sequence, absl::Duration prefill_row);
   // The slot's state is there.
   bool ready(const Sequence& sequence) const { return !state_cache_.filling(sequence.slot()); }
 
@@ -77,7 +77,7 @@ class StateKeeper {
   bool WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const;
 
   Model* const model_;
-  const StateKeeperOptions options_;
+  const StateManagerOptions options_;
   const int32_t chunk_;
   StateCache state_cache_;
   PrefixCache prefix_cache_;

@@ -49,7 +49,7 @@ SessionInfo Sessions::InfoOf(const Session& session) const {
   }
   if (session.state.there()) {
     info.state_tokens = session.state.tokens;
-    info.state_bytes = keeper_->StateBytes(session.state.state->shape);
+    info.state_bytes = state_manager_->StateBytes(session.state.state->shape);
     info.tier = session.state.state->slot != kNoSlot ? StateTier::kDevice : StateTier::kHost;
   } else if (session.version > 0 && session.written_version == session.version) {
     info.tier = StateTier::kStore;

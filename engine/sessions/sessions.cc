@@ -35,8 +35,8 @@ absl::Status Sessions::Busy(const SessionKey& key) {
       absl::StrCat("a request is running on session ", key.id, "; one at a time may"));
 }
 
-Sessions::Sessions(const SessionsOptions& options, StateKeeper* keeper, SequenceOwner* owner)
-    : options_(options), keeper_(keeper), owner_(owner) {}
+Sessions::Sessions(const SessionsOptions& options, StateManager* manager, SequenceOwner* owner)
+    : options_(options), state_manager_(manager), owner_(owner) {}
 
 void Sessions::Index(const Session& session) {
   if (!session.idle()) return;
@@ -127,7 +127,7 @@ void Sessions::Adopt(Snapshot snapshot, Session* session) {
   session->history = History(std::move(snapshot.history), std::move(snapshot.class_runs));
   if (snapshot.shape.position == 0) return;
   session->state = {
-      .state = keeper_->state_cache().Adopt(snapshot.shape, std::move(snapshot.state)),
+      .state = state_manager_->state_cache().Adopt(snapshot.shape, std::move(snapshot.state)),
       .tokens = snapshot.shape.position};
 }
 
@@ -214,12 +214,12 @@ void Sessions::RunNext(Session* session) {
 void Sessions::Detach(Sequence* sequence, absl::Time now) {
   Session* session = sequence->has_session() ? Find(sequence->request().session) : nullptr;
   if (session == nullptr || session->running != sequence) {
-    keeper_->Retire(sequence, /*keep=*/false);
+    state_manager_->Retire(sequence, /*keep=*/false);
     if (session != nullptr) std::erase(session->waiting, sequence);
     return;
   }
   const bool keep = sequence->request().keep;
-  session->state = keeper_->Retire(sequence, keep);
+  session->state = state_manager_->Retire(sequence, keep);
   session->history = sequence->TakeHistory();
   session->running = nullptr;
   if (keep) {
@@ -287,9 +287,10 @@ void Sessions::ReadInto(const Session& session, std::function<void(Snapshot)> th
   if (!session.state.there()) return then(std::move(snapshot));
   Model::StateShape shape = session.state.state->shape;
   shape.position = session.state.tokens;
-  keeper_->state_cache().Read(
-      session.state.state, [snapshot = std::move(snapshot), shape, cut = keeper_->StateBytes(shape),
-                            then = std::move(then)](absl::StatusOr<StateBytes> bytes) mutable {
+  state_manager_->state_cache().Read(
+      session.state.state,
+      [snapshot = std::move(snapshot), shape, cut = state_manager_->StateBytes(shape),
+       then = std::move(then)](absl::StatusOr<StateBytes> bytes) mutable {
         if (bytes.ok()) {
           snapshot.shape = shape;
           snapshot.state = *bytes;

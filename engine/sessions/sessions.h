@@ -45,7 +45,7 @@ struct SessionsOptions {
 // One thread uses it.
 class Sessions {
  public:
-  Sessions(const SessionsOptions& options, StateKeeper* keeper, SequenceOwner* owner);
+  Sessions(const SessionsOptions& options, StateManager* manager, SequenceOwner* owner);
 
   // A request begins: gives it its session's history, now or when it is its turn, or fails it.
   // Without a session it is ready at once.
@@ -130,7 +130,7 @@ class Sessions {
   void Adopt(Snapshot snapshot, Session* session);
 
   const SessionsOptions options_;
-  StateKeeper* const keeper_;
+  StateManager* const state_manager_;
   SequenceOwner* const owner_;
   uint64_t last_serial_ = 0;
   std::map<SessionKey, std::unique_ptr<Session>> sessions_;

@@ -13,12 +13,12 @@ namespace retnet {
 namespace {
 
 // The time of a write is known from the first one on.
-TEST(StateKeeper, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
+TEST(StateManager, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
   FakeModelOptions options;
   options.slots = 1;
   FakeModel model(options);
-  StateKeeper keeper(&model, {.host_bytes = 1000, .prefix_cache = false}, [] {});
-  StateCache& state_cache = keeper.state_cache();
+  StateManager manager(&model, {.host_bytes = 1000, .prefix_cache = false}, [] {});
+  StateCache& state_cache = manager.state_cache();
   const std::vector<TokenId> text(10, 1);
   Segment segment;
   segment.slot = state_cache.Take();
@@ -36,8 +36,8 @@ TEST(StateKeeper, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
     request.max_tokens = 1;
     Sequence sequence(std::move(request), nullptr, /*context_length=*/100, absl::Now());
     sequence.set_state({.state = state, .tokens = 6});
-    EXPECT_TRUE(keeper.Restore(&sequence, prefill_row));
-    EXPECT_TRUE(keeper.ready(sequence));
+    EXPECT_TRUE(manager.AssignSlot(&sequence, prefill_row));
+    EXPECT_TRUE(manager.ready(sequence));
     state_cache.Release(sequence.slot());
     return sequence.position();
   };
