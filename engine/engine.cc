@@ -52,7 +52,8 @@ class Engine::Impl {
        std::unique_ptr<SnapshotStore> store)
       : info_(model->info()),
         options_(Resolved(options, info_)),
-        format_(MakeSnapshotFormat(info_, options_.snapshot_at_rest, options_.snapshot_zstd_level)),
+        format_(
+            MakeSnapshotFormat(info_, options_.snapshot_encoding, options_.snapshot_zstd_level)),
         store_(MakeIo(std::move(store), format_, options_.host_state_bytes)),
         executor_(std::move(model), ExecutorOptionsOf(options_, store_.get()),
                   [this](std::function<void()> task) { Post(std::move(task)); }) {

@@ -34,7 +34,7 @@ struct EngineOptions {
   // A cached prefix serves only prompts whose tokens are of the same classes: exact everywhere.
   bool deterministic = false;
   int32_t max_draft_tokens = 0;  // of requests that do not say
-  AtRest snapshot_at_rest = AtRest::kExact;
+  StateEncoding snapshot_encoding = StateEncoding::kExact;
   int snapshot_zstd_level = 0;  // 0: not compressed
 };
 

@@ -41,7 +41,7 @@ struct Options {
   int64_t host_state_bytes = -1;
   std::string snapshot_store = "none";
   int64_t snapshot_bytes = 0;
-  std::string snapshot_at_rest = "exact";
+  std::string snapshot_encoding = "exact";
   std::string speculate = "none";
   int32_t max_draft_tokens = 8;
   double drain_seconds = 30;
@@ -67,7 +67,7 @@ void AddSessionOptions(CLI::App* app, Options* options) {
   app->add_option("--snapshot-bytes", options->snapshot_bytes,
                   "What the store may hold, least recently used first out; 0: any")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 50));
-  app->add_option("--snapshot-at-rest", options->snapshot_at_rest,
+  app->add_option("--snapshot-at-rest", options->snapshot_encoding,
                   "How states are written; bf16 and int8 are smaller and NOT exact")
       ->check(CLI::IsMember({"exact", "bf16", "int8"}));
   app->add_option("--snapshot-zstd-level", options->engine.snapshot_zstd_level,
@@ -201,8 +201,8 @@ EngineOptions MakeEngineOptions(const Options& options, const ModelInfo& info) {
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
   engine.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.speculate == "ngram") engine.max_draft_tokens = options.max_draft_tokens;
-  if (options.snapshot_at_rest == "bf16") engine.snapshot_at_rest = AtRest::kBf16;
-  if (options.snapshot_at_rest == "int8") engine.snapshot_at_rest = AtRest::kInt8;
+  if (options.snapshot_encoding == "bf16") engine.snapshot_encoding = StateEncoding::kBf16;
+  if (options.snapshot_encoding == "int8") engine.snapshot_encoding = StateEncoding::kInt8;
   return engine;
 }
 

@@ -45,10 +45,11 @@ int64_t Floats(Model::StateShape shape, const SnapshotFormat& format) {
   return (tail_too ? StateBytes(shape, format) : base) / int64_t{sizeof(float)};
 }
 
-int64_t BytesAtRest(Model::StateShape shape, const SnapshotFormat& format, AtRest at_rest) {
+int64_t EncodedStateBytes(Model::StateShape shape, const SnapshotFormat& format,
+                          StateEncoding encoding) {
   const int64_t floats = Floats(shape, format);
   return StateBytes(shape, format) - floats * int64_t{sizeof(float)} +
-         FloatsAtRest(floats, at_rest);
+         EncodedFloatBytes(floats, encoding);
 }
 
 absl::Status CheckClassRuns(const std::vector<int32_t>& runs, int64_t length) {
@@ -88,9 +89,10 @@ uint8_t TypesByte(const SnapshotFormat& format) {
 }
 
 void WriteHeader(const Snapshot& snapshot, const SnapshotFormat& format, FieldWriter out) {
-  const bool rounds = format.at_rest != AtRest::kExact && Floats(snapshot.shape, format) > 0;
+  const bool rounds =
+      format.encoding != StateEncoding::kExact && Floats(snapshot.shape, format) > 0;
   out.Number(kVersion);
-  out.Number(static_cast<uint8_t>(format.at_rest));
+  out.Number(static_cast<uint8_t>(format.encoding));
   out.Number(static_cast<uint8_t>(format.zstd_level != 0));
   out.Number(static_cast<uint8_t>(snapshot.exact && !rounds));
   out.Number(TypesByte(format));
@@ -122,18 +124,19 @@ absl::Status WriteState(const Snapshot& snapshot, const SnapshotFormat& format,
   std::span<const std::byte> state;
   if (snapshot.state != nullptr) state = *snapshot.state;
   const int64_t floats = Floats(snapshot.shape, format);
-  const auto at_rest = static_cast<uint64_t>(BytesAtRest(snapshot.shape, format, format.at_rest));
+  const auto encoding =
+      static_cast<uint64_t>(EncodedStateBytes(snapshot.shape, format, format.encoding));
   FieldWriter out(bytes);
-  out.Number(at_rest);
+  out.Number(encoding);
   if (format.zstd_level == 0) {
-    out.Number(at_rest);
-    bytes->reserve(bytes->size() + at_rest + kChecksumBytes);
-    AppendAtRest(state, floats, format.at_rest, bytes);
+    out.Number(encoding);
+    bytes->reserve(bytes->size() + encoding + kChecksumBytes);
+    AppendEncodedState(state, floats, format.encoding, bytes);
     return absl::OkStatus();
   }
   std::string plain;
-  plain.reserve(at_rest);
-  AppendAtRest(state, floats, format.at_rest, &plain);
+  plain.reserve(encoding);
+  AppendEncodedState(state, floats, format.encoding, &plain);
   std::string packed(ZSTD_compressBound(plain.size()), '\0');
   const size_t size =
       ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), format.zstd_level);
@@ -171,7 +174,7 @@ absl::string_view Name(ElementType type) {
 
 // How the state of a snapshot is stored, as its header says.
 struct Storage {
-  AtRest at_rest = AtRest::kExact;
+  StateEncoding encoding = StateEncoding::kExact;
   bool compressed = false;
 };
 
@@ -179,7 +182,7 @@ struct Storage {
 absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader& in,
                                     Snapshot* snapshot) {
   RETURN_IF_ERROR(CheckSame("format version", in.Number<uint32_t>(), kVersion));
-  const auto at_rest = in.Number<uint8_t>();
+  const auto encoding = in.Number<uint8_t>();
   const auto compressed = in.Number<uint8_t>();
   snapshot->exact = in.Number<uint8_t>() != 0;
   const auto types = in.Number<uint8_t>();
@@ -194,10 +197,10 @@ absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader&
   RETURN_IF_ERROR(CheckSame("size of a base", in.Number<int64_t>(), expected.base_bytes));
   RETURN_IF_ERROR(
       CheckSame("size of a token of a tail", in.Number<int64_t>(), expected.tail_token_bytes));
-  if (at_rest > static_cast<uint8_t>(AtRest::kInt8) || compressed > 1) {
+  if (encoding > static_cast<uint8_t>(StateEncoding::kInt8) || compressed > 1) {
     return absl::FailedPreconditionError("the snapshot's way of storing states is unknown here");
   }
-  return Storage{static_cast<AtRest>(at_rest), compressed != 0};
+  return Storage{static_cast<StateEncoding>(encoding), compressed != 0};
 }
 
 absl::Status ReadLabels(FieldReader& in, std::map<std::string, std::string>* labels) {
@@ -237,30 +240,30 @@ absl::Status ReadSession(FieldReader& in, Snapshot* snapshot) {
 
 absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldReader& in,
                        Snapshot* snapshot) {
-  const auto at_rest =
-      static_cast<uint64_t>(BytesAtRest(snapshot->shape, expected, storage.at_rest));
-  const bool sized = in.Number<uint64_t>() == at_rest;
+  const auto encoding =
+      static_cast<uint64_t>(EncodedStateBytes(snapshot->shape, expected, storage.encoding));
+  const bool sized = in.Number<uint64_t>() == encoding;
   std::string_view stored = in.Take(in.Number<uint64_t>());
   if (!in.ok() || !in.rest().empty() || !sized ||
-      (!storage.compressed && stored.size() != at_rest)) {
+      (!storage.compressed && stored.size() != encoding)) {
     return Damaged("its state has the wrong size");
   }
   std::string plain;
   if (storage.compressed) {
-    plain.resize(at_rest);
+    plain.resize(encoding);
     const size_t size = ZSTD_decompress(plain.data(), plain.size(), stored.data(), stored.size());
-    if (ZSTD_isError(size) || size != at_rest) return Damaged("zstd cannot unpack its state");
+    if (ZSTD_isError(size) || size != encoding) return Damaged("zstd cannot unpack its state");
     stored = plain;
   }
   auto state = std::make_shared<ByteVector>(StateBytes(snapshot->shape, expected));
-  RestoreFromRest(stored, Floats(snapshot->shape, expected), storage.at_rest, *state);
+  DecodeState(stored, Floats(snapshot->shape, expected), storage.encoding, *state);
   snapshot->state = std::move(state);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zstd_level) {
+SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level) {
   return {.model_fingerprint = info.fingerprint,
           .vocab_size = info.vocab_size,
           .chunk = info.chunk,
@@ -268,7 +271,7 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zst
           .tail_token_bytes = info.tail_token_bytes,
           .base_type = info.base_type,
           .tail_type = info.tail_type,
-          .at_rest = at_rest,
+          .encoding = encoding,
           .zstd_level = zstd_level};
 }
 

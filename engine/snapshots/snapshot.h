@@ -62,16 +62,16 @@ struct SnapshotFormat {
   int64_t tail_token_bytes = 0;
   ElementType base_type = ElementType::kFloat32;
   ElementType tail_type = ElementType::kFloat32;
-  AtRest at_rest = AtRest::kExact;
+  StateEncoding encoding = StateEncoding::kExact;
   int zstd_level = 0;  // 0: not compressed
 };
 
-SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, AtRest at_rest, int zstd_level);
+SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level);
 
 // INVALID_ARGUMENT for a snapshot that does not agree with itself or the format.
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format);
 
-// Whatever `expected` writes itself, it reads every AtRest, compressed or not. DATA_LOSS for bytes
+// Whatever `expected` writes itself, it reads every StateEncoding, compressed or not. DATA_LOSS for bytes
 // that are damaged; FAILED_PRECONDITION, naming what differs, for those of another model, chunk,
 // shape, type or version. Allocates no more than the bytes and the model's state call for.
 absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFormat& expected);

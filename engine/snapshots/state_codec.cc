@@ -77,46 +77,46 @@ void WidenInt8(const char* bytes, int64_t count, std::byte* floats) {
 
 }  // namespace
 
-int64_t FloatsAtRest(int64_t floats, AtRest at_rest) {
-  switch (at_rest) {
-    case AtRest::kBf16:
+int64_t EncodedFloatBytes(int64_t floats, StateEncoding encoding) {
+  switch (encoding) {
+    case StateEncoding::kBf16:
       return floats * 2;
-    case AtRest::kInt8:
+    case StateEncoding::kInt8:
       return floats + (floats + kInt8Block - 1) / kInt8Block * kScaleBytes;
-    case AtRest::kExact:
+    case StateEncoding::kExact:
       break;
   }
   return floats * int64_t{sizeof(float)};
 }
 
-void AppendAtRest(std::span<const std::byte> state, int64_t floats, AtRest at_rest,
-                  std::string* bytes) {
+void AppendEncodedState(std::span<const std::byte> state, int64_t floats, StateEncoding encoding,
+                        std::string* bytes) {
   const auto other = state.subspan(floats * sizeof(float));
   const size_t first = bytes->size();
-  if (at_rest != AtRest::kExact) {
-    bytes->resize(first + FloatsAtRest(floats, at_rest));
+  if (encoding != StateEncoding::kExact) {
+    bytes->resize(first + EncodedFloatBytes(floats, encoding));
     char* const out = bytes->data() + first;
-    if (at_rest == AtRest::kBf16) {
+    if (encoding == StateEncoding::kBf16) {
       RoundToBFloat16(state.data(), floats, out);
     } else {
       RoundToInt8(state.data(), floats, out);
     }
   }
-  const auto verbatim = at_rest == AtRest::kExact ? state : other;
+  const auto verbatim = encoding == StateEncoding::kExact ? state : other;
   bytes->append(reinterpret_cast<const char*>(verbatim.data()), verbatim.size());
 }
 
-void RestoreFromRest(std::string_view bytes, int64_t floats, AtRest at_rest,
-                     std::span<std::byte> state) {
-  if (at_rest == AtRest::kBf16) {
+void DecodeState(std::string_view bytes, int64_t floats, StateEncoding encoding,
+                 std::span<std::byte> state) {
+  if (encoding == StateEncoding::kBf16) {
     WidenBFloat16(bytes.data(), floats, state.data());
-  } else if (at_rest == AtRest::kInt8) {
+  } else if (encoding == StateEncoding::kInt8) {
     WidenInt8(bytes.data(), floats, state.data());
   }
-  const size_t rounded = at_rest == AtRest::kExact ? 0 : floats;
+  const size_t rounded = encoding == StateEncoding::kExact ? 0 : floats;
   const auto verbatim = state.subspan(rounded * sizeof(float));
   if (verbatim.empty()) return;
-  bytes.remove_prefix(at_rest == AtRest::kExact ? 0 : FloatsAtRest(floats, at_rest));
+  bytes.remove_prefix(encoding == StateEncoding::kExact ? 0 : EncodedFloatBytes(floats, encoding));
   std::memcpy(verbatim.data(), bytes.data(), verbatim.size());
 }
 

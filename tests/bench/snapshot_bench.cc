@@ -34,14 +34,14 @@ constexpr int32_t kBase = 2048;
 
 struct Storage {
   const char* name;
-  AtRest at_rest;
+  StateEncoding encoding;
   int zstd_level;
 };
 constexpr Storage kStorages[] = {
-    {"exact", AtRest::kExact, 0},       {"exact+zstd1", AtRest::kExact, 1},
-    {"exact+zstd3", AtRest::kExact, 3}, {"bf16", AtRest::kBf16, 0},
-    {"bf16+zstd1", AtRest::kBf16, 1},   {"int8", AtRest::kInt8, 0},
-    {"int8+zstd1", AtRest::kInt8, 1}};
+    {"exact", StateEncoding::kExact, 0},       {"exact+zstd1", StateEncoding::kExact, 1},
+    {"exact+zstd3", StateEncoding::kExact, 3}, {"bf16", StateEncoding::kBf16, 0},
+    {"bf16+zstd1", StateEncoding::kBf16, 1},   {"int8", StateEncoding::kInt8, 0},
+    {"int8+zstd1", StateEncoding::kInt8, 1}};
 
 SnapshotFormat FormatOf(const Shape& shape, const Storage& storage) {
   return {.model_fingerprint = 1,
@@ -49,7 +49,7 @@ SnapshotFormat FormatOf(const Shape& shape, const Storage& storage) {
           .chunk = 64,
           .base_bytes = shape.base_bytes,
           .tail_token_bytes = shape.tail_token_bytes,
-          .at_rest = storage.at_rest,
+          .encoding = storage.encoding,
           .zstd_level = storage.zstd_level};
 }
 

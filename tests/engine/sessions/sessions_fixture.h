@@ -38,7 +38,7 @@ class SessionsTest : public testing::Test {
     if (with_store) {
       io_ = std::make_unique<SnapshotIo>(
           std::make_unique<MemoryStore>(&stored_, shared_store_),
-          MakeSnapshotFormat(model->info(), AtRest::kExact, /*zstd_level=*/0), 1 << 30);
+          MakeSnapshotFormat(model->info(), StateEncoding::kExact, /*zstd_level=*/0), 1 << 30);
     }
     executor.sessions.store = io_.get();
     executor_ =

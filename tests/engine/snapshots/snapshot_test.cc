@@ -199,22 +199,22 @@ TEST(Snapshot, ThatDoesNotAgreeWithItselfIsNotWritten) {
   expect_refused(snapshot, "takes 232 bytes, not 0");
 }
 
-TEST(Snapshot, RoundedAtRestItIsSmallerNearAndNoLongerExact) {
+TEST(Snapshot, RoundedItIsSmallerNearAndNoLongerExact) {
   const Snapshot snapshot = SampleSnapshot(kKey, 12);
   const size_t numbers = snapshot.state->size() / 4;
   const std::string exact = EncodeSnapshot(snapshot, SampleFormat()).value();
   const struct {
-    AtRest at_rest;
+    StateEncoding encoding;
     size_t saved;
     float error;  // of a number, as a share of the greatest, which no number here exceeds by far
-  } cases[] = {{AtRest::kBf16, numbers * 2, 1.0f / 256},
-               {AtRest::kInt8, numbers * 3 - 2 * 4, 0.51f / 127}};
-  for (const auto& [at_rest, saved, error] : cases) {
+  } cases[] = {{StateEncoding::kBf16, numbers * 2, 1.0f / 256},
+               {StateEncoding::kInt8, numbers * 3 - 2 * 4, 0.51f / 127}};
+  for (const auto& [encoding, saved, error] : cases) {
     SnapshotFormat format = SampleFormat();
-    format.at_rest = at_rest;
+    format.encoding = encoding;
     const std::string bytes = EncodeSnapshot(snapshot, format).value();
     EXPECT_EQ(bytes.size(), exact.size() - saved);
-    // Read under any AtRest.
+    // Read under any StateEncoding.
     const Snapshot restored = DecodeSnapshot(bytes, SampleFormat()).value();
     EXPECT_FALSE(restored.exact);
     EXPECT_NE(*restored.state, *snapshot.state);
@@ -230,7 +230,7 @@ TEST(Snapshot, RoundedAtRestItIsSmallerNearAndNoLongerExact) {
 
 TEST(Snapshot, WithoutAStateNothingIsRounded) {
   SnapshotFormat format = SampleFormat();
-  format.at_rest = AtRest::kInt8;
+  format.encoding = StateEncoding::kInt8;
   EXPECT_TRUE(RoundTrip(SampleSnapshot(kKey, 1), format).exact);
 }
 
@@ -241,8 +241,9 @@ TEST(Snapshot, StatesOfTheDevices16BitsStayExact) {
   format.tail_type = ElementType::kBFloat16;
   for (const ElementType base_type : {ElementType::kBFloat16, ElementType::kFloat16}) {
     format.base_type = base_type;
-    for (const AtRest at_rest : {AtRest::kExact, AtRest::kBf16, AtRest::kInt8}) {
-      format.at_rest = at_rest;
+    for (const StateEncoding encoding :
+         {StateEncoding::kExact, StateEncoding::kBf16, StateEncoding::kInt8}) {
+      format.encoding = encoding;
       const Snapshot restored = RoundTrip(snapshot, format);
       EXPECT_TRUE(restored.exact);
       EXPECT_EQ(*restored.state, *snapshot.state);
@@ -254,8 +255,8 @@ TEST(Snapshot, TailsOfTheDevicesBf16StayBitForBit) {
   const Snapshot snapshot = SampleSnapshot(kKey, 12);
   SnapshotFormat format = SampleFormat();
   format.tail_type = ElementType::kBFloat16;
-  for (const AtRest at_rest : {AtRest::kBf16, AtRest::kInt8}) {
-    format.at_rest = at_rest;
+  for (const StateEncoding encoding : {StateEncoding::kBf16, StateEncoding::kInt8}) {
+    format.encoding = encoding;
     const Snapshot restored = RoundTrip(snapshot, format);
     const auto tail = [&](const Snapshot& of) {
       return ByteVector(of.state->begin() + format.base_bytes, of.state->end());

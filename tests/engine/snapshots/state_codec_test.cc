@@ -10,21 +10,21 @@
 namespace retnet {
 namespace {
 
-std::vector<float> ThroughRest(const std::vector<float>& numbers, AtRest at_rest) {
+std::vector<float> EncodedAndDecoded(const std::vector<float>& numbers, StateEncoding encoding) {
   const auto floats = static_cast<int64_t>(numbers.size());
   std::string bytes = "before";
-  AppendAtRest(std::as_bytes(std::span(numbers)), floats, at_rest, &bytes);
-  EXPECT_EQ(bytes.size(), 6 + FloatsAtRest(floats, at_rest));
+  AppendEncodedState(std::as_bytes(std::span(numbers)), floats, encoding, &bytes);
+  EXPECT_EQ(bytes.size(), 6 + EncodedFloatBytes(floats, encoding));
   std::vector<float> restored(numbers.size(), -1);
-  RestoreFromRest(std::string_view(bytes).substr(6), floats, at_rest,
-                  std::as_writable_bytes(std::span(restored)));
+  DecodeState(std::string_view(bytes).substr(6), floats, encoding,
+              std::as_writable_bytes(std::span(restored)));
   return restored;
 }
 
-TEST(StateAtRest, Bf16RoundsToTheNearestAndTiesToEven) {
+TEST(StateCodec, Bf16RoundsToTheNearestAndTiesToEven) {
   const float step = 0x1p-7f;  // between neighbours from 1 on
-  const std::vector<float> restored =
-      ThroughRest({1 + step / 2, 1 + 1.5f * step, 1 + 0.51f * step, -0.0f, 1e-40f}, AtRest::kBf16);
+  const std::vector<float> restored = EncodedAndDecoded(
+      {1 + step / 2, 1 + 1.5f * step, 1 + 0.51f * step, -0.0f, 1e-40f}, StateEncoding::kBf16);
   EXPECT_EQ(restored[0], 1);
   EXPECT_EQ(restored[1], 1 + 2 * step);
   EXPECT_EQ(restored[2], 1 + step);
@@ -32,23 +32,24 @@ TEST(StateAtRest, Bf16RoundsToTheNearestAndTiesToEven) {
   EXPECT_NEAR(restored[4], 1e-40f, 1e-40f);
 }
 
-TEST(StateAtRest, Bf16KeepsWhatIsNotFinite) {
+TEST(StateCodec, Bf16KeepsWhatIsNotFinite) {
   const float infinity = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const std::vector<float> restored = ThroughRest({infinity, -infinity, nan}, AtRest::kBf16);
+  const std::vector<float> restored =
+      EncodedAndDecoded({infinity, -infinity, nan}, StateEncoding::kBf16);
   EXPECT_EQ(restored[0], infinity);
   EXPECT_EQ(restored[1], -infinity);
   EXPECT_TRUE(std::isnan(restored[2]));
 }
 
-TEST(StateAtRest, Int8ErrsByHalfAStepOfItsOwnBlockAtMost) {
+TEST(StateCodec, Int8ErrsByHalfAStepOfItsOwnBlockAtMost) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
   std::vector<float> numbers(5 * kInt8Block + 7);
   for (size_t i = 0; i < numbers.size(); ++i) {
     numbers[i] = normal(random) * std::pow(10.0f, static_cast<float>(i / kInt8Block) * 3 - 6);
   }
-  const std::vector<float> restored = ThroughRest(numbers, AtRest::kInt8);
+  const std::vector<float> restored = EncodedAndDecoded(numbers, StateEncoding::kInt8);
   for (size_t i = 0; i < numbers.size(); ++i) {
     const size_t block = i / kInt8Block * kInt8Block;
     float greatest = 0;
@@ -59,20 +60,20 @@ TEST(StateAtRest, Int8ErrsByHalfAStepOfItsOwnBlockAtMost) {
   }
 }
 
-TEST(StateAtRest, Int8OfZerosIsZeros) {
+TEST(StateCodec, Int8OfZerosIsZeros) {
   const std::vector<float> zeros(kInt8Block + 1, 0.0f);
-  EXPECT_EQ(ThroughRest(zeros, AtRest::kInt8), zeros);
+  EXPECT_EQ(EncodedAndDecoded(zeros, StateEncoding::kInt8), zeros);
 }
 
-TEST(StateAtRest, ExactTakesOddBytesToo) {
+TEST(StateCodec, ExactTakesOddBytesToo) {
   std::vector<std::byte> state(11, std::byte{3});
   std::string bytes;
-  AppendAtRest(state, 2, AtRest::kBf16, &bytes);
+  AppendEncodedState(state, 2, StateEncoding::kBf16, &bytes);
   EXPECT_EQ(bytes.size(), 2 * 2 + 3);
   bytes.clear();
-  AppendAtRest(state, 2, AtRest::kExact, &bytes);
+  AppendEncodedState(state, 2, StateEncoding::kExact, &bytes);
   std::vector<std::byte> restored(11);
-  RestoreFromRest(bytes, 2, AtRest::kExact, restored);
+  DecodeState(bytes, 2, StateEncoding::kExact, restored);
   EXPECT_EQ(restored, state);
 }
 

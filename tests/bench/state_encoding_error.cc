@@ -1,6 +1,6 @@
 // What rounding a state at rest does to what follows it: texts sampled from a model are scored on
 // from a state that went through a snapshot, and from one that did not.
-//   build-bench/at_rest_error models/demo
+//   build-bench/state_encoding_error models/demo
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -82,10 +82,10 @@ struct Change {
 };
 
 absl::Status Compare(Model& model, AwaitedTransfers& transfers, const std::vector<TokenId>& text,
-                     AtRest at_rest, Change* change) {
+                     StateEncoding encoding, Change* change) {
   ASSIGN_OR_RETURN(const Snapshot exact, ReadFirst(model, transfers, text));
   ASSIGN_OR_RETURN(const Score expected, ScoreFollowing(model, text));
-  const SnapshotFormat format = MakeSnapshotFormat(model.info(), at_rest, /*zstd_level=*/0);
+  const SnapshotFormat format = MakeSnapshotFormat(model.info(), encoding, /*zstd_level=*/0);
   ASSIGN_OR_RETURN(const std::string bytes, EncodeSnapshot(exact, format));
   ASSIGN_OR_RETURN(const Snapshot restored, DecodeSnapshot(bytes, format));
   RETURN_IF_ERROR(model.Clear(0));
@@ -111,9 +111,10 @@ absl::Status Run(const char* directory) {
   Change changes[3];
   for (int32_t i = 0; i < kTexts; ++i) {
     ASSIGN_OR_RETURN(const std::vector<TokenId> text, SampleText(*model, i));
-    for (const AtRest at_rest : {AtRest::kExact, AtRest::kBf16, AtRest::kInt8}) {
+    for (const StateEncoding encoding :
+         {StateEncoding::kExact, StateEncoding::kBf16, StateEncoding::kInt8}) {
       RETURN_IF_ERROR(
-          Compare(*model, transfers, text, at_rest, &changes[static_cast<int>(at_rest)]));
+          Compare(*model, transfers, text, encoding, &changes[static_cast<int>(encoding)]));
     }
   }
   std::printf("at rest  mean |change|  greatest  other best token\n");
@@ -131,7 +132,7 @@ absl::Status Run(const char* directory) {
 
 int main(int count, char** arguments) {
   if (count != 2) {
-    std::fprintf(stderr, "usage: at_rest_error MODEL_FOLDER\n");
+    std::fprintf(stderr, "usage: state_encoding_error MODEL_FOLDER\n");
     return 2;
   }
   const absl::Status status = retnet::Run(arguments[1]);
