@@ -54,20 +54,20 @@ Sequence::Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t con
       lookup_(request_.max_draft_tokens),
       edits_(EditsOf(request_, request_.prompt, stop_tokens_)),
       query_(SampleQueryOf(request_)) {
-  history_ = History(std::move(request_.prompt), /*class_runs=*/{});
+  history_ = TokenHistory(std::move(request_.prompt), /*class_runs=*/{});
   if (!has_session()) FinishIfNothingIsLeft(submitted);
 }
 
 // Nothing is before it: BOS begins it.
 void Sequence::Begin() {
-  History history({request_.first_token}, /*class_runs=*/{});
+  TokenHistory history({request_.first_token}, /*class_runs=*/{});
   history.Append(history_.tokens(), RowClass::kGiven);
   history_ = std::move(history);
   ++prompt_tokens_;
   for (int32_t& boundary : request_.cache_boundaries) ++boundary;
 }
 
-absl::Status Sequence::Continue(History* session, StatePrefix* state) {
+absl::Status Sequence::Continue(TokenHistory* session, StatePrefix* state) {
   if (session->empty() && request_.first_token != kNoToken) Begin();
   const int64_t tokens = int64_t{session->size()} + prompt_tokens_;
   if (kind() != RequestKind::kScore && tokens >= context_length_) {
@@ -80,7 +80,7 @@ absl::Status Sequence::Continue(History* session, StatePrefix* state) {
         "the prompt has 0 tokens and so has the session; together they must have at least 1");
   }
   session->Append(history_.tokens(), RowClass::kGiven);
-  history_ = std::exchange(*session, History());
+  history_ = std::exchange(*session, TokenHistory());
   state_ = std::exchange(*state, {});
   session_tokens_ = static_cast<int32_t>(tokens) - prompt_tokens_;
   prompt_tokens_ = static_cast<int32_t>(tokens);
@@ -111,7 +111,7 @@ void Sequence::Start(SlotId slot, int32_t position) {
   FinishIfNothingIsLeft(submitted_);
 }
 
-History Sequence::TakeHistory() {
+TokenHistory Sequence::TakeHistory() {
   if (!completion_.status.ok()) {
     const int32_t computed = computed_ == 0 ? 0 : computed_ + 1;
     history_.Truncate(std::min(std::max(computed, session_tokens_), history_.size()));

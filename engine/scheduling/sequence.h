@@ -14,9 +14,9 @@
 #include "engine/scheduling/logit_edits.h"
 #include "engine/scheduling/prompt_lookup.h"
 #include "engine/states/chunk_keys.h"
-#include "engine/states/history.h"
 #include "engine/states/slot_pool.h"
 #include "engine/states/state_cache.h"
+#include "engine/states/token_history.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -47,7 +47,7 @@ class Sequence {
   // Puts a session's history before the prompt; `state` is that of some of it, or none.
   // Once, before anything is computed. INVALID_ARGUMENT, and nothing is taken, when together they
   // are empty or too long. One that was to be stopped is finished then.
-  absl::Status Continue(History* session, StatePrefix* state);
+  absl::Status Continue(TokenHistory* session, StatePrefix* state);
 
   // The history's first tokens that a state may have seen before the first step: at least one row
   // is left, and all that have an output.
@@ -61,11 +61,11 @@ class Sequence {
   // The slot is somebody else's from now on.
   void LeaveSlot() { slot_ = kNoSlot; }
 
-  const History& history() const { return history_; }
+  const TokenHistory& history() const { return history_; }
   // Gives away what a session keeps: the history; of one that has failed, as far as it is computed,
   // with its pending token, but all that it had at the start. Ends the use of everything but the
   // completion.
-  History TakeHistory();
+  TokenHistory TakeHistory();
   // Of the history, for the prefix cache.
   ChunkKeys& chunk_keys() { return chunk_keys_; }
   // Tokens at whose end the state is to be cached, ascending; pieces end there.
@@ -151,7 +151,7 @@ class Sequence {
   std::vector<TokenId> stop_tokens_;  // ascending
 
   // Progress.
-  History history_;
+  TokenHistory history_;
   int32_t computed_ = 0;
   int32_t launched_ = 0;
   StatePrefix state_;

@@ -40,7 +40,7 @@ SessionInfo Sessions::InfoOf(const Session& session) const {
                    .expires = session.expires(),
                    .busy = session.running != nullptr,
                    .version = session.version};
-  const History& history = info.busy ? session.running->history() : session.history;
+  const TokenHistory& history = info.busy ? session.running->history() : session.history;
   info.tokens = history.size();
   if (info.busy) {
     info.state_tokens = session.running->position();

@@ -124,7 +124,7 @@ void Sessions::Resolve(const SessionKey& key, SessionOr session) {
 void Sessions::Adopt(Snapshot snapshot, Session* session) {
   session->created = snapshot.created;
   session->version = snapshot.version;
-  session->history = History(std::move(snapshot.history), std::move(snapshot.class_runs));
+  session->history = TokenHistory(std::move(snapshot.history), std::move(snapshot.class_runs));
   if (snapshot.shape.position == 0) return;
   session->state = {
       .state = state_manager_->state_cache().Adopt(snapshot.shape, std::move(snapshot.state)),
@@ -186,7 +186,7 @@ void Sessions::Run(Session* session, Sequence* sequence) {
   if (session->lost) {  // since it began to wait
     status = Lost(session->spec.key);
   } else if (sequence->kind() == RequestKind::kScore) {
-    History history = session->history;
+    TokenHistory history = session->history;
     StatePrefix state = session->state;
     status = sequence->Continue(&history, &state);
   } else {

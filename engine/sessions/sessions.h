@@ -21,7 +21,7 @@
 #include "engine/session.h"
 #include "engine/snapshots/snapshot.h"
 #include "engine/snapshots/snapshot_io.h"
-#include "engine/states/history.h"
+#include "engine/states/token_history.h"
 
 namespace retnet {
 
@@ -88,8 +88,8 @@ class Sessions {
     uint64_t written_version = 0;  // the newest that the store has or is being given
     std::shared_ptr<SnapshotLineage> lineage = std::make_shared<SnapshotLineage>();
     bool lost = false;  // what the store has is another server's, and follows none of these turns
-    History history;    // the running sequence's, while one runs
-    StatePrefix state;  // likewise; of some of it, or none
+    TokenHistory history;  // the running sequence's, while one runs
+    StatePrefix state;     // likewise; of some of it, or none
     Sequence* running = nullptr;
     std::deque<Sequence*> waiting;
 

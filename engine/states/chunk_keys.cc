@@ -19,7 +19,7 @@ void ChunkKeys::Begin(const std::string& owner, int32_t chunk, bool with_classes
   keys_.clear();
 }
 
-void ChunkKeys::Extend(const History& history, int32_t tokens) {
+void ChunkKeys::Extend(const TokenHistory& history, int32_t tokens) {
   const int32_t chunks = std::min(tokens, history.size()) / chunk_;
   XXH3_state_t state;
   while (keys_.size() < chunks) {

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/states/history.h"
+#include "engine/states/token_history.h"
 
 namespace retnet {
 
@@ -32,7 +32,7 @@ class ChunkKeys {
   void Begin(const std::string& owner, int32_t chunk, bool with_classes);
   // Takes in the whole chunks of the history's first `tokens`. The history is the last call's with
   // tokens appended.
-  void Extend(const History& history, int32_t tokens);
+  void Extend(const TokenHistory& history, int32_t tokens);
 
   // The i-th names the prefix of (i + 1) · chunk tokens.
   std::span<const ChunkKey> keys() const { return keys_; }

@@ -18,13 +18,14 @@ bool Contains(const Tokens& tokens, TokenId token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
 }
 
-LogitsAnswer AnswerAfter(const FakeModelOptions& options, const History& history,
+LogitsAnswer AnswerAfter(const FakeModelOptions& options, const TokenHistory& history,
                          const LogitsQuery& query) {
   return FakeAnswer(options, history.tokens(), query,
                     [&](int32_t position) { return history.ClassAt(position); });
 }
 
-Expected ExpectedScore(const FakeModelOptions& options, const Request& request, History history) {
+Expected ExpectedScore(const FakeModelOptions& options, const Request& request,
+                       TokenHistory history) {
   Expected expected;
   for (const TokenId token : request.prompt) {
     LogitsQuery query;
@@ -76,11 +77,11 @@ std::vector<LogitEdit> ExpectedEdits(const Request& request, std::span<const Tok
 }
 
 Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int32_t context_length,
-                    const History& session) {
+                    const TokenHistory& session) {
   if (request.kind == RequestKind::kScore) return ExpectedScore(options, request, session);
   Expected expected;
   if (request.kind == RequestKind::kPrefill) return expected;
-  History history = session;
+  TokenHistory history = session;
   history.Append(request.prompt, RowClass::kGiven);
   Request whole = request;  // penalties count the session's tokens as the prompt's
   whole.prompt.assign(history.tokens().begin(), history.tokens().end());

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/request.h"
-#include "engine/states/history.h"
+#include "engine/states/token_history.h"
 #include "tests/engine/fake_model.h"
 
 namespace retnet {
@@ -25,7 +25,7 @@ std::vector<LogitEdit> ExpectedEdits(const Request& request, std::span<const Tok
 
 // The request's prompt follows `session`'s tokens, whose classes count where the model says so.
 Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int32_t context_length,
-                    const History& session = {});
+                    const TokenHistory& session = {});
 
 // A valid request of any kind, with any of the fields set.
 Request RandomRequest(const FakeModelOptions& options, int32_t context_length,

@@ -18,14 +18,14 @@ namespace {
 struct World {
   struct Running {
     Request request;
-    History before;
+    TokenHistory before;
     std::shared_ptr<RecordingSink> sink;
     bool Busies() const {
       return !request.session.id.empty() && request.kind != RequestKind::kScore;
     }
   };
 
-  std::map<SessionKey, History> sessions;
+  std::map<SessionKey, TokenHistory> sessions;
   std::vector<Running> running;
   std::map<SessionKey, int> busy;
 };
@@ -47,7 +47,7 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
     }
     if (!done.Busies()) return;
     --world_.busy[done.request.session];
-    History history = done.before;
+    TokenHistory history = done.before;
     history.Append(done.request.prompt, RowClass::kGiven);
     for (const LogitsAnswer& answer : answers) history.Append(answer.token, RowClass::kSampled);
     ASSERT_LE(completion.session_tokens, history.size());
@@ -98,7 +98,7 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
   void SubmitRandom() {
     const SessionKey key = random_() % 4 == 0 ? SessionKey{"anna", ""} : AnyIdle();
     Request request = RandomRequest(options_, kContext, random_);
-    const History before = key.id.empty() ? History() : world_.sessions[key];
+    const TokenHistory before = key.id.empty() ? TokenHistory() : world_.sessions[key];
     request.session = key;
     if (key.owner.empty()) request.session.owner = "anna";
     request.prompt = Prompt(std::max(0, std::min(40, kContext - 35 - before.size())));
@@ -129,7 +129,7 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
   void ChangeASession() {
     const SessionKey key = AnyIdle();
     if (key.id.empty()) return;
-    History& history = world_.sessions[key];
+    TokenHistory& history = world_.sessions[key];
     switch (random_() % 3) {
       case 0: {
         const std::string id = absl::StrCat("fork", next_id_++);
@@ -166,7 +166,7 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
       if (random_() % 10 == 0 && world_.sessions.size() < 8) {
         const SessionKey key = Key(next_id_++);
         ASSERT_TRUE(Create(key).ok());
-        world_.sessions[key] = History();
+        world_.sessions[key] = TokenHistory();
       }
       if (random_() % 2 == 0) SubmitRandom();
       if (random_() % 6 == 0) ChangeASession();

@@ -122,7 +122,7 @@ TEST_F(StateCacheTest, AReadGivesTheBytesAndLeavesTheState) {
 
 TEST_F(StateCacheTest, ThePrefixCacheForgetsWhatHasBeenEvicted) {
   Start(/*slots=*/1, /*host_bytes=*/0);
-  History history;
+  TokenHistory history;
   history.Append(std::vector<TokenId>(12, 1), RowClass::kGiven);
   ChunkKeys keys;
   keys.Begin("anna", 4, false);

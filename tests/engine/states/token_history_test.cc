@@ -1,4 +1,4 @@
-#include "engine/states/history.h"
+#include "engine/states/token_history.h"
 
 #include <gtest/gtest.h>
 
@@ -12,9 +12,9 @@
 namespace retnet {
 namespace {
 
-TEST(History, KeepsTheClassOfEveryTokenThroughAnyChanges) {
+TEST(TokenHistory, KeepsTheClassOfEveryTokenThroughAnyChanges) {
   std::mt19937 random(1);
-  History history;
+  TokenHistory history;
   std::vector<RowClass> classes;
   for (int i = 0; i < 2000; ++i) {
     if (random() % 5 == 0) {
@@ -28,7 +28,7 @@ TEST(History, KeepsTheClassOfEveryTokenThroughAnyChanges) {
       classes.insert(classes.end(), tokens.size(), row_class);
     }
     ASSERT_EQ(history.size(), classes.size());
-    ASSERT_TRUE(History::Valid(history.tokens(), history.class_runs()));
+    ASSERT_TRUE(TokenHistory::Valid(history.tokens(), history.class_runs()));
     for (int32_t at = 0; at < history.size(); ++at) {
       ASSERT_EQ(history.ClassAt(at), classes[at]);
       int32_t end = at;
@@ -38,17 +38,18 @@ TEST(History, KeepsTheClassOfEveryTokenThroughAnyChanges) {
   }
 }
 
-TEST(History, RunsThatDoNotAscendWithinTheTokensAreInvalid) {
+TEST(TokenHistory, RunsThatDoNotAscendWithinTheTokensAreInvalid) {
   const std::vector<TokenId> tokens(5, 1);
   for (const std::vector<int32_t>& good : {std::vector<int32_t>{}, {0}, {0, 1, 4}}) {
-    EXPECT_TRUE(History::Valid(tokens, good));
+    EXPECT_TRUE(TokenHistory::Valid(tokens, good));
   }
   for (const std::vector<int32_t>& bad : {std::vector<int32_t>{5}, {-1}, {2, 2}, {3, 1}}) {
-    EXPECT_FALSE(History::Valid(tokens, bad));
+    EXPECT_FALSE(TokenHistory::Valid(tokens, bad));
   }
 }
 
-ChunkKeys KeysOf(const History& history, bool with_classes, const std::string& owner = "anna") {
+ChunkKeys KeysOf(const TokenHistory& history, bool with_classes,
+                 const std::string& owner = "anna") {
   ChunkKeys keys;
   keys.Begin(owner, /*chunk=*/4, with_classes);
   keys.Extend(history, history.size());
@@ -56,7 +57,7 @@ ChunkKeys KeysOf(const History& history, bool with_classes, const std::string& o
 }
 
 TEST(ChunkKeys, AreOfOwnerAndWholePrefixHoweverItGrew) {
-  History history;
+  TokenHistory history;
   ChunkKeys grown;
   grown.Begin("anna", /*chunk=*/4, /*with_classes=*/false);
   for (TokenId token = 0; token < 11; ++token) {
@@ -67,7 +68,7 @@ TEST(ChunkKeys, AreOfOwnerAndWholePrefixHoweverItGrew) {
   ASSERT_EQ(whole.keys().size(), 2);
   EXPECT_TRUE(std::equal(grown.keys().begin(), grown.keys().end(), whole.keys().begin()));
 
-  History other = history;
+  TokenHistory other = history;
   other.Truncate(0);
   other.Append(std::vector<TokenId>{9, 1, 2, 3, 4, 5, 6, 7}, RowClass::kGiven);
   EXPECT_FALSE(KeysOf(other, false).keys()[1] == whole.keys()[1]) << "its first token differs";
@@ -75,9 +76,9 @@ TEST(ChunkKeys, AreOfOwnerAndWholePrefixHoweverItGrew) {
 }
 
 TEST(ChunkKeys, DifferByClassesOnlyWhereAskedTo) {
-  History given;
+  TokenHistory given;
   given.Append(std::vector<TokenId>(8, 3), RowClass::kGiven);
-  History sampled;
+  TokenHistory sampled;
   sampled.Append(std::vector<TokenId>(6, 3), RowClass::kGiven);
   sampled.Append(std::vector<TokenId>(2, 3), RowClass::kSampled);
   EXPECT_TRUE(KeysOf(given, false).keys()[1] == KeysOf(sampled, false).keys()[1]);

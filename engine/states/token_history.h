@@ -1,6 +1,6 @@
 // The tokens of a session or a sequence, each with the class it was, or is to be, computed in.
-#ifndef RETNET_ENGINE_STATES_HISTORY_H_
-#define RETNET_ENGINE_STATES_HISTORY_H_
+#ifndef RETNET_ENGINE_STATES_TOKEN_HISTORY_H_
+#define RETNET_ENGINE_STATES_TOKEN_HISTORY_H_
 
 #include <cstdint>
 #include <span>
@@ -13,12 +13,12 @@ namespace retnet {
 
 // Classes are kept as the positions at which they change, so that a conversation costs a few bytes
 // a turn. Thread-compatible.
-class History {
+class TokenHistory {
  public:
-  History() = default;
+  TokenHistory() = default;
   // `class_runs` as class_runs() gives them. Whether they are valid: ascending, within the tokens.
   static bool Valid(std::span<const TokenId> tokens, std::span<const int32_t> class_runs);
-  History(std::vector<TokenId> tokens, std::vector<int32_t> class_runs)
+  TokenHistory(std::vector<TokenId> tokens, std::vector<int32_t> class_runs)
       : tokens_(std::move(tokens)), class_runs_(std::move(class_runs)) {}
 
   int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
@@ -47,4 +47,4 @@ class History {
 
 }  // namespace retnet
 
-#endif  // RETNET_ENGINE_STATES_HISTORY_H_
+#endif  // RETNET_ENGINE_STATES_TOKEN_HISTORY_H_

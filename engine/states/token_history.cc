@@ -1,10 +1,10 @@
-#include "engine/states/history.h"
+#include "engine/states/token_history.h"
 
 #include <algorithm>
 
 namespace retnet {
 
-bool History::Valid(std::span<const TokenId> tokens, std::span<const int32_t> class_runs) {
+bool TokenHistory::Valid(std::span<const TokenId> tokens, std::span<const int32_t> class_runs) {
   const auto not_above = [](int32_t a, int32_t b) { return a >= b; };
   if (std::adjacent_find(class_runs.begin(), class_runs.end(), not_above) != class_runs.end()) {
     return false;
@@ -12,29 +12,29 @@ bool History::Valid(std::span<const TokenId> tokens, std::span<const int32_t> cl
   return class_runs.empty() || (class_runs.front() >= 0 && class_runs.back() < tokens.size());
 }
 
-size_t History::Changes(int32_t position) const {
+size_t TokenHistory::Changes(int32_t position) const {
   return std::upper_bound(class_runs_.begin(), class_runs_.end(), position) - class_runs_.begin();
 }
 
-RowClass History::ClassAt(int32_t position) const {
+RowClass TokenHistory::ClassAt(int32_t position) const {
   return Changes(position) % 2 == 0 ? RowClass::kGiven : RowClass::kSampled;
 }
 
-int32_t History::RunEnd(int32_t position) const {
+int32_t TokenHistory::RunEnd(int32_t position) const {
   const size_t changes = Changes(position);
   return changes < class_runs_.size() ? class_runs_[changes] : size();
 }
 
-void History::Append(TokenId token, RowClass row_class) { Append({&token, 1}, row_class); }
+void TokenHistory::Append(TokenId token, RowClass row_class) { Append({&token, 1}, row_class); }
 
-void History::Append(std::span<const TokenId> tokens, RowClass row_class) {
+void TokenHistory::Append(std::span<const TokenId> tokens, RowClass row_class) {
   if (tokens.empty()) return;
   const RowClass last = class_runs_.size() % 2 == 0 ? RowClass::kGiven : RowClass::kSampled;
   if (row_class != last) class_runs_.push_back(size());
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }
 
-void History::Truncate(int32_t size) {
+void TokenHistory::Truncate(int32_t size) {
   tokens_.resize(size);
   while (!class_runs_.empty() && class_runs_.back() >= size) class_runs_.pop_back();
 }
