@@ -136,7 +136,7 @@ absl::Status Executor::RunStep() {
 }
 
 absl::Status Executor::LaunchNext() {
-  const std::span<const Piece> batch = scheduler_.NextBatch(
+  const std::span<const ScheduledRows> batch = scheduler_.NextBatch(
       [this](int32_t decoding) { return step_cost_.PromptRows(decoding, max_step_); });
   if (batch.empty()) return absl::OkStatus();
   LaunchedStep& step = steps_[in_flight_++];
@@ -144,7 +144,7 @@ absl::Status Executor::LaunchNext() {
   return model_->Launch(segments_);
 }
 
-void Executor::Compose(std::span<const Piece> batch, LaunchedStep* step) {
+void Executor::Compose(std::span<const ScheduledRows> batch, LaunchedStep* step) {
   segments_.clear();
   outputs_.clear();
   step->pieces.clear();
@@ -198,8 +198,8 @@ absl::Status Executor::AcceptPiece(const LaunchedPiece& piece,
   answers = answers.first(sequence->Accept(rows, answers, now));
   if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += answers.size();
   if (!answers.empty()) answered_.emplace_back(sequence, answers);
-  if (sequence->position() < position + rows) {  // wrong guesses are taken back
-    RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->position()));
+  if (sequence->computed_tokens() < position + rows) {  // wrong guesses are taken back
+    RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->computed_tokens()));
   }
   state_manager_.PieceEnded(sequence, position);
   if (sequence->finished()) Retire(sequence);
@@ -212,7 +212,7 @@ void Executor::Retire(Sequence* sequence) {
       if (piece.sequence == sequence) piece.sequence = nullptr;
     }
   }
-  sequence->Settle();
+  sequence->CountInFlightAsComputed();
   scheduler_.Remove(sequence);
   deadlines_.erase({sequence->deadline(), sequence->id()});
   std::erase(filling_, sequence);

@@ -100,7 +100,7 @@ class Executor : private SequenceOwner {
   void GiveSlots();
   absl::Status RunStep();
   absl::Status LaunchNext();
-  void Compose(std::span<const Piece> batch, LaunchedStep* step);
+  void Compose(std::span<const ScheduledRows> batch, LaunchedStep* step);
   void ObserveCost(const LaunchedStep& step);
   absl::Status AcceptAnswers(const LaunchedStep& step);
   absl::Status AcceptPiece(const LaunchedPiece& piece, std::span<const LogitsAnswer> answers,

@@ -28,7 +28,7 @@ void Scheduler::Remove(Sequence* sequence) {
   if (waiting_.erase(sequence) + prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
 }
 
-std::span<const Piece> Scheduler::NextBatch(PromptBudget prompt_budget) {
+std::span<const ScheduledRows> Scheduler::NextBatch(PromptBudget prompt_budget) {
   batch_.clear();
   rows_free_ = max_rows_;
   for (auto it = prompts_.begin(); it != prompts_.end();) {
@@ -45,7 +45,7 @@ std::span<const Piece> Scheduler::NextBatch(PromptBudget prompt_budget) {
   }
   AddPromptRows();
   // As Model::Launch asks; a history that is computed again has sampled tokens among the given.
-  std::stable_partition(batch_.begin(), batch_.end(), [](const Piece& piece) {
+  std::stable_partition(batch_.begin(), batch_.end(), [](const ScheduledRows& piece) {
     return piece.sequence->row_class() == RowClass::kSampled;
   });
   return batch_;
@@ -66,7 +66,7 @@ void Scheduler::AddDecodingRows() {
   const auto count = std::min<ptrdiff_t>(ending - decoding_.begin(), rows_free_ - kept);
   for (ptrdiff_t i = 0; i < count; ++i) {
     // A guess must not fold the chunk, which could not be taken back.
-    const int32_t to_fold = chunk_ - decoding_[i]->launched() % chunk_;
+    const int32_t to_fold = chunk_ - decoding_[i]->scheduled_tokens() % chunk_;
     const auto others = static_cast<int32_t>(count - i - 1);
     AddPiece(decoding_[i], decoding_[i]->Draft(std::min(to_fold, rows_free_ - kept - others) - 1));
   }
@@ -94,7 +94,7 @@ void Scheduler::AddPiece(Sequence* sequence, int32_t rows) {
 
 int32_t Scheduler::PieceRows(const Sequence& sequence, int32_t rows_free) const {
   if (sequence.piece_rows() <= rows_free) return sequence.piece_rows();
-  const int32_t to_boundary = rows_free - (sequence.launched() + rows_free) % chunk_;
+  const int32_t to_boundary = rows_free - (sequence.scheduled_tokens() + rows_free) % chunk_;
   return 2 * to_boundary >= rows_free ? to_boundary : rows_free;
 }
 

@@ -13,7 +13,7 @@
 namespace retnet {
 
 // The next rows of one sequence.
-struct Piece {
+struct ScheduledRows {
   Sequence* sequence = nullptr;
   int32_t rows = 0;
 };
@@ -46,7 +46,7 @@ class Scheduler {
 
   // The pieces of the next step; empty when nobody has a slot. Those of the last one may be in
   // flight if may_go_on(); sequences that finished are removed. Valid until the next call.
-  std::span<const Piece> NextBatch(PromptBudget prompt_budget);
+  std::span<const ScheduledRows> NextBatch(PromptBudget prompt_budget);
   // Nobody would be left out of a step that is launched now because of what is in flight: a step
   // without them would cost them more than the wait costs the others.
   bool may_go_on() const;
@@ -72,7 +72,7 @@ class Scheduler {
   std::set<Sequence*, ByRank> prompts_;  // with a slot, prompt not computed yet
   std::vector<Sequence*> decoding_;      // the one that has waited longest for a row first
   std::vector<Sequence*> by_need_;       // the prompts, as the others' rows go
-  std::vector<Piece> batch_;
+  std::vector<ScheduledRows> batch_;
   int32_t rows_free_ = 0;  // of the batch being made
 };
 

@@ -106,7 +106,7 @@ int32_t Sequence::most_resumed() const {
 
 void Sequence::Start(SlotId slot, int32_t position) {
   slot_ = slot;
-  computed_ = launched_ = position;
+  computed_ = scheduled_tokens_ = position;
   completion_.usage.cached_tokens = position;
   FinishIfNothingIsLeft(submitted_);
 }
@@ -127,9 +127,9 @@ bool Sequence::PassCut() {
 }
 
 int32_t Sequence::piece_rows() const {
-  int32_t rows = std::min(rows_left(), history_.RunEnd(launched_) - launched_);
-  const auto cut = std::upper_bound(cuts_.begin(), cuts_.end(), launched_);
-  return cut == cuts_.end() ? rows : std::min(rows, *cut - launched_);
+  int32_t rows = std::min(rows_left(), history_.RunEnd(scheduled_tokens_) - scheduled_tokens_);
+  const auto cut = std::upper_bound(cuts_.begin(), cuts_.end(), scheduled_tokens_);
+  return cut == cuts_.end() ? rows : std::min(rows, *cut - scheduled_tokens_);
 }
 
 bool Sequence::ends_in_flight() const {
@@ -138,8 +138,8 @@ bool Sequence::ends_in_flight() const {
 }
 
 bool Sequence::awaits_step() const {
-  if (launched_ == computed_ || ends_in_flight()) return false;
-  if (std::binary_search(cuts_.begin(), cuts_.end(), launched_)) return true;
+  if (scheduled_tokens_ == computed_ || ends_in_flight()) return false;
+  if (std::binary_search(cuts_.begin(), cuts_.end(), scheduled_tokens_)) return true;
   return samples_in_flight() && (request_.max_draft_tokens > 0 || EditsChange());
 }
 
@@ -161,14 +161,15 @@ int32_t Sequence::Draft(int32_t most) {
 
 Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
   const size_t first_output = outputs->size();
-  Segment segment{.slot = slot_,
-                  .position = launched_,
-                  .row_class = row_class(),
-                  .tokens = history_.tokens().subspan(launched_, std::min(rows, rows_left())),
-                  .outputs = {}};
+  Segment segment{
+      .slot = slot_,
+      .position = scheduled_tokens_,
+      .row_class = row_class(),
+      .tokens = history_.tokens().subspan(scheduled_tokens_, std::min(rows, rows_left())),
+      .outputs = {}};
   if (kind() == RequestKind::kScore) {
-    for (int32_t row = std::max(0, session_tokens_ - 1 - launched_); row < rows; ++row) {
-      const TokenId given = history_[launched_ + row + 1];
+    for (int32_t row = std::max(0, session_tokens_ - 1 - scheduled_tokens_); row < rows; ++row) {
+      const TokenId given = history_[scheduled_tokens_ + row + 1];
       outputs->push_back({.row = row, .query = ScoreQueryOf(given, request_)});
     }
   } else if (kind() == RequestKind::kGenerate && rows >= rows_left()) {
@@ -176,12 +177,12 @@ Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
     query_.sampling.edits = edits_.edits();
     for (int32_t row = std::max(0, rows_left() - 1); row < rows; ++row) {
       // The place of the token to be sampled.
-      query_.sampling.draw = static_cast<uint64_t>(launched_) + row + 1;
+      query_.sampling.draw = static_cast<uint64_t>(scheduled_tokens_) + row + 1;
       outputs->push_back({.row = row, .query = query_});
     }
   }
   segment.outputs = std::span(*outputs).subspan(first_output);
-  launched_ += rows;
+  scheduled_tokens_ += rows;
   return segment;
 }
 
@@ -200,7 +201,7 @@ size_t Sequence::Accept(int32_t rows, std::span<const LogitsAnswer> answers, abs
     ++computed_;
     AcceptToken(answers[++right].token, now);
   }
-  if (guesses > 0) launched_ = computed_;
+  if (guesses > 0) scheduled_tokens_ = computed_;
   lookup_.Learn(guesses, right);
   completion_.usage.drafted_tokens += guesses;
   completion_.usage.accepted_tokens += right;
@@ -230,8 +231,8 @@ void Sequence::End(absl::Status status, absl::Time now) {
   Finish(reason, now);
 }
 
-void Sequence::Settle() {
-  computed_ = launched_ = std::min(launched_, std::max(history_.size() - 1, 0));
+void Sequence::CountInFlightAsComputed() {
+  computed_ = scheduled_tokens_ = std::min(scheduled_tokens_, std::max(history_.size() - 1, 0));
 }
 
 void Sequence::FinishIfNothingIsLeft(absl::Time now) {

@@ -74,21 +74,22 @@ class Sequence {
   bool PassCut();
 
   // Tokens of the history that the state has seen in steps that are over,
-  int32_t position() const { return computed_; }
+  int32_t computed_tokens() const { return computed_; }
   // and in all that are launched, the token that one of them samples among them.
-  int32_t launched() const { return launched_; }
+  int32_t scheduled_tokens() const { return scheduled_tokens_; }
   int32_t prompt_tokens() const { return prompt_tokens_; }  // the session's included
   int32_t new_prompt_tokens() const { return prompt_tokens_ - session_tokens_; }
   // Rows whose tokens are known and that are still to be launched: of the prompt, or the pending
   // token. The last token of a score or a prefill needs no row.
-  int32_t rows_left() const { return RowsAfter(launched_); }
+  int32_t rows_left() const { return RowsAfter(scheduled_tokens_); }
   // How many of them the next piece may have: they are of one class, and end at the next cut.
   int32_t piece_rows() const;
   RowClass row_class() const {
-    return launched_ < history_.size() ? history_.ClassAt(launched_) : RowClass::kSampled;
+    return scheduled_tokens_ < history_.size() ? history_.ClassAt(scheduled_tokens_)
+                                               : RowClass::kSampled;
   }
   // The prompt is launched, so that the next row is that of a sampled token.
-  bool decoding() const { return launched_ >= prompt_tokens_; }
+  bool decoding() const { return scheduled_tokens_ >= prompt_tokens_; }
   // The step in flight is its last one.
   bool ends_in_flight() const;
   // Its next row cannot be launched before the step in flight is over: what that samples decides
@@ -116,7 +117,7 @@ class Sequence {
 
   // Of a finished sequence: rows in flight count as computed, but for that of a token which is
   // pending: it has only been seen too early. Their answers are nobody's.
-  void Settle();
+  void CountInFlightAsComputed();
 
   // By Accept or End; one that has nothing to compute is finished from the start.
   bool finished() const { return finished_; }
@@ -134,7 +135,7 @@ class Sequence {
     return history_.size() - position - (kind() == RequestKind::kGenerate ? 0 : 1);
   }
   bool samples_in_flight() const {
-    return kind() == RequestKind::kGenerate && launched_ >= history_.size();
+    return kind() == RequestKind::kGenerate && scheduled_tokens_ >= history_.size();
   }
   // The next token changes the edits of the one after it.
   bool EditsChange() const;
@@ -153,7 +154,7 @@ class Sequence {
   // Progress.
   TokenHistory history_;
   int32_t computed_ = 0;
-  int32_t launched_ = 0;
+  int32_t scheduled_tokens_ = 0;
   StatePrefix state_;
   ChunkKeys chunk_keys_;
   std::vector<int32_t> cuts_;

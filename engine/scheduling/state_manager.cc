@@ -123,7 +123,7 @@ bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
 }
 
 void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
-  const int32_t position = sequence->position();
+  const int32_t position = sequence->computed_tokens();
   const int32_t prompt_tokens = sequence->prompt_tokens();
   if (sequence->PassCut()) {
     if (position % chunk_ == 0) CacheFork(sequence, position);
@@ -165,7 +165,7 @@ StatePrefix StateManager::Retire(Sequence* sequence, bool keep) {
   if (sequence->slot() == kNoSlot) return sequence->TakeState();
   StatePrefix kept;
   if (keep && ready(*sequence)) {
-    kept = {.state = state_cache_.Park(sequence->slot()), .tokens = sequence->position()};
+    kept = {.state = state_cache_.Park(sequence->slot()), .tokens = sequence->computed_tokens()};
   } else if (!ready(*sequence) || !CacheWhole(sequence)) {
     state_cache_.Release(sequence->slot());
   }

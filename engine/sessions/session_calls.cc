@@ -43,7 +43,7 @@ SessionInfo Sessions::InfoOf(const Session& session) const {
   const TokenHistory& history = info.busy ? session.running->history() : session.history;
   info.tokens = history.size();
   if (info.busy) {
-    info.state_tokens = session.running->position();
+    info.state_tokens = session.running->computed_tokens();
     if (session.running->slot() != kNoSlot) info.tier = StateTier::kDevice;
     return info;
   }

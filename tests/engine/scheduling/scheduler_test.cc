@@ -35,10 +35,10 @@ class SchedulerTest : public testing::Test {
   }
 
   // One step; returns its pieces. Sequences that finish are removed.
-  std::vector<Piece> RunStep(Scheduler& scheduler,
-                             Scheduler::PromptBudget prompt_budget = Unlimited) {
-    const std::span<const Piece> batch = scheduler.NextBatch(prompt_budget);
-    const std::vector<Piece> pieces(batch.begin(), batch.end());
+  std::vector<ScheduledRows> RunStep(Scheduler& scheduler,
+                                     Scheduler::PromptBudget prompt_budget = Unlimited) {
+    const std::span<const ScheduledRows> batch = scheduler.NextBatch(prompt_budget);
+    const std::vector<ScheduledRows> pieces(batch.begin(), batch.end());
     for (const auto& [sequence, rows] : pieces) {
       std::vector<RowOutput> outputs;
       outputs.reserve(rows);
@@ -50,9 +50,9 @@ class SchedulerTest : public testing::Test {
     return pieces;
   }
 
-  static int32_t RowsOf(const std::vector<Piece>& pieces, const Sequence* sequence) {
+  static int32_t RowsOf(const std::vector<ScheduledRows>& pieces, const Sequence* sequence) {
     int32_t rows = 0;
-    for (const Piece& piece : pieces) rows += piece.sequence == sequence ? piece.rows : 0;
+    for (const ScheduledRows& piece : pieces) rows += piece.sequence == sequence ? piece.rows : 0;
     return rows;
   }
 
@@ -73,7 +73,7 @@ TEST_F(SchedulerTest, DecodesBeforePrefill) {
   RunStep(scheduler);
   ASSERT_TRUE(decoding->decoding());
   Sequence* urgent = Started(scheduler, Make(100, 10, /*priority=*/5));
-  const std::vector<Piece> pieces = RunStep(scheduler);
+  const std::vector<ScheduledRows> pieces = RunStep(scheduler);
   ASSERT_EQ(pieces.size(), 2);
   EXPECT_EQ(pieces[0].sequence, decoding);
   EXPECT_EQ(pieces[0].rows, 1);
@@ -88,7 +88,7 @@ TEST_F(SchedulerTest, KeepsPromptsBesideDecodingWithinTheirBudget) {
   Sequence* first = Started(scheduler, Make(100));
   Sequence* second = Started(scheduler, Make(100));
   for (int step = 0; step < 20; ++step) {
-    const std::vector<Piece> pieces = RunStep(scheduler, budget);
+    const std::vector<ScheduledRows> pieces = RunStep(scheduler, budget);
     EXPECT_EQ(RowsOf(pieces, alone), 1);
     const int32_t prompts = RowsOf(pieces, first) + RowsOf(pieces, second);
     EXPECT_LE(prompts, 3);
@@ -103,7 +103,7 @@ TEST_F(SchedulerTest, StepsStayWithinTheRowBudget) {
     for (int i = 0; i < 20; ++i) Started(scheduler, Make(1 + random() % 40, 1 + random() % 20));
     while (scheduler.running() > 0) {
       int32_t rows = 0;
-      for (const Piece& piece : RunStep(scheduler)) {
+      for (const ScheduledRows& piece : RunStep(scheduler)) {
         EXPECT_GT(piece.rows, 0);
         rows += piece.rows;
       }
@@ -159,9 +159,9 @@ TEST_F(SchedulerTest, PiecesEndAtChunksWhereThatCostsLessThanHalfOfTheRows) {
       Scheduler scheduler(budget, chunk);
       Sequence* sequence = Started(scheduler, Make(300));
       while (!sequence->decoding()) {
-        const int32_t position = sequence->position();
+        const int32_t position = sequence->computed_tokens();
         const int32_t left = sequence->rows_left();
-        const std::vector<Piece> pieces = RunStep(scheduler);
+        const std::vector<ScheduledRows> pieces = RunStep(scheduler);
         ASSERT_EQ(pieces.size(), 1);
         const int32_t rows = pieces[0].rows;
         if (left <= budget) {
@@ -196,7 +196,7 @@ TEST_F(SchedulerTest, ShortPromptsDoNotWaitBehindLongOnes) {
   RunStep(scheduler);
   Sequence* shorter = Started(scheduler, Make(30));
   Sequence* shortest = Started(scheduler, Make(2));
-  const std::vector<Piece> pieces = RunStep(scheduler);
+  const std::vector<ScheduledRows> pieces = RunStep(scheduler);
   EXPECT_EQ(RowsOf(pieces, shorter), 30);
   EXPECT_EQ(RowsOf(pieces, shortest), 2);
   EXPECT_EQ(RowsOf(pieces, long_ones[0]), 32);
@@ -217,7 +217,7 @@ TEST_F(SchedulerTest, ShortPromptsDoNotPassMoreUrgentLongOnes) {
   Sequence* urgent = Started(scheduler, Make(1000, 10, /*priority=*/1));
   Sequence* second = Started(scheduler, Make(1000, 10, /*priority=*/1));
   Sequence* brief = Started(scheduler, Make(2));
-  const std::vector<Piece> pieces = RunStep(scheduler);
+  const std::vector<ScheduledRows> pieces = RunStep(scheduler);
   EXPECT_EQ(RowsOf(pieces, urgent), 64);
   EXPECT_EQ(RowsOf(pieces, second), 0);
   EXPECT_EQ(RowsOf(pieces, brief), 0);
@@ -231,13 +231,13 @@ TEST_F(SchedulerTest, DecodesThatDoNotFitTakeTurns) {
   std::map<const Sequence*, int> last_step;
   int step = 0;
   while (last_step.size() < kDecoding) {  // until all prompts are done
-    for (const Piece& piece : RunStep(scheduler)) last_step[piece.sequence] = step;
+    for (const ScheduledRows& piece : RunStep(scheduler)) last_step[piece.sequence] = step;
     ASSERT_LT(++step, 2 * kDecoding);
   }
   for (int end = step + 50; step < end; ++step) {
-    const std::vector<Piece> pieces = RunStep(scheduler);
+    const std::vector<ScheduledRows> pieces = RunStep(scheduler);
     ASSERT_EQ(pieces.size(), kBudget);
-    for (const Piece& piece : pieces) last_step[piece.sequence] = step;
+    for (const ScheduledRows& piece : pieces) last_step[piece.sequence] = step;
     for (const auto& [sequence, last] : last_step) ASSERT_LT(step - last, 3);
   }
 }
@@ -248,7 +248,7 @@ TEST_F(SchedulerTest, DecodesDoNotStallPrompts) {
     for (int i = 0; i < 2 * budget; ++i) Started(scheduler, Make(1));
     for (int step = 0; step < 3 * budget; ++step) RunStep(scheduler);
     Sequence* prompt = Started(scheduler, Make(1000));
-    const std::vector<Piece> pieces = RunStep(scheduler);
+    const std::vector<ScheduledRows> pieces = RunStep(scheduler);
     EXPECT_EQ(RowsOf(pieces, prompt), std::max(1, budget / 8));
     EXPECT_EQ(pieces.size(), budget - std::max(1, budget / 8) + 1) << "the rest goes to decodes";
   }

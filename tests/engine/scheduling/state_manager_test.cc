@@ -39,7 +39,7 @@ TEST(StateManager, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
     EXPECT_TRUE(manager.AssignSlot(&sequence, prefill_row));
     EXPECT_TRUE(manager.ready(sequence));
     state_cache.Release(sequence.slot());
-    return sequence.position();
+    return sequence.computed_tokens();
   };
   EXPECT_EQ(resumed_at(absl::Hours(1)), 6);
   EXPECT_GT(state_cache.RestoreTime(*state), absl::ZeroDuration());
