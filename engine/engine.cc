@@ -104,8 +104,8 @@ class Engine::Impl {
   // --- The engine thread's.
   void Run();
   void Take(Inbox* inbox);
-  void Tell();
-  void GiveWay();
+  void PublishAndDeliver();
+  void YieldToStreams();
   void Fail(const absl::Status& status);
 
   // --- Constant after construction.
@@ -249,10 +249,10 @@ void Engine::Impl::Run() {
     }
     if (!inbox.end_all.ok()) executor_.EndAll(inbox.end_all);
     executor_.Prepare(absl::Now());
-    Tell();  // nobody who has ended waits for the step
+    PublishAndDeliver();  // nobody who has ended waits for the step
     if (absl::Status status = executor_.Step(); !status.ok()) Fail(status);
-    Tell();
-    GiveWay();
+    PublishAndDeliver();
+    YieldToStreams();
   }
   executor_.Close();
 }
@@ -278,7 +278,7 @@ void Engine::Impl::Take(Inbox* inbox) {
 }
 
 // First for everybody to see, then to the sinks: who has been told of an end finds the slot free.
-void Engine::Impl::Tell() {
+void Engine::Impl::PublishAndDeliver() {
   {
     std::lock_guard lock(mutex_);
     counters_ = executor_.stats();
@@ -290,7 +290,7 @@ void Engine::Impl::Tell() {
 // one: steps follow each other without a wait, and the kernel may leave a thread it has woken
 // waiting for 4 ms, so that a token finds the last one's write unfinished. Not while a busy
 // neighbour takes the processor for a whole time slice whenever it is offered.
-void Engine::Impl::GiveWay() {
+void Engine::Impl::YieldToStreams() {
   constexpr absl::Duration kMost = absl::Milliseconds(1);
   constexpr absl::Duration kPause = absl::Seconds(1);
   const absl::Time start = absl::Now();

@@ -60,8 +60,11 @@ void DescribeModel(const ServedModel& model, const EngineOptions& options,
 
 }  // namespace
 
-GenerationService::GenerationService(ServedModel model, EngineAccess access, CallGate* gate)
-    : model_(std::move(model)), access_(std::move(access)), engine_(access_.engine), gate_(gate) {}
+GenerationService::GenerationService(ServedModel model, EngineAccess access, Admission* admission)
+    : model_(std::move(model)),
+      access_(std::move(access)),
+      engine_(access_.engine),
+      admission_(admission) {}
 
 void GenerationService::Dispatch(size_t request_bytes, std::function<void()> task) {
   if (request_bytes <= kInlineRequestBytes) {
@@ -100,7 +103,7 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
            [this, bytes, call, owner = OwnerOf(*context), deadline = Deadline(*context)] {
              const auto begin = [&]() -> absl::Status {
                v1::GenerateRequest request;
-               RETURN_IF_ERROR(gate_->Read(*bytes, &request));
+               RETURN_IF_ERROR(admission_->Read(*bytes, &request));
                ASSIGN_OR_RETURN(GenerationPlan translated, TranslateGenerate(request, model_));
                const auto plan = std::make_shared<GenerationPlan>(std::move(translated));
                plan->request.session.owner = owner;
@@ -119,7 +122,7 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<TokenStream>(&gate_->open_calls(), model_.tokenizer);
+  auto call = std::make_shared<TokenStream>(&admission_->in_flight_calls(), model_.tokenizer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
@@ -127,20 +130,21 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
 grpc::ServerUnaryReactor* GenerationService::Complete(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
-  auto call = std::make_shared<CompleteCall>(&gate_->open_calls(), model_.tokenizer, answer);
+  auto call =
+      std::make_shared<CompleteCall>(&admission_->in_flight_calls(), model_.tokenizer, answer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<ScoreStream>(&gate_->open_calls(), model_.tokenizer);
+  auto call = std::make_shared<ScoreStream>(&admission_->in_flight_calls(), model_.tokenizer);
   call->Open();
   Dispatch(bytes->Length(),
            [this, bytes, call, owner = OwnerOf(*context), deadline = Deadline(*context)] {
              const auto begin = [&]() -> absl::Status {
                v1::ScoreRequest request;
-               RETURN_IF_ERROR(gate_->Read(*bytes, &request));
+               RETURN_IF_ERROR(admission_->Read(*bytes, &request));
                ASSIGN_OR_RETURN(ScorePlan translated, TranslateScore(request, model_));
                const auto plan = std::make_shared<ScorePlan>(std::move(translated));
                plan->request.session.owner = owner;
@@ -161,7 +165,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::Converse(
     grpc::CallbackServerContext* context) {
   auto call = std::make_shared<ConverseStream>(
-      ConverseStream::Surroundings{&model_, &access_, gate_, &conversations_, &large_requests_},
+      ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_},
       OwnerOf(*context), Deadline(*context));
   call->Open();
   call->Start();
@@ -176,7 +180,7 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
   Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_answer] {
     Wire request;
     Response response;
-    absl::Status status = gate_->Read(*bytes, &request);
+    absl::Status status = admission_->Read(*bytes, &request);
     if (status.ok()) status = make_answer(request, &response);
     if (status.ok()) *answer = SerializeMessage(response);
     reactor->Finish(ToGrpcStatus(status));

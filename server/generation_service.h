@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "retnet/v1/generation.grpc.pb.h"
-#include "server/calls/call_gate.h"
+#include "server/calls/admission.h"
 #include "server/calls/engine_call.h"
 #include "server/calls/worker.h"
 #include "server/wire/request_translation.h"
@@ -26,7 +26,7 @@ using RawGeneration =
 // Thread-safe. Engine, metrics, tokenizer and gate must outlive it, and it every call.
 class GenerationService final : public RawGeneration {
  public:
-  GenerationService(ServedModel model, EngineAccess access, CallGate* gate);
+  GenerationService(ServedModel model, EngineAccess access, Admission* admission);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* bytes) override;
@@ -68,7 +68,7 @@ class GenerationService final : public RawGeneration {
   const ServedModel model_;
   const EngineAccess access_;
   Engine* const engine_;
-  CallGate* const gate_;
+  Admission* const admission_;
   // A prompt of pages does not wait behind books.
   Worker medium_requests_;
   Worker large_requests_;

@@ -12,7 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "server/calls/call_gate.h"
+#include "server/calls/admission.h"
 #include "server/generation_service.h"
 #include "server/ops/listen_address.h"
 #include "server/ops/logging.h"
@@ -27,8 +27,9 @@ class Server::Impl {
         engine_(engine),
         metrics_(metrics),
         generation_(std::move(model),
-                    {engine, metrics, [this] { StopServing("the model has failed"); }}, &gate_),
-        sessions_(engine, &gate_) {}
+                    {engine, metrics, [this] { StopServing("the model has failed"); }},
+                    &admission_),
+        sessions_(engine, &admission_) {}
 
   ~Impl() {
     if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
@@ -63,10 +64,10 @@ class Server::Impl {
 
   bool Drain(absl::Time deadline) {
     StopServing("draining");
-    gate_.Refuse();
+    admission_.Refuse();
     const bool engine_drained = engine_->Drain(deadline);
     // Readers may be slower than the engine.
-    const bool calls_drained = gate_.open_calls().WaitUntilNone(deadline);
+    const bool calls_drained = admission_.in_flight_calls().WaitUntilNone(deadline);
     // What has been written still leaves; calls that are left end now.
     server_->Shutdown(std::chrono::system_clock::now());
     return engine_drained && calls_drained;
@@ -114,7 +115,7 @@ class Server::Impl {
   std::mutex mu_;
   bool serving_ = false;  // guarded by mu_
 
-  CallGate gate_;
+  Admission admission_;
   GenerationService generation_;
   SessionService sessions_;
   std::unique_ptr<grpc::Server> server_;  // constant after Start; ends before the services

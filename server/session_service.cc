@@ -40,7 +40,7 @@ int64_t MaxSnapshotBytes(const Engine& engine) {
 // A call that a reply of the engine ends.
 class SessionCall : public grpc::ServerUnaryReactor, public OpenCall {
  public:
-  explicit SessionCall(OpenCalls* open_calls) : OpenCall(open_calls) {}
+  explicit SessionCall(InFlightCalls* in_flight_calls) : OpenCall(in_flight_calls) {}
   void End(const absl::Status& status) {
     std::lock_guard lock(mu_);
     Finish(ToGrpcStatus(status));
@@ -55,10 +55,10 @@ grpc::ServerUnaryReactor* SessionService::Call(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
     std::function<absl::Status(const Wire&, const std::string& owner, Reply<Result>)> begin,
     std::function<grpc::ByteBuffer(const Result&)> describe) {
-  auto call = std::make_shared<SessionCall>(&gate_->open_calls());
+  auto call = std::make_shared<SessionCall>(&admission_->in_flight_calls());
   call->Open();
   Wire request;
-  absl::Status status = gate_->Read(*bytes, &request);
+  absl::Status status = admission_->Read(*bytes, &request);
   if (status.ok()) {
     status =
         begin(request, OwnerOf(*context), [call, answer, describe](absl::StatusOr<Result> result) {
@@ -188,11 +188,11 @@ grpc::ServerUnaryReactor* SessionService::Rewind(grpc::CallbackServerContext* co
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<SnapshotExport>(gate_);
+  auto call = std::make_shared<SnapshotExport>(admission_);
   call->Open();
   const auto begin = [&]() -> absl::Status {
     v1::ExportSessionRequest request;
-    RETURN_IF_ERROR(gate_->Read(*bytes, &request));
+    RETURN_IF_ERROR(admission_->Read(*bytes, &request));
     ASSIGN_OR_RETURN(SessionKey key, KeyOf(request.id(), OwnerOf(*context)));
     engine_->ExportSession(std::move(key), [this, call](absl::StatusOr<Snapshot> snapshot) {
       if (!snapshot.ok()) return call->Send(snapshot.status());
@@ -209,7 +209,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
 grpc::ServerReadReactor<grpc::ByteBuffer>* SessionService::Import(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* answer) {
   auto call = std::make_shared<SnapshotImport>(
-      gate_, MaxSnapshotBytes(*engine_),
+      admission_, MaxSnapshotBytes(*engine_),
       [this, answer, owner = OwnerOf(*context)](const v1::CreateSessionRequest& session,
                                                 std::string snapshot,
                                                 std::function<void(const absl::Status&)> end) {

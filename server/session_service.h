@@ -9,7 +9,7 @@
 #include "engine/engine.h"
 #include "engine/session.h"
 #include "retnet/v1/sessions.grpc.pb.h"
-#include "server/calls/call_gate.h"
+#include "server/calls/admission.h"
 #include "server/calls/worker.h"
 
 namespace retnet {
@@ -24,7 +24,7 @@ using RawSessions = v1::Sessions::WithRawCallbackMethod_Create<
 // Thread-safe. Engine and gate must outlive it, and it every call.
 class SessionService final : public RawSessions {
  public:
-  SessionService(Engine* engine, CallGate* gate) : engine_(engine), gate_(gate) {}
+  SessionService(Engine* engine, Admission* admission) : engine_(engine), admission_(admission) {}
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
                                    const grpc::ByteBuffer* bytes,
@@ -61,7 +61,7 @@ class SessionService final : public RawSessions {
                                           const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer);
 
   Engine* const engine_;
-  CallGate* const gate_;
+  Admission* const admission_;
   Worker snapshots_;  // makes and reads their bytes
 };
 

@@ -15,8 +15,9 @@ namespace retnet {
 class CompleteCall : public grpc::ServerUnaryReactor, public EngineCall {
  public:
   // `message`, the call's answer, is gRPC's and lives until Finish.
-  CompleteCall(OpenCalls* open_calls, const Tokenizer* tokenizer, grpc::ByteBuffer* message)
-      : EngineCall(open_calls), tokenizer_(tokenizer), message_(message) {}
+  CompleteCall(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer,
+               grpc::ByteBuffer* message)
+      : EngineCall(in_flight_calls), tokenizer_(tokenizer), message_(message) {}
 
   // Before Submit: what the samples are.
   void Plan(const GenerationPlan& plan);

@@ -25,12 +25,12 @@ constexpr absl::Duration kForgottenSession = absl::Hours(24);
 
 }  // namespace
 
-ConverseStream::ConverseStream(Surroundings surroundings, std::string owner, absl::Time deadline)
-    : EngineCall(&surroundings.gate->open_calls()),
-      surroundings_(std::move(surroundings)),
+ConverseStream::ConverseStream(CallContext context, std::string owner, absl::Time deadline)
+    : EngineCall(&context.admission->in_flight_calls()),
+      context_(std::move(context)),
       deadline_(deadline),
-      typed_(surroundings_.model->tokenizer),
-      chunks_(surroundings_.model->tokenizer) {
+      typed_(context_.model->tokenizer),
+      chunks_(context_.model->tokenizer) {
   session_.owner = std::move(owner);
 }
 
@@ -55,7 +55,7 @@ void ConverseStream::OnReadDone(bool ok) {
     return Wake();
   }
   v1::ConverseRequest message;
-  if (absl::Status status = surroundings_.gate->Read(incoming_, &message); !status.ok()) {
+  if (absl::Status status = context_.admission->Read(incoming_, &message); !status.ok()) {
     return Fail(status);
   }
   inbox_bytes_ += incoming_.Length();
@@ -106,7 +106,7 @@ void ConverseStream::Proceed() {
   working_ = true;
   stalled_ = false;
   SetIdle(false);
-  surroundings_.worker->Post(
+  context_.worker->Post(
       [self = std::static_pointer_cast<ConverseStream>(shared_from_this())] { self->Continue(); });
 }
 
@@ -125,7 +125,7 @@ void ConverseStream::End(const absl::Status& status) {
   ended_ = true;
   status_ = status;
   if (!keep_ && !session_.id.empty()) {
-    surroundings_.access->engine->DeleteSession(session_, [](const auto&) {});
+    context_.access->engine->DeleteSession(session_, [](const auto&) {});
   }
   Pump();
 }
@@ -195,7 +195,7 @@ void ConverseStream::Continue() {
   }
   if (begin.has_value()) return Begin(*begin);
   if (!is_long) return Obey(*messages, closed);
-  surroundings_.worker_for_long_texts->Post(
+  context_.worker_for_long_texts->Post(
       [self = std::static_pointer_cast<ConverseStream>(shared_from_this()), messages, closed] {
         self->Obey(*messages, closed);
       });
@@ -223,21 +223,21 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   };
   SessionKey key = {session_.owner, begin.session_id()};
   absl::Status status = named ? CheckSessionId("session_id", key.id) : absl::OkStatus();
-  if (status.ok() && surroundings_.model->tokenizer != nullptr) {
+  if (status.ok() && context_.model->tokenizer != nullptr) {
     const auto bos = BosBefore(begin.has_add_bos() ? std::optional(begin.add_bos()) : std::nullopt,
-                               *surroundings_.model);
+                               *context_.model);
     status = bos.status();
     if (bos.ok()) (begin.has_add_bos() ? bos_ : first_token_) = *bos;
   }
   if (!status.ok()) {
     known(status);
   } else if (named) {
-    surroundings_.access->engine->GetSession(std::move(key), known);
+    context_.access->engine->GetSession(std::move(key), known);
   } else {
     SessionSpec spec;
     spec.key = std::move(key);
     if (!keep_) spec.ttl = kForgottenSession;
-    surroundings_.access->engine->CreateSession(std::move(spec), known);
+    context_.access->engine->CreateSession(std::move(spec), known);
   }
 }
 
@@ -309,14 +309,14 @@ Request ConverseStream::Prepared(Request request, std::vector<TokenId> prompt) c
 }
 
 absl::Status ConverseStream::Answer(const v1::GenerateRequest& go, std::vector<TokenId> prompt) {
-  ASSIGN_OR_RETURN(GenerationPlan plan, TranslateAnswer(go, *surroundings_.model));
+  ASSIGN_OR_RETURN(GenerationPlan plan, TranslateAnswer(go, *context_.model));
   plan.request = Prepared(std::move(plan.request), std::move(prompt));
   {
     std::lock_guard lock(mu_);
     answering_ = true;
     chunks_.Begin(plan);
   }
-  Submit(surroundings_.access, SampleRequests(plan, surroundings_.model->tokenizer));
+  Submit(context_.access, SampleRequests(plan, context_.model->tokenizer));
   std::lock_guard lock(mu_);
   StopIfAsked();
   return absl::OkStatus();
@@ -325,7 +325,7 @@ absl::Status ConverseStream::Answer(const v1::GenerateRequest& go, std::vector<T
 void ConverseStream::Prefill(std::vector<TokenId> prompt) {
   Request request;
   request.kind = RequestKind::kPrefill;
-  Submit(surroundings_.access, {Prepared(std::move(request), std::move(prompt))});
+  Submit(context_.access, {Prepared(std::move(request), std::move(prompt))});
 }
 
 void ConverseStream::Answered(int /*sample*/, std::span<const LogitsAnswer> answers) {

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "retnet/v1/generation.pb.h"
-#include "server/calls/call_gate.h"
+#include "server/calls/admission.h"
 #include "server/calls/chunk_queue.h"
 #include "server/calls/engine_call.h"
 #include "server/calls/worker.h"
@@ -30,15 +30,15 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
                        public EngineCall {
  public:
   // What calls share; all of it outlives them.
-  struct Surroundings {
+  struct CallContext {
     const ServedModel* model = nullptr;
     const EngineAccess* access = nullptr;
-    CallGate* gate = nullptr;
+    Admission* admission = nullptr;
     Worker* worker = nullptr;
     Worker* worker_for_long_texts = nullptr;
   };
 
-  ConverseStream(Surroundings surroundings, std::string owner, absl::Time deadline);
+  ConverseStream(CallContext context, std::string owner, absl::Time deadline);
 
   // After Open.
   void Start();
@@ -85,7 +85,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // The request on the session.
   Request Prepared(Request request, std::vector<TokenId> prompt) const;
 
-  const Surroundings surroundings_;
+  const CallContext context_;
   const absl::Time deadline_;
 
   // Of whoever is at work: written by one thread after the other, mu_ in between.

@@ -10,7 +10,7 @@
 namespace retnet {
 
 // Thread-safe.
-class OpenCalls {
+class InFlightCalls {
  public:
   void Add() {
     std::lock_guard lock(mu_);

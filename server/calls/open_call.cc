@@ -7,7 +7,7 @@ namespace retnet {
 void OpenCall::Open() {
   std::lock_guard lock(mu_);
   self_ = shared_from_this();
-  open_calls_->Add();
+  in_flight_calls_->Add();
 }
 
 void OpenCall::Close() {
@@ -21,18 +21,18 @@ void OpenCall::Close() {
   }
   // The last touch of anything that a drain waits for; `self` may be the last reference to the
   // call.
-  OpenCalls* open_calls = open_calls_;
+  InFlightCalls* in_flight_calls = in_flight_calls_;
   self.reset();
-  if (counted) open_calls->Remove();
+  if (counted) in_flight_calls->Remove();
 }
 
 void OpenCall::SetIdle(bool idle) {
   if (idle == idle_ || self_ == nullptr) return;
   idle_ = idle;
   if (idle) {
-    open_calls_->Remove();
+    in_flight_calls_->Remove();
   } else {
-    open_calls_->Add();
+    in_flight_calls_->Add();
   }
 }
 

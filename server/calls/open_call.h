@@ -21,7 +21,7 @@ class OpenCall : public std::enable_shared_from_this<OpenCall> {
   void Close();
 
  protected:
-  explicit OpenCall(OpenCalls* open_calls) : open_calls_(open_calls) {}
+  explicit OpenCall(InFlightCalls* in_flight_calls) : in_flight_calls_(in_flight_calls) {}
 
   // With mu_ held, between Open and Close: whether a drain need not wait for the call now.
   void SetIdle(bool idle);
@@ -29,7 +29,7 @@ class OpenCall : public std::enable_shared_from_this<OpenCall> {
   std::mutex mu_;
 
  private:
-  OpenCalls* const open_calls_;
+  InFlightCalls* const in_flight_calls_;
   std::shared_ptr<OpenCall> self_;  // guarded by mu_, as all below
   bool idle_ = false;
 };

@@ -17,8 +17,8 @@ namespace retnet {
 // What waits for its reader takes a few bytes a token.
 class ScoreStream : public MessageStream {
  public:
-  ScoreStream(OpenCalls* open_calls, const Tokenizer* tokenizer)
-      : MessageStream(open_calls), tokenizer_(tokenizer) {}
+  ScoreStream(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer)
+      : MessageStream(in_flight_calls), tokenizer_(tokenizer) {}
 
   // Before Submit.
   void Plan(const ScorePlan& plan);

@@ -52,7 +52,7 @@ void SnapshotImport::Start() {
 
 absl::Status SnapshotImport::Take() {
   v1::ImportSessionRequest request;
-  RETURN_IF_ERROR(gate_->Read(message_, &request));
+  RETURN_IF_ERROR(admission_->Read(message_, &request));
   if (begun_ && request.has_session()) {
     return absl::InvalidArgumentError("session is set in a later message than the first");
   }

@@ -13,14 +13,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "retnet/v1/sessions.pb.h"
-#include "server/calls/call_gate.h"
+#include "server/calls/admission.h"
 #include "server/calls/open_call.h"
 
 namespace retnet {
 
 class SnapshotExport : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public OpenCall {
  public:
-  explicit SnapshotExport(CallGate* gate) : OpenCall(&gate->open_calls()) {}
+  explicit SnapshotExport(Admission* admission) : OpenCall(&admission->in_flight_calls()) {}
 
   // Once, from any thread: streams the snapshot, or ends the call with its error.
   void Send(absl::StatusOr<std::string> snapshot);
@@ -44,9 +44,9 @@ class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public 
                                       std::function<void(const absl::Status&)> end)>;
 
   // Refuses a snapshot of more bytes.
-  SnapshotImport(CallGate* gate, int64_t max_bytes, Received received)
-      : OpenCall(&gate->open_calls()),
-        gate_(gate),
+  SnapshotImport(Admission* admission, int64_t max_bytes, Received received)
+      : OpenCall(&admission->in_flight_calls()),
+        admission_(admission),
         max_bytes_(max_bytes),
         received_(std::move(received)) {}
 
@@ -60,7 +60,7 @@ class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public 
   // With mu_ held.
   absl::Status Take();
 
-  CallGate* const gate_;
+  Admission* const admission_;
   const int64_t max_bytes_;
   const Received received_;
   grpc::ByteBuffer message_;  // guarded by mu_, as all below

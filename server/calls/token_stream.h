@@ -11,8 +11,8 @@ namespace retnet {
 
 class TokenStream : public MessageStream {
  public:
-  TokenStream(OpenCalls* open_calls, const Tokenizer* tokenizer)
-      : MessageStream(open_calls), chunks_(tokenizer) {}
+  TokenStream(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer)
+      : MessageStream(in_flight_calls), chunks_(tokenizer) {}
 
   // Before Submit: what the samples are.
   void Plan(const GenerationPlan& plan);

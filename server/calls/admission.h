@@ -1,6 +1,6 @@
 // What every service asks before it begins a call, and what a drain waits for.
-#ifndef RETNET_SERVER_CALLS_CALL_GATE_H_
-#define RETNET_SERVER_CALLS_CALL_GATE_H_
+#ifndef RETNET_SERVER_CALLS_ADMISSION_H_
+#define RETNET_SERVER_CALLS_ADMISSION_H_
 
 #include <google/protobuf/message.h>
 #include <grpcpp/support/byte_buffer.h>
@@ -14,7 +14,7 @@
 namespace retnet {
 
 // Thread-safe; one for all services of a server.
-class CallGate {
+class Admission {
  public:
   // Every later Read fails.
   void Refuse() { refusing_ = true; }
@@ -25,13 +25,13 @@ class CallGate {
   }
 
   // Calls that have begun, until their last byte is written.
-  OpenCalls& open_calls() { return open_calls_; }
+  InFlightCalls& in_flight_calls() { return in_flight_calls_; }
 
  private:
   std::atomic<bool> refusing_ = false;
-  OpenCalls open_calls_;
+  InFlightCalls in_flight_calls_;
 };
 
 }  // namespace retnet
 
-#endif  // RETNET_SERVER_CALLS_CALL_GATE_H_
+#endif  // RETNET_SERVER_CALLS_ADMISSION_H_
