@@ -238,8 +238,8 @@ EngineStats Executor::stats() const {
   stats.waiting = scheduler_.waiting();
   stats.running = scheduler_.running() + static_cast<int32_t>(filling_.size());
   const StateCache& state_cache = state_manager_.state_cache();
-  stats.free_slots = state_cache.free_slots() + state_cache.resting_slots();
-  stats.resting_slots = state_cache.resting_slots();
+  stats.free_slots = state_cache.free_slots() + state_cache.parked_slots();
+  stats.parked_slots = state_cache.parked_slots();
   stats.host_state_bytes = state_cache.host_bytes();
   stats.evictions = state_cache.evictions();
   stats.sessions = sessions_.count();

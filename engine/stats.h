@@ -25,7 +25,7 @@ struct EngineStats {
   int32_t waiting = 0;           // accepted, without a slot
   int32_t running = 0;           // with a slot
   int32_t free_slots = 0;        // that no running request has
-  int32_t resting_slots = 0;     // of them, those of idle sessions and cached prefixes
+  int32_t parked_slots = 0;      // of them, those of idle sessions and cached prefixes
   int64_t host_state_bytes = 0;  // of states that gave up their slots
   int64_t evictions = 0;         // from a slot or from host memory
   int32_t sessions = 0;          // known here; the store may have more

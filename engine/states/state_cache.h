@@ -106,7 +106,7 @@ class StateCache {
   const absl::Status& status() const { return status_; }
 
   int32_t free_slots() const { return slots_.free(); }
-  int32_t resting_slots() const { return static_cast<int32_t>(on_device_.size()); }
+  int32_t parked_slots() const { return static_cast<int32_t>(on_device_.size()); }
   int64_t host_bytes() const { return host_bytes_; }
   int64_t cached_bytes() const { return cached_bytes_; }  // of cached prefixes' states
   int64_t evictions() const { return evictions_; }

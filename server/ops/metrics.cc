@@ -124,8 +124,8 @@ class MetricsPage::Figures : public prometheus::Collectable {
         {Family(
              MetricType::Gauge, "retnet_slots", "Slots of the device by what they hold.",
              {{{{"state", "live"}}, static_cast<double>(stats.running)},
-              {{{"state", "resting"}}, static_cast<double>(stats.resting_slots)},
-              {{{"state", "free"}}, static_cast<double>(stats.free_slots - stats.resting_slots)}}),
+              {{{"state", "resting"}}, static_cast<double>(stats.parked_slots)},
+              {{{"state", "free"}}, static_cast<double>(stats.free_slots - stats.parked_slots)}}),
          Gauge("retnet_host_state_bytes", "States in host memory.", stats.host_state_bytes),
          Counter("retnet_evictions_total", "States moved from a slot or dropped from host memory.",
                  stats.evictions),

@@ -219,7 +219,7 @@ TEST_P(SessionSchedulesTest, AnyScheduleEqualsOneShot) {
   executor_->ClearCache();
   TurnUntil([this] { return !executor_->transferring(); });
   EXPECT_EQ(executor_->stats().free_slots, options.slots);
-  EXPECT_EQ(executor_->stats().resting_slots, 0);
+  EXPECT_EQ(executor_->stats().parked_slots, 0);
   EXPECT_EQ(executor_->stats().host_state_bytes, 0);
   EXPECT_EQ(executor_->stats().sessions, 0);
 }

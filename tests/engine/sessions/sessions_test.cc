@@ -42,7 +42,7 @@ TEST_F(SessionsTest, LeakNeitherSlotsNorBytes) {
   executor_->ClearCache();
   executor_->Prepare(absl::Now());
   EXPECT_EQ(executor_->stats().sessions, 0);
-  EXPECT_EQ(executor_->stats().resting_slots, 0);
+  EXPECT_EQ(executor_->stats().parked_slots, 0);
   EXPECT_EQ(executor_->stats().free_slots, options.slots);
   EXPECT_EQ(executor_->stats().host_state_bytes, 0);
   EXPECT_EQ(executor_->stats().cached_prefix_bytes, 0);

@@ -112,8 +112,8 @@ TEST_F(Metrics, AgreeWithTheEngine) {
   EXPECT_EQ(page["retnet_cached_prefixes"], stats.cached_prefixes);
   EXPECT_GT(page["retnet_cached_prefix_bytes"], 0);
   EXPECT_EQ(page["retnet_slots{state=\"live\"}"], 0);
-  EXPECT_EQ(page["retnet_slots{state=\"resting\"}"], stats.resting_slots);
-  EXPECT_EQ(page["retnet_slots{state=\"free\"}"] + stats.resting_slots, 4);
+  EXPECT_EQ(page["retnet_slots{state=\"resting\"}"], stats.parked_slots);
+  EXPECT_EQ(page["retnet_slots{state=\"free\"}"] + stats.parked_slots, 4);
   EXPECT_EQ(page["retnet_healthy"], 1);
   EXPECT_EQ(page["vllm:kv_cache_usage_perc{model_name=\"fake\"}"], 0);
   EXPECT_EQ(page.types.at("retnet_steps_total"), "counter");
