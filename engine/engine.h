@@ -46,13 +46,13 @@ class Engine {
   // on them ends, and read from it when they are asked for.
   Engine(std::unique_ptr<Model> model, const EngineOptions& options,
          std::unique_ptr<SnapshotStore> store = nullptr);
-  // Cancels what is left (their Done says CANCELLED) and joins the engine thread. Not from within a
+  // Cancels what is left (their OnFinish says CANCELLED) and joins the engine thread. Not from within a
   // sink.
   ~Engine();
 
   // RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE while draining or after the model
   // failed; INVALID_ARGUMENT for a request that breaks a rule of Request, naming field, value and
-  // bound. On OK the sink's Done will be called.
+  // bound. On OK the sink's OnFinish will be called.
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<TokenSink> sink);
   // Ends the request within a step; no effect when it has ended.
   void Cancel(RequestId id);
@@ -87,7 +87,7 @@ class Engine {
   const SnapshotFormat& snapshot_format() const;
 
   // Refuses new requests from now on and waits until the running ones have finished or the deadline
-  // has come, then cancels what is left (their Done says UNAVAILABLE). Returns whether all had
+  // has come, then cancels what is left (their OnFinish says UNAVAILABLE). Returns whether all had
   // finished.
   bool Drain(absl::Time deadline);
 

@@ -129,7 +129,7 @@ absl::Status Executor::RunStep() {
   if (in_flight_ == 0) return absl::OkStatus();
   RETURN_IF_ERROR(model_->Wait(&result_));
   ObserveCost(steps_.front());
-  RETURN_IF_ERROR(AcceptAnswers(steps_.front()));
+  RETURN_IF_ERROR(AcceptResults(steps_.front()));
   std::swap(steps_.front(), steps_.back());
   --in_flight_;
   return absl::OkStatus();
@@ -173,14 +173,14 @@ void Executor::ObserveCost(const LaunchedStep& step) {
   last_step_end_ = now;
 }
 
-absl::Status Executor::AcceptAnswers(const LaunchedStep& step) {
-  if (result_.answers.size() != step.outputs) {
-    return absl::InternalError(absl::StrCat("the model gave ", result_.answers.size(), " answers; ",
+absl::Status Executor::AcceptResults(const LaunchedStep& step) {
+  if (result_.results.size() != step.outputs) {
+    return absl::InternalError(absl::StrCat("the model gave ", result_.results.size(), " results; ",
                                             step.outputs, " were asked for"));
   }
   const absl::Time now = absl::Now();
   ++counters_.steps;
-  std::span<const LogitsAnswer> left = result_.answers;
+  std::span<const SampleResult> left = result_.results;
   for (const LaunchedPiece& piece : step.pieces) {
     if (piece.sequence != nullptr) {
       RETURN_IF_ERROR(AcceptPiece(piece, left.first(piece.outputs), now));
@@ -192,12 +192,12 @@ absl::Status Executor::AcceptAnswers(const LaunchedStep& step) {
 }
 
 absl::Status Executor::AcceptPiece(const LaunchedPiece& piece,
-                                   std::span<const LogitsAnswer> answers, absl::Time now) {
+                                   std::span<const SampleResult> results, absl::Time now) {
   const auto& [sequence, position, rows, outputs, row_class] = piece;
   if (row_class == RowClass::kGiven) counters_.prompt_tokens += rows;
-  answers = answers.first(sequence->Accept(rows, answers, now));
-  if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += answers.size();
-  if (!answers.empty()) answered_.emplace_back(sequence, answers);
+  results = results.first(sequence->Accept(rows, results, now));
+  if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += results.size();
+  if (!results.empty()) answered_.emplace_back(sequence, results);
   if (sequence->computed_tokens() < position + rows) {  // wrong guesses are taken back
     RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->computed_tokens()));
   }
@@ -227,9 +227,9 @@ void Executor::Retire(Sequence* sequence) {
 }
 
 void Executor::Deliver() {
-  for (const auto& [sequence, answers] : answered_) sequence->sink().Answers(answers);
+  for (const auto& [sequence, results] : answered_) sequence->sink().OnTokens(results);
   answered_.clear();
-  for (const auto& sequence : ended_) sequence->sink().Done(sequence->completion());
+  for (const auto& sequence : ended_) sequence->sink().OnFinish(sequence->completion());
   ended_.clear();
 }
 

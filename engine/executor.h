@@ -102,8 +102,8 @@ class Executor : private SequenceOwner {
   absl::Status LaunchNext();
   void Compose(std::span<const ScheduledRows> batch, LaunchedStep* step);
   void ObserveCost(const LaunchedStep& step);
-  absl::Status AcceptAnswers(const LaunchedStep& step);
-  absl::Status AcceptPiece(const LaunchedPiece& piece, std::span<const LogitsAnswer> answers,
+  absl::Status AcceptResults(const LaunchedStep& step);
+  absl::Status AcceptPiece(const LaunchedPiece& piece, std::span<const SampleResult> results,
                            absl::Time now);
   void Retire(Sequence* sequence);
 
@@ -132,7 +132,7 @@ class Executor : private SequenceOwner {
   StepResult result_;
 
   // News. The sequences of both stay alive until they are delivered.
-  std::vector<std::pair<Sequence*, std::span<const LogitsAnswer>>> answered_;
+  std::vector<std::pair<Sequence*, std::span<const SampleResult>>> answered_;
   std::vector<std::unique_ptr<Sequence>> ended_;
 };
 

@@ -123,15 +123,15 @@ struct Completion {
 };
 
 // Where a request's answers go. Methods are called on the engine thread, in order, and must not
-// block; Done is the last, called exactly once for every request that Submit accepted, after its
+// block; OnFinish is the last, called exactly once for every request that Submit accepted, after its
 // slot is free. An answer holds the sampled token, a stop token too, with what was asked of
-// log-probabilities; for a score, the next prompt token with its own. Answers gets what one step
+// log-probabilities; for a score, the next prompt token with its own. OnTokens gets what one step
 // gave.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
-  virtual void Answers(std::span<const LogitsAnswer> answers) = 0;
-  virtual void Done(const Completion& completion) = 0;
+  virtual void OnTokens(std::span<const SampleResult> answers) = 0;
+  virtual void OnFinish(const Completion& completion) = 0;
 };
 
 }  // namespace retnet

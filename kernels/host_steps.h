@@ -27,10 +27,10 @@ class HostLastTokens {
   TokenId Resolve(TokenId token) const {
     return token >= 0 ? token : tokens_[SlotOfLastToken(token)];
   }
-  // See the operator Answer.
-  void Keep(std::span<const int32_t> keep_in, std::span<const LogitsAnswer> answers) {
-    for (size_t i = 0; i < answers.size(); ++i) {
-      if (keep_in[i] != kNotKept) tokens_[keep_in[i]] = answers[i].token;
+  // See the operator Sample.
+  void Keep(std::span<const int32_t> keep_in, std::span<const SampleResult> results) {
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (keep_in[i] != kNotKept) tokens_[keep_in[i]] = results[i].token;
     }
   }
   void Copy(int32_t from, int32_t to) { tokens_[to] = tokens_[from]; }

@@ -36,7 +36,7 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
                            std::span<const RetentionSegment> segments,
                            const typename K::Segments& laid_out, MatrixView<float> out,
                            MatrixView<const float> in, Norm norm, Activation activation,
-                           std::span<const LogitsQuery> queries, std::span<LogitsAnswer> answers,
+                           std::span<const SampleRequest> queries, std::span<SampleResult> results,
                            std::span<std::byte> bytes, std::span<const std::byte> const_bytes,
                            absl::FunctionRef<void()> operators,
                            std::function<void(const absl::Status&)> done) {
@@ -98,7 +98,7 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // answers[i] of logits row i, as kernels/sampling.h says; its token becomes the last one of slot
   // indices[i], unless that is kNotKept; no two rows name one slot. Rows are at most as wide as the
   // longest weight. `answers` are written by the time that the step is waited for.
-  {k.Answer(in, queries, indices, last_tokens, answers)};
+  {k.Sample(in, queries, indices, last_tokens, results)};
 
   // --- Steps ---
   // Whether operators are queued and run beside the host, not at the call.

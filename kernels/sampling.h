@@ -60,14 +60,14 @@ struct TokenLogprob {
 // What is wanted of a row of logits. Log-probabilities are natural and of the model itself:
 // log softmax of the logits before edits and temperature; −infinity for a logit that is or counts
 // as −infinity. All tokens are inside the vocabulary.
-struct LogitsQuery {
+struct SampleRequest {
   TokenId given = kNoToken;  // a token: report its log-probability; kNoToken: sample one
   Sampling sampling = {};    // ignored when a token is given
   bool logprob = false;      // report the sampled token's log-probability too
   int32_t top_logprobs = 0;  // and the n most probable tokens, best first, ties by lowest id
 };
 
-struct LogitsAnswer {
+struct SampleResult {
   TokenId token = kNoToken;                                 // the sampled or the given one
   float logprob = std::numeric_limits<float>::quiet_NaN();  // NaN unless asked for
   std::vector<TokenLogprob> top;

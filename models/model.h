@@ -32,7 +32,7 @@ enum class RowClass { kGiven, kSampled };
 // What is wanted of one row. Rows without an output cost no logits.
 struct RowOutput {
   int32_t row = 0;  // within its segment; ascending
-  LogitsQuery query;
+  SampleRequest query;
 };
 
 // The next tokens of one sequence. `position` is that of the first, and must equal the tokens that
@@ -47,7 +47,7 @@ struct Segment {
 
 // Answers of a step: for each segment in order, for each of its outputs in order.
 struct StepResult {
-  std::vector<LogitsAnswer> answers;
+  std::vector<SampleResult> results;
 };
 
 // Names a running read or write of a state.

@@ -85,7 +85,7 @@ class RetNet : public Model {
 
   absl::Status Allocate();
   absl::Status RecordDecodeSteps();
-  void Forward(std::span<LogitsAnswer> answers);
+  void Forward(std::span<SampleResult> results);
   Norm NormOf(const Buffer& weight) const { return {weight.data(), config_.norm_epsilon}; }
   // A block of `count` rows of a buffer, `columns` wide.
   static MatrixView<float> View(const Buffer& buffer, int64_t count, int64_t columns) {
@@ -125,7 +125,7 @@ class RetNet : public Model {
 
   // The steps launched and not waited for.
   struct Step {
-    std::vector<LogitsAnswer> answers;
+    std::vector<SampleResult> results;
     int32_t outputs = 0;  // the answers behind them mean nothing
   };
   std::array<Step, kStepsInFlight> steps_;
@@ -137,7 +137,7 @@ class RetNet : public Model {
 };
 
 template <Kernels K>
-void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
+void RetNet<K>::Forward(std::span<SampleResult> results) {
   const int32_t rows = plan_.rows();
   const auto x = View(stream_, rows, config_.hidden_size);
   const auto projections = View(projections_, rows, shape_.ProjectionColumns());
@@ -171,9 +171,9 @@ void RetNet<K>::Forward(std::span<LogitsAnswer> answers) {
     const auto logits = View(logits_, count, config_.vocab_size);
     kernels_->Gather(x, plan_.output_rows().subspan(first, count), y);
     kernels_->NormMatMul(y, NormOf(weights_.norm), weights_.output_projection(), logits);
-    kernels_->Answer(logits, plan_.queries().subspan(first, count),
+    kernels_->Sample(logits, plan_.queries().subspan(first, count),
                      plan_.keep_in().subspan(first, count), *last_tokens_,
-                     answers.subspan(first, count));
+                     results.subspan(first, count));
   }
 }
 
@@ -225,7 +225,7 @@ absl::Status RetNet<K>::Allocate() {
   for (const auto& [buffer, numbers] : StepBuffers(config_, info_.max_rows)) {
     ASSIGN_OR_RETURN(this->*buffer, kernels_->Allocate(numbers));
   }
-  for (Step& step : steps_) step.answers.reserve(info_.max_rows);
+  for (Step& step : steps_) step.results.reserve(info_.max_rows);
   waves_.reserve(plan_.kMostWaves);
   return kernels_->Replays() ? RecordDecodeSteps() : absl::OkStatus();
 }
@@ -238,8 +238,8 @@ absl::Status RetNet<K>::RecordDecodeSteps() {
     recorded = PaddedRows(rows);
     plan_.Clear();
     plan_.Pad(recorded);
-    std::vector<LogitsAnswer> answers(recorded);
-    RETURN_IF_ERROR(kernels_->Record(recorded, [&] { Forward(answers); }));
+    std::vector<SampleResult> results(recorded);
+    RETURN_IF_ERROR(kernels_->Record(recorded, [&] { Forward(results); }));
   }
   return absl::OkStatus();
 }
@@ -255,11 +255,11 @@ absl::Status RetNet<K>::Launch(std::span<const Segment> segments) {
   step.outputs = plan_.outputs();
   if (kernels_->Replays() && plan_.decodes()) {
     plan_.Pad(PaddedRows(plan_.rows()));
-    step.answers.resize(plan_.outputs());
-    kernels_->Replay(plan_.rows(), [&] { Forward(step.answers); });
+    step.results.resize(plan_.outputs());
+    kernels_->Replay(plan_.rows(), [&] { Forward(step.results); });
   } else {
-    step.answers.resize(plan_.outputs());
-    Forward(step.answers);
+    step.results.resize(plan_.outputs());
+    Forward(step.results);
   }
   kernels_->EndStep();
   return absl::OkStatus();
@@ -271,8 +271,8 @@ absl::Status RetNet<K>::Wait(StepResult* result) {
   if (in_flight_ == 0) return absl::FailedPreconditionError("no step is in flight");
   Step& step = steps_[oldest_];
   RETURN_IF_ERROR(failure_ = kernels_->WaitStep());
-  step.answers.resize(step.outputs);
-  std::swap(result->answers, step.answers);
+  step.results.resize(step.outputs);
+  std::swap(result->results, step.results);
   oldest_ = (oldest_ + 1) % kStepsInFlight;
   --in_flight_;
   return absl::OkStatus();

@@ -41,7 +41,7 @@ absl::Status CheckSampling(const Sampling& sampling, int32_t vocab_size) {
   return absl::OkStatus();
 }
 
-absl::Status CheckQuery(const LogitsQuery& query, int32_t vocab_size) {
+absl::Status CheckQuery(const SampleRequest& query, int32_t vocab_size) {
   if (query.top_logprobs < 0 || query.top_logprobs > kMaxTopLogprobs) {
     return Invalid("top_logprobs is ", query.top_logprobs, "; it must be from 0 to ",
                    kMaxTopLogprobs);
@@ -92,7 +92,7 @@ bool StepPlan::decodes() const {
 }
 
 void StepPlan::Pad(int32_t rows) {
-  LogitsQuery greedy;  // the least work
+  SampleRequest greedy;  // the least work
   greedy.sampling.temperature = 0;
   for (int32_t row = this->rows(); row < rows; ++row) {
     tokens_.push_back(0);

@@ -175,13 +175,13 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
 template <typename Wire, typename Response>
 grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
-    std::function<absl::Status(const Wire&, Response*)> make_answer) {
+    std::function<absl::Status(const Wire&, Response*)> make_result) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_answer] {
+  Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_result] {
     Wire request;
     Response response;
     absl::Status status = admission_->Read(*bytes, &request);
-    if (status.ok()) status = make_answer(request, &response);
+    if (status.ok()) status = make_result(request, &response);
     if (status.ok()) *answer = SerializeMessage(response);
     reactor->Finish(ToGrpcStatus(status));
   });

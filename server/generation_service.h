@@ -59,11 +59,11 @@ class GenerationService final : public RawGeneration {
   template <typename Call>
   void BeginGeneration(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
                        std::shared_ptr<Call> call);
-  // Of calls that the engine has no part in: `make_answer` fills the response message.
+  // Of calls that the engine has no part in: `make_result` fills the response message.
   template <typename Wire, typename Response>
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
                                    const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
-                                   std::function<absl::Status(const Wire&, Response*)> make_answer);
+                                   std::function<absl::Status(const Wire&, Response*)> make_result);
 
   const ServedModel model_;
   const EngineAccess access_;

@@ -20,8 +20,8 @@ LogitEdits EditsOf(const Request& request, std::span<const TokenId> prompt,
   return LogitEdits(request.sampling, prompt, /*banned=*/stop_tokens);
 }
 
-LogitsQuery SampleQueryOf(const Request& request) {
-  LogitsQuery query;
+SampleRequest SampleQueryOf(const Request& request) {
+  SampleRequest query;
   query.sampling.temperature = request.sampling.temperature;
   query.sampling.top_k = request.sampling.top_k;
   query.sampling.top_p = request.sampling.top_p;
@@ -32,8 +32,8 @@ LogitsQuery SampleQueryOf(const Request& request) {
   return query;
 }
 
-LogitsQuery ScoreQueryOf(TokenId given, const Request& request) {
-  LogitsQuery query;
+SampleRequest ScoreQueryOf(TokenId given, const Request& request) {
+  SampleRequest query;
   query.given = given;
   query.logprob = true;
   query.top_logprobs = request.top_logprobs;
@@ -188,18 +188,18 @@ Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
 
 void Sequence::MarkStarted(absl::Time now) { started_ = std::min(started_, now); }
 
-size_t Sequence::Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now) {
+size_t Sequence::Accept(int32_t rows, std::span<const SampleResult> results, absl::Time now) {
   const int32_t guesses = std::max(0, rows - RowsAfter(computed_));
   computed_ += rows - guesses;
-  if (kind() != RequestKind::kGenerate || answers.empty()) {
+  if (kind() != RequestKind::kGenerate || results.empty()) {
     FinishIfNothingIsLeft(now);
-    return answers.size();
+    return results.size();
   }
-  AcceptToken(answers[0].token, now);
+  AcceptToken(results[0].token, now);
   int32_t right = 0;
   while (right < guesses && !finished_ && segment_tokens_[right + 1] == history_.tokens().back()) {
     ++computed_;
-    AcceptToken(answers[++right].token, now);
+    AcceptToken(results[++right].token, now);
   }
   if (guesses > 0) scheduled_tokens_ = computed_;
   lookup_.Learn(guesses, right);

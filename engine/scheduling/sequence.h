@@ -107,7 +107,7 @@ class Sequence {
   void MarkStarted(absl::Time now);
   // Takes the answers of the `rows` rows of the oldest NextSegment in flight; returns how many are
   // the sequence's own: those behind a wrong guess are not, and the state must forget their tokens.
-  size_t Accept(int32_t rows, std::span<const LogitsAnswer> answers, absl::Time now);
+  size_t Accept(int32_t rows, std::span<const SampleResult> results, absl::Time now);
   // Ends it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, the model's
   // failure; OK: its client has heard enough, and its session keeps all of its history.
   void End(absl::Status status, absl::Time now);
@@ -163,7 +163,7 @@ class Sequence {
   std::vector<TokenId> segment_tokens_;
   SlotId slot_ = kNoSlot;
   LogitEdits edits_;
-  LogitsQuery query_;  // of the next sampled token
+  SampleRequest query_;  // of the next sampled token
   absl::Time started_ = absl::InfiniteFuture();
   absl::Time first_token_ = absl::InfiniteFuture();
   bool continued_ = false;

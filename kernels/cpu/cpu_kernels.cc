@@ -31,7 +31,7 @@ CpuKernels::CpuKernels(const CpuOptions& options)
       products_(ProductOperatorsFor(options.instruction_set)),
       row_operators_(RowOperatorsFor(options.instruction_set)),
       pool_(options.threads > 0 ? options.threads : AvailableCores()),
-      answerer_(options.instruction_set, pool_.threads()),
+      sampler_(options.instruction_set, pool_.threads()),
       retention_groups_(options.max_rows) {}
 
 absl::StatusOr<CpuKernels::Weight> CpuKernels::Pack(std::span<const HostTensor> tensors) {
@@ -46,15 +46,15 @@ absl::StatusOr<CpuKernels::Weight> CpuKernels::Pack(std::span<const HostTensor> 
                      Allocate(pool_.threads() * int64_t{options_.max_rows} * kGatedColumns));
   }
   // Any weight may be the output projection.
-  RETURN_IF_ERROR(answerer_.Reserve(weight.outputs()));
+  RETURN_IF_ERROR(sampler_.Reserve(weight.outputs()));
   return weight;
 }
 
 int64_t CpuKernels::WorkspaceBytes(int64_t inputs, int64_t outputs) const {
   const int64_t gated = int64_t{options_.max_rows} * kGatedColumns;
-  const int64_t answer = 2 * outputs;  // logits and tokens, but for their padding
+  const int64_t result = 2 * outputs;  // logits and tokens, but for their padding
   return int64_t{sizeof(float)} *
-         (PackedActivations::Words(options_.max_rows, inputs) + pool_.threads() * (gated + answer));
+         (PackedActivations::Words(options_.max_rows, inputs) + pool_.threads() * (gated + result));
 }
 
 absl::StatusOr<CpuKernels::Buffer> CpuKernels::Upload(std::span<const float> values) {
@@ -229,11 +229,11 @@ void CpuKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indi
   }
 }
 
-void CpuKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+void CpuKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
                         std::span<const int32_t> keep_in, LastTokens& last_tokens,
-                        std::span<LogitsAnswer> answers) {
-  answerer_.Answer(logits, queries, answers, pool_);
-  last_tokens.Keep(keep_in, answers);
+                        std::span<SampleResult> results) {
+  sampler_.Sample(logits, queries, results, pool_);
+  last_tokens.Keep(keep_in, results);
 }
 
 void CpuKernels::ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) {

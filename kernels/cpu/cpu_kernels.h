@@ -12,12 +12,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cpu/aligned_array.h"
-#include "kernels/cpu/answer.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/retention_groups.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/sampling.h"
 #include "kernels/cpu/states.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/transfers.h"
@@ -81,9 +81,9 @@ class CpuKernels : public HostSteps {
                  MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                  States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
-  void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
-              std::span<LogitsAnswer> answers);
+              std::span<SampleResult> results);
 
   int64_t BaseBytes(const RetentionShape& shape) const { return States::BaseBytes(shape); }
   int64_t TailTokenBytes(const RetentionShape& shape) const {
@@ -125,7 +125,7 @@ class CpuKernels : public HostSteps {
   const RowOperators row_operators_;
 
   ThreadPool pool_;
-  CpuAnswerer answerer_;
+  CpuSampler sampler_;
   RetentionGroups retention_groups_;  // of the call of Retention that computes
 
   // Written before they are read, in each product.

@@ -91,7 +91,7 @@ absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows, bool replays, bo
     ASSIGN_OR_RETURN(end, MakeEvent());
   }
   ASSIGN_OR_RETURN(kernels.products_, CudaProducts::Make(kernels.queue(), max_rows));
-  ASSIGN_OR_RETURN(kernels.answerer_, CudaAnswerer::Make(max_rows));
+  ASSIGN_OR_RETURN(kernels.sampler_, CudaSampler::Make(max_rows));
   ASSIGN_OR_RETURN(kernels.staging_, Staging::Make(StagingBytes(max_rows)));
   return kernels;
 }
@@ -121,7 +121,7 @@ const T* CudaKernels::Send(std::span<const T> values) {
 
 absl::StatusOr<CudaWeight> CudaKernels::Pack(std::span<const HostTensor> tensors) {
   ASSIGN_OR_RETURN(Weight weight, products_->Pack(tensors));
-  RETURN_IF_ERROR(answerer_.Reserve(weight.outputs()));  // any may be the output projection
+  RETURN_IF_ERROR(sampler_.Reserve(weight.outputs()));  // any may be the output projection
   return weight;
 }
 
@@ -224,12 +224,12 @@ void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> ind
   if (launches()) Note(GatherRows(x, sent, y, queue()), "Gather");
 }
 
-void CudaKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+void CudaKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
                          std::span<const int32_t> keep_in, LastTokens& last_tokens,
-                         std::span<LogitsAnswer> answers) {
+                         std::span<SampleResult> results) {
   if (!status_.ok()) return;
-  status_.Update(answerer_.Answer(logits, queries, keep_in, last_tokens.tokens.data(), answers,
-                                  queue(), mode_));
+  status_.Update(sampler_.Sample(logits, queries, keep_in, last_tokens.tokens.data(), results,
+                                 queue(), mode_));
 }
 
 // Twice: as the step of rows each of which has a base of its own, and as that of rows some of which
@@ -253,9 +253,9 @@ void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
     step_kind_ = {rows};
     operators();
     mode_ = StepMode::kLaunch;
-    if (answerer_.fits()) {
+    if (sampler_.fits()) {
       Note(staging_.Flush(stream_.get()), "sending a step's rows to the device");
-      Note(answerer_.Flush(stream_.get()), "sending queries");
+      Note(sampler_.Flush(stream_.get()), "sending queries");
       if (status_.ok()) {
         Note(graphs_.Launch(step_kind_, stream_.get()), "launching a recorded step");
       }
@@ -268,11 +268,11 @@ void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
 
 void CudaKernels::Rewind() {
   staging_.Rewind();
-  answerer_.Rewind();
+  sampler_.Rewind();
 }
 
 void CudaKernels::EndStep() {
-  status_.Update(answerer_.EndStep(stream_.get()));
+  status_.Update(sampler_.EndStep(stream_.get()));
   Note(cudaEventRecord(step_ends_[step_].get(), stream_.get()), "ending a step");
   staging_.NextStep();
   step_ = (step_ + 1) % kStepsInFlight;
@@ -283,7 +283,7 @@ absl::Status CudaKernels::WaitStep() {
   status_.Update(products_->status());
   const int32_t oldest = (step_ + kStepsInFlight - ended_--) % kStepsInFlight;
   Note(cudaEventSynchronize(step_ends_[oldest].get()), "a step on the device");
-  if (status_.ok()) answerer_.Collect();
+  if (status_.ok()) sampler_.Collect();
   return status_;
 }
 
@@ -330,7 +330,7 @@ void CudaKernels::AfterTransfers(std::function<void(const absl::Status&)> done) 
 
 absl::Status CudaKernels::Finish() {
   status_.Update(products_->status());
-  status_.Update(answerer_.Finish(stream_.get()));
+  status_.Update(sampler_.Finish(stream_.get()));
   if (transfers_ != nullptr) {
     absl::Status copied;
     transfers_->Queue([&copied](const absl::Status& status) { copied = status; });

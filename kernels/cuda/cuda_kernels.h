@@ -99,9 +99,9 @@ class CudaKernels {
   void Retention(int32_t layer, const Segments& segments, MatrixView<const float> projections,
                  const Rotation& rotation, Norm norm, States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
-  void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
-              std::span<LogitsAnswer> answers);
+              std::span<SampleResult> results);
 
   // Steps are replayed as CUDA graphs, whose launches take the host one call. A step whose edits of
   // logits are more than fit at a time is launched as it is called.
@@ -153,7 +153,7 @@ class CudaKernels {
   bool overlaps_ = false;
 
   std::optional<CudaProducts> products_;
-  CudaAnswerer answerer_;
+  CudaSampler sampler_;
   Staging staging_;         // tokens, positions, pieces and indices of a step
   RetentionLayout layout_;  // scratch of LayOut
   StepGraphs graphs_;

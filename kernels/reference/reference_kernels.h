@@ -87,9 +87,9 @@ class ReferenceKernels : public HostSteps {
                  States& states, MatrixView<float> out) const;
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices,
               MatrixView<float> y) const;
-  void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
-              std::span<LogitsAnswer> answers) const;
+              std::span<SampleResult> results) const;
 
   int64_t BaseBytes(const RetentionShape& shape) const;
   int64_t TailTokenBytes(const RetentionShape& shape) const;

@@ -34,8 +34,8 @@ v1::TokenChunk* ChunkQueue::OpenChunk(int sample) {
   return open;
 }
 
-void ChunkQueue::Accept(int sample, std::span<const LogitsAnswer> answers) {
-  for (const LogitsAnswer& answer : answers) {
+void ChunkQueue::Accept(int sample, std::span<const SampleResult> answers) {
+  for (const SampleResult& answer : answers) {
     v1::Token token = samples_[sample].output.Accept(answer);
     v1::TokenChunk* chunk = OpenChunk(sample);
     chunk->mutable_text()->append(token.text());

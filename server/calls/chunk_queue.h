@@ -23,7 +23,7 @@ class ChunkQueue {
 
   // Begins a generation; the one before must have been taken to its end.
   void Begin(const GenerationPlan& plan);
-  void Accept(int sample, std::span<const LogitsAnswer> answers);
+  void Accept(int sample, std::span<const SampleResult> answers);
   void End(int sample, const Completion& completion);
 
   // The next chunk; false when there is none.

@@ -16,9 +16,9 @@ void CompleteCall::Plan(const GenerationPlan& plan) {
   }
 }
 
-void CompleteCall::Answered(int sample, std::span<const LogitsAnswer> answers) {
+void CompleteCall::Answered(int sample, std::span<const SampleResult> answers) {
   v1::CompleteResponse::Choice* choice = response_.mutable_choices(sample);
-  for (const LogitsAnswer& answer : answers) {
+  for (const SampleResult& answer : answers) {
     v1::Token token = samples_[sample].Accept(answer);
     choice->mutable_text()->append(token.text());
     *choice->add_tokens() = std::move(token);

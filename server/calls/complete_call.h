@@ -26,7 +26,7 @@ class CompleteCall : public grpc::ServerUnaryReactor, public EngineCall {
   void OnDone() final { Close(); }
 
  protected:
-  void Answered(int sample, std::span<const LogitsAnswer> answers) final;
+  void Answered(int sample, std::span<const SampleResult> answers) final;
   void Ended(int sample, const Completion& completion) final;
   void AllEnded(const absl::Status& status) final;
 

@@ -328,7 +328,7 @@ void ConverseStream::Prefill(std::vector<TokenId> prompt) {
   Submit(context_.access, {Prepared(std::move(request), std::move(prompt))});
 }
 
-void ConverseStream::Answered(int /*sample*/, std::span<const LogitsAnswer> answers) {
+void ConverseStream::Answered(int /*sample*/, std::span<const SampleResult> answers) {
   if (gone_ || !answering_) return;
   chunks_.Accept(0, answers);
   Pump();

@@ -49,7 +49,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void OnDone() final { Close(); }
 
  protected:
-  void Answered(int sample, std::span<const LogitsAnswer> answers) final;
+  void Answered(int sample, std::span<const SampleResult> answers) final;
   void Ended(int sample, const Completion& completion) final;
   void AllEnded(const absl::Status& status) final;
 

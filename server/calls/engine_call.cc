@@ -13,12 +13,12 @@ class EngineCall::Sink : public TokenSink {
   Sink(std::shared_ptr<EngineCall> call, int sample, CallMetrics* metrics)
       : call_(std::move(call)), sample_(sample), metrics_(metrics) {}
 
-  void Answers(std::span<const LogitsAnswer> answers) override {
+  void OnTokens(std::span<const SampleResult> answers) override {
     if (metrics_ != nullptr) Measure(static_cast<int64_t>(answers.size()));
     std::lock_guard lock(call_->mu_);
     call_->Answered(sample_, answers);
   }
-  void Done(const Completion& completion) override {
+  void OnFinish(const Completion& completion) override {
     if (metrics_ != nullptr) metrics_->queued().Observe(completion.timings.queued);
     call_->SampleEnded(sample_, completion);
   }

@@ -24,7 +24,7 @@ struct EngineAccess {
   std::function<void()> model_failed;
 };
 
-// Held by the engine's sinks too, until their Done. Submit or Refuse is called once, and again only
+// Held by the engine's sinks too, until their OnFinish. Submit or Refuse is called once, and again only
 // after AllEnded; Cancel at any time and from any thread.
 class EngineCall : public OpenCall {
  public:
@@ -47,7 +47,7 @@ class EngineCall : public OpenCall {
 
   // All are called with mu_ held, on the engine thread but for an AllEnded of a call that was
   // refused.
-  virtual void Answered(int sample, std::span<const LogitsAnswer> answers) = 0;
+  virtual void Answered(int sample, std::span<const SampleResult> answers) = 0;
   virtual void Ended(int sample, const Completion& completion) = 0;
   // The last one of a Submit or Refuse, exactly once: all samples have ended, or the status is not
   // OK.

@@ -14,7 +14,7 @@ SampleOutput::SampleOutput(const GenerationPlan& plan, const Tokenizer* tokenize
   std::sort(silent_tokens_.begin(), silent_tokens_.end());
 }
 
-v1::Token SampleOutput::Accept(const LogitsAnswer& answer) {
+v1::Token SampleOutput::Accept(const SampleResult& answer) {
   v1::Token token;
   token.set_id(answer.token);
   if (std::binary_search(silent_tokens_.begin(), silent_tokens_.end(), answer.token)) {

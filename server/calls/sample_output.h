@@ -20,7 +20,7 @@ class SampleOutput {
  public:
   SampleOutput(const GenerationPlan& plan, const Tokenizer* tokenizer);
 
-  v1::Token Accept(const LogitsAnswer& answer);
+  v1::Token Accept(const SampleResult& answer);
   // After the last token: the text that was held back.
   std::string Flush() { return text_.Flush(); }
   v1::Finish Finish(int32_t index, const Completion& completion) const;

@@ -27,9 +27,9 @@ void ScoreStream::Plan(const ScorePlan& plan) {
   waiting_.push_back({first, std::numeric_limits<float>::quiet_NaN()});
 }
 
-void ScoreStream::Answered(int /*sample*/, std::span<const LogitsAnswer> answers) {
+void ScoreStream::Answered(int /*sample*/, std::span<const SampleResult> answers) {
   if (broken()) return;
-  for (const LogitsAnswer& answer : answers) {
+  for (const SampleResult& answer : answers) {
     waiting_.push_back({answer.token, answer.logprob});
     totals_.set_total_logprob(totals_.total_logprob() + answer.logprob);
   }

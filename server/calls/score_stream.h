@@ -24,7 +24,7 @@ class ScoreStream : public MessageStream {
   void Plan(const ScorePlan& plan);
 
  protected:
-  void Answered(int sample, std::span<const LogitsAnswer> answers) final;
+  void Answered(int sample, std::span<const SampleResult> answers) final;
   void Ended(int sample, const Completion& completion) final;
   bool TakeChunk(grpc::ByteBuffer* message) final;
   grpc::ByteBuffer Final() final;

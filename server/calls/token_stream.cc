@@ -9,7 +9,7 @@ void TokenStream::Plan(const GenerationPlan& plan) {
   chunks_.Begin(plan);
 }
 
-void TokenStream::Answered(int sample, std::span<const LogitsAnswer> answers) {
+void TokenStream::Answered(int sample, std::span<const SampleResult> answers) {
   if (broken()) return;
   chunks_.Accept(sample, answers);
   Pump();

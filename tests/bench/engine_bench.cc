@@ -33,8 +33,8 @@ class FreeModel : public Model {
     return absl::OkStatus();
   }
   absl::Status Wait(StepResult* result) override {
-    result->answers.resize(outputs_);
-    for (LogitsAnswer& answer : result->answers) answer.token = next_++ % info_.vocab_size;
+    result->results.resize(outputs_);
+    for (SampleResult& result : result->results) result.token = next_++ % info_.vocab_size;
     return absl::OkStatus();
   }
   absl::Status Clear(SlotId) override { return absl::OkStatus(); }
@@ -59,8 +59,8 @@ class FreeModel : public Model {
 class CountingSink : public TokenSink {
  public:
   explicit CountingSink(int64_t requests) : left_(requests) {}
-  void Answers(std::span<const LogitsAnswer> answers) override { tokens_ += answers.size(); }
-  void Done(const Completion&) override {
+  void OnTokens(std::span<const SampleResult> results) override { tokens_ += results.size(); }
+  void OnFinish(const Completion&) override {
     std::lock_guard lock(mutex_);
     if (--left_ == 0) finished_.notify_one();
   }

@@ -25,14 +25,14 @@ struct Score {
   std::vector<TokenId> best;    // what would have been taken for each
 };
 
-absl::StatusOr<std::vector<LogitsAnswer>> Step(Model& model, const std::vector<TokenId>& tokens,
+absl::StatusOr<std::vector<SampleResult>> Step(Model& model, const std::vector<TokenId>& tokens,
                                                const std::vector<RowOutput>& outputs) {
   const Segment segment = {
       .position = model.state(0).position, .tokens = tokens, .outputs = outputs};
   RETURN_IF_ERROR(model.Launch({&segment, 1}));
   StepResult result;
   RETURN_IF_ERROR(model.Wait(&result));
-  return result.answers;
+  return result.results;
 }
 
 absl::StatusOr<std::vector<TokenId>> SampleText(Model& model, uint64_t seed) {
@@ -40,9 +40,9 @@ absl::StatusOr<std::vector<TokenId>> SampleText(Model& model, uint64_t seed) {
   std::vector<TokenId> text = {model.info().bos};
   while (text.size() < kRead + kFollowing) {
     const Sampling sampling = {.seed = seed, .draw = text.size()};
-    ASSIGN_OR_RETURN(const auto answers,
+    ASSIGN_OR_RETURN(const auto results,
                      Step(model, {text.back()}, {{.query = {.sampling = sampling}}}));
-    text.push_back(answers[0].token);
+    text.push_back(results[0].token);
   }
   return text;
 }
@@ -51,10 +51,10 @@ absl::StatusOr<Score> ScoreFollowing(Model& model, const std::vector<TokenId>& t
   Score score;
   for (int32_t i = kRead - 1; i + 1 < text.size(); ++i) {
     ASSIGN_OR_RETURN(
-        const auto answers,
+        const auto results,
         Step(model, {text[i]}, {{.query = {.given = text[i + 1], .top_logprobs = 1}}}));
-    score.logprobs.push_back(answers[0].logprob);
-    score.best.push_back(answers[0].top[0].token);
+    score.logprobs.push_back(results[0].logprob);
+    score.best.push_back(results[0].top[0].token);
   }
   return score;
 }

@@ -156,8 +156,8 @@ TEST_F(EngineEndsTest, DrainCancelsWhatIsLeftAtTheDeadline) {
 TEST_F(EngineEndsTest, DrainReturnsWhenTheLastSinkHasReturned) {
   class SlowSink : public TokenSink {
    public:
-    void Answers(std::span<const LogitsAnswer>) override {}
-    void Done(const Completion&) override {
+    void OnTokens(std::span<const SampleResult>) override {}
+    void OnFinish(const Completion&) override {
       in_done = true;
       absl::SleepFor(absl::Milliseconds(20));
       told = true;
@@ -178,7 +178,7 @@ TEST_F(EngineEndsTest, DestructionCancelsWhatIsLeft) {
   const auto waiting = std::make_shared<RecordingSink>();
   Submit(Generation(5), waiting);
   control_->Release();
-  first_->AwaitAnswers(1);
+  first_->AwaitResults(1);
   engine_.reset();
   for (const auto& sink : {first_, waiting}) EXPECT_TRUE(sink->done());
   EXPECT_TRUE(waiting->completion().status.ok() || absl::IsCancelled(waiting->completion().status));

@@ -37,7 +37,7 @@ class EngineTest : public testing::Test {
     ADD_FAILURE() << id.status();
     Completion refused;  // so that nobody waits for ever
     refused.status = id.status();
-    sink->Done(refused);
+    sink->OnFinish(refused);
     return 0;
   }
 

@@ -25,7 +25,7 @@ TEST_F(EngineTest, AnswersOneRequest) {
   const Completion completion = first_->AwaitDone();
   EXPECT_TRUE(completion.status.ok());
   EXPECT_EQ(completion.reason, FinishReason::kLength);
-  EXPECT_TRUE(SameAnswers(first_->answers(), ExpectedOf(model_, request, 32768).answers));
+  EXPECT_TRUE(SameResults(first_->answers(), ExpectedOf(model_, request, 32768).results));
 }
 
 TEST_F(EngineTest, SubmittedFromManyThreadsEqualsAlone) {
@@ -50,7 +50,7 @@ TEST_F(EngineTest, SubmittedFromManyThreadsEqualsAlone) {
       for (const auto& [request, sink] : mine) {
         const Completion completion = sink->AwaitDone();
         const Expected expected = ExpectedOf(model_, request, kContext);
-        std::span<const LogitsAnswer> answers = expected.answers;
+        std::span<const SampleResult> answers = expected.answers;
         if (completion.reason == FinishReason::kCancelled) {
           ++cancelled;
           EXPECT_TRUE(absl::IsCancelled(completion.status));
@@ -60,7 +60,7 @@ TEST_F(EngineTest, SubmittedFromManyThreadsEqualsAlone) {
           ASSERT_TRUE(completion.status.ok());
           EXPECT_EQ(completion.reason, expected.reason);
         }
-        EXPECT_TRUE(SameAnswers(sink->answers(), answers));
+        EXPECT_TRUE(SameResults(sink->answers(), answers));
         EXPECT_EQ(sink->calls_after_done(), 0);
       }
     });
@@ -110,11 +110,11 @@ TEST_F(EngineTest, SinksMayCallTheEngine) {
    public:
     Chain(Engine& engine, int left, std::shared_ptr<RecordingSink> last)
         : engine_(engine), left_(left), last_(std::move(last)) {}
-    void Answers(std::span<const LogitsAnswer>) override { engine_.Cancel(12345); }
-    void Done(const Completion& completion) override {
+    void OnTokens(std::span<const SampleResult>) override { engine_.Cancel(12345); }
+    void OnFinish(const Completion& completion) override {
       EXPECT_EQ(engine_.stats().running, 0);
       EXPECT_EQ(engine_.stats().free_slots, engine_.model_info().slots);
-      if (left_ == 0 || !engine_.healthy()) return last_->Done(completion);
+      if (left_ == 0 || !engine_.healthy()) return last_->OnFinish(completion);
       auto next = std::make_shared<Chain>(engine_, left_ - 1, last_);
       EXPECT_TRUE(engine_.Submit(Generation(2), std::move(next)).ok());
     }

@@ -94,19 +94,19 @@ TEST_F(ExecutorTest, BatchedEqualsAlone) {
       ASSERT_EQ(sink->calls_after_done(), 0);
       const Completion completion = sink->completion();
       const Expected expected = ExpectedOf(options, request, kContext);
-      std::span<const LogitsAnswer> answers = expected.answers;
+      std::span<const SampleResult> results = expected.results;
       ++reasons[completion.reason];
       if (completion.status.ok()) {
         ASSERT_EQ(completion.reason, expected.reason);
         ASSERT_EQ(completion.stop_token, expected.stop_token);
       } else {
-        ASSERT_LE(sink->answers().size(), answers.size());
-        answers = answers.first(sink->answers().size());
+        ASSERT_LE(sink->results().size(), results.size());
+        results = results.first(sink->results().size());
       }
-      ASSERT_TRUE(SameAnswers(sink->answers(), answers));
+      ASSERT_TRUE(SameResults(sink->results(), results));
       ASSERT_EQ(completion.usage.prompt_tokens, request.prompt.size());
       ASSERT_EQ(completion.usage.completion_tokens,
-                request.kind == RequestKind::kScore ? 0 : answers.size());
+                request.kind == RequestKind::kScore ? 0 : results.size());
     }
     EXPECT_EQ(executor_->stats().free_slots, options.slots);
     EXPECT_EQ(executor_->stats().requests_finished, all.size());
@@ -158,12 +158,12 @@ TEST_F(ExecutorTest, ScoresStreamAsTheyCome) {
   size_t before = 0;
   while (!executor_->idle()) {
     ASSERT_TRUE(Turn().ok());
-    const size_t after = sink->answers().size();
+    const size_t after = sink->results().size();
     EXPECT_GT(after, before);
     EXPECT_LE(after, before + 16);
     before = after;
   }
-  EXPECT_TRUE(SameAnswers(sink->answers(), ExpectedOf(options_, request, kContext).answers));
+  EXPECT_TRUE(SameResults(sink->results(), ExpectedOf(options_, request, kContext).results));
   EXPECT_EQ(executor_->stats().generated_tokens, 0);
   EXPECT_EQ(executor_->stats().prompt_tokens, 999);
 }
@@ -176,7 +176,7 @@ TEST_F(ExecutorTest, ScoreOfOneTokenTakesNoStep) {
   const auto sink = Admit(request);
   ASSERT_TRUE(Turn().ok());
   EXPECT_TRUE(sink->done());
-  EXPECT_TRUE(sink->answers().empty());
+  EXPECT_TRUE(sink->results().empty());
   EXPECT_EQ(control_->step_count(), 0);
 }
 

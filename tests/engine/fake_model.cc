@@ -68,24 +68,24 @@ TokenId SampleToken(const std::vector<float>& logits, const Sampling& sampling) 
   return best;
 }
 
-LogitsAnswer AnswerAt(const FakeModelOptions& options, const Point& point,
-                      const LogitsQuery& query) {
+SampleResult AnswerAt(const FakeModelOptions& options, const Point& point,
+                      const SampleRequest& query) {
   const std::vector<float> logits = LogitsAt(options, point);
   double sum = 0.0;
   for (float logit : logits) sum += std::exp(static_cast<double>(logit));
   const auto logprob = [&](TokenId token) {
     return static_cast<float>(logits[token] - std::log(sum));
   };
-  LogitsAnswer answer;
-  answer.token = query.given != kNoToken ? query.given : SampleToken(logits, query.sampling);
-  if (query.logprob || query.given != kNoToken) answer.logprob = logprob(answer.token);
+  SampleResult result;
+  result.token = query.given != kNoToken ? query.given : SampleToken(logits, query.sampling);
+  if (query.logprob || query.given != kNoToken) result.logprob = logprob(result.token);
   for (TokenId token = 0; token < options.vocab_size && query.top_logprobs > 0; ++token) {
-    answer.top.push_back({.token = token, .logprob = logprob(token)});
+    result.top.push_back({.token = token, .logprob = logprob(token)});
   }
-  std::stable_sort(answer.top.begin(), answer.top.end(),
+  std::stable_sort(result.top.begin(), result.top.end(),
                    [](const auto& a, const auto& b) { return a.logprob > b.logprob; });
-  if (answer.top.size() > query.top_logprobs) answer.top.resize(query.top_logprobs);
-  return answer;
+  if (result.top.size() > query.top_logprobs) result.top.resize(query.top_logprobs);
+  return result;
 }
 
 uint64_t TailEntry(const FakeModelOptions& options, TokenId token, RowClass row_class) {
@@ -95,8 +95,8 @@ uint64_t TailEntry(const FakeModelOptions& options, TokenId token, RowClass row_
 
 }  // namespace
 
-LogitsAnswer FakeAnswer(const FakeModelOptions& options, std::span<const TokenId> history,
-                        const LogitsQuery& query,
+SampleResult FakeResult(const FakeModelOptions& options, std::span<const TokenId> history,
+                        const SampleRequest& query,
                         const std::function<RowClass(int32_t position)>& class_at) {
   Point point;
   for (int32_t i = 0; i < history.size(); ++i) {
@@ -214,13 +214,13 @@ absl::Status FakeModel::Launch(std::span<const Segment> segments) {
   step.time = options_.step_time;
   for (const Segment& segment : segments) {
     step.time += segment.tokens.size() * options_.row_time;
-    Compute(segment, &step.answers);
+    Compute(segment, &step.results);
   }
   control_->AddStep(segments);
   return absl::OkStatus();
 }
 
-void FakeModel::Compute(const Segment& segment, std::vector<LogitsAnswer>* answers) {
+void FakeModel::Compute(const Segment& segment, std::vector<SampleResult>* results) {
   Slot& slot = slots_[segment.slot];
   size_t next_output = 0;
   for (int32_t row = 0; row < segment.tokens.size(); ++row) {
@@ -234,10 +234,10 @@ void FakeModel::Compute(const Segment& segment, std::vector<LogitsAnswer>* answe
     const int32_t position = slot.position();
     slot.tail.push_back(TailEntry(options_, token, segment.row_class));
     if (next_output == segment.outputs.size() || segment.outputs[next_output].row != row) continue;
-    const LogitsQuery& query = segment.outputs[next_output++].query;
+    const SampleRequest& query = segment.outputs[next_output++].query;
     const Point point = {.hash = slot.hash(), .position = position, .last = token};
-    answers->push_back(AnswerAt(options_, point, query));
-    if (query.given == kNoToken) slot.last_sampled = answers->back().token;
+    results->push_back(AnswerAt(options_, point, query));
+    if (query.given == kNoToken) slot.last_sampled = results->back().token;
   }
 }
 
@@ -247,7 +247,7 @@ absl::Status FakeModel::Wait(StepResult* result) {
   failure_ = control_->EnterStep(waited_++);
   RETURN_IF_ERROR(failure_);
   absl::SleepFor(in_flight_.front().time);
-  result->answers = std::move(in_flight_.front().answers);
+  result->results = std::move(in_flight_.front().results);
   in_flight_.pop_front();
   return absl::OkStatus();
 }

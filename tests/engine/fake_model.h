@@ -42,8 +42,8 @@ struct FakeModelOptions {
 // What the fake answers to a query about the last token of `history`. Its logits are a hash of the
 // history and of nothing else; what it samples depends on all of query.sampling.
 // Without `class_at` all tokens are given ones.
-LogitsAnswer FakeAnswer(const FakeModelOptions& options, std::span<const TokenId> history,
-                        const LogitsQuery& query,
+SampleResult FakeResult(const FakeModelOptions& options, std::span<const TokenId> history,
+                        const SampleRequest& query,
                         const std::function<RowClass(int32_t position)>& class_at = nullptr);
 
 // Checks the rules of the seam strictly. A base is a hash of the tokens before it, a tail its
@@ -83,7 +83,7 @@ class FakeModel : public Model {
   absl::Status CheckSegment(const Segment& segment) const;
   absl::Status CheckOutputs(const Segment& segment) const;
   absl::Status CheckStep(std::span<const Segment> segments) const;
-  void Compute(const Segment& segment, std::vector<LogitsAnswer>* answers);
+  void Compute(const Segment& segment, std::vector<SampleResult>* results);
   // A rule broken, or OK: the slot exists and no transfer runs on it.
   absl::Status CheckSlot(SlotId slot) const;
   Ticket Transfer(SlotId slot);
@@ -95,7 +95,7 @@ class FakeModel : public Model {
   Ticket last_ticket_ = 0;
   std::vector<std::thread> transfers_;
   struct Step {
-    std::vector<LogitsAnswer> answers;
+    std::vector<SampleResult> results;
     absl::Duration time;
   };
   std::deque<Step> in_flight_;

@@ -12,15 +12,15 @@ namespace {
 TEST(FakeModel, AnswersDependOnTheWholeHistoryAndOnEveryParameter) {
   const FakeModelOptions options;
   const std::vector<TokenId> history = {1, 2, 3, 4};
-  LogitsQuery query;
+  SampleRequest query;
   query.logprob = true;
-  const LogitsAnswer answer = FakeAnswer(options, history, query);
+  const SampleResult result = FakeResult(options, history, query);
   for (size_t i = 0; i < history.size(); ++i) {
     std::vector<TokenId> other = history;
     other[i] += 1;
-    EXPECT_NE(FakeAnswer(options, other, query).logprob, answer.logprob);
+    EXPECT_NE(FakeResult(options, other, query).logprob, result.logprob);
   }
-  EXPECT_NE(FakeAnswer(options, {{2, 1, 3, 4}}, query).logprob, answer.logprob);
+  EXPECT_NE(FakeResult(options, {{2, 1, 3, 4}}, query).logprob, result.logprob);
   const std::vector<void (*)(Sampling&)> changes = {
       [](Sampling& s) { ++s.seed; },       [](Sampling& s) { ++s.draw; },
       [](Sampling& s) { ++s.top_k; },      [](Sampling& s) { s.top_p = 0.5f; },
@@ -30,11 +30,11 @@ TEST(FakeModel, AnswersDependOnTheWholeHistoryAndOnEveryParameter) {
     // One token may agree by chance; ten do not.
     int equal = 0;
     for (TokenId last = 0; last < 10; ++last) {
-      LogitsQuery changed = query;
+      SampleRequest changed = query;
       change(changed.sampling);
       const std::vector<TokenId> longer = {1, 2, last};
       equal +=
-          FakeAnswer(options, longer, query).token == FakeAnswer(options, longer, changed).token;
+          FakeResult(options, longer, query).token == FakeResult(options, longer, changed).token;
     }
     EXPECT_LT(equal, 10);
   }

@@ -18,9 +18,9 @@ bool Contains(const Tokens& tokens, TokenId token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
 }
 
-LogitsAnswer AnswerAfter(const FakeModelOptions& options, const TokenHistory& history,
-                         const LogitsQuery& query) {
-  return FakeAnswer(options, history.tokens(), query,
+SampleResult AnswerAfter(const FakeModelOptions& options, const TokenHistory& history,
+                         const SampleRequest& query) {
+  return FakeResult(options, history.tokens(), query,
                     [&](int32_t position) { return history.ClassAt(position); });
 }
 
@@ -28,10 +28,10 @@ Expected ExpectedScore(const FakeModelOptions& options, const Request& request,
                        TokenHistory history) {
   Expected expected;
   for (const TokenId token : request.prompt) {
-    LogitsQuery query;
+    SampleRequest query;
     query.given = token;
     query.top_logprobs = request.top_logprobs;
-    if (!history.empty()) expected.answers.push_back(AnswerAfter(options, history, query));
+    if (!history.empty()) expected.results.push_back(AnswerAfter(options, history, query));
     history.Append(token, RowClass::kGiven);
   }
   return expected;
@@ -88,7 +88,7 @@ Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int
   StopChecker stop = request.stop;  // a copy has a state of its own
   while (true) {
     const auto edits = ExpectedEdits(whole, history.tokens().subspan(whole.prompt.size()));
-    LogitsQuery query;
+    SampleRequest query;
     query.sampling.temperature = request.sampling.temperature;
     query.sampling.top_k = request.sampling.top_k;
     query.sampling.top_p = request.sampling.top_p;
@@ -98,15 +98,15 @@ Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int
     query.sampling.edits = edits;
     query.logprob = request.logprobs;
     query.top_logprobs = request.top_logprobs;
-    expected.answers.push_back(AnswerAfter(options, history, query));
-    const TokenId token = expected.answers.back().token;
+    expected.results.push_back(AnswerAfter(options, history, query));
+    const TokenId token = expected.results.back().token;
     history.Append(token, RowClass::kSampled);
     if (Contains(request.stop_token_ids, token)) {
       expected.stop_token = token;
       return expected;
     }
     if (stop && stop(token)) return expected;
-    if (expected.answers.size() == request.max_tokens || history.size() == context_length) {
+    if (expected.results.size() == request.max_tokens || history.size() == context_length) {
       expected.reason = FinishReason::kLength;
       return expected;
     }
@@ -136,10 +136,10 @@ Request RandomRequest(const FakeModelOptions& options, int32_t context_length,
   return request;
 }
 
-bool SameAnswers(std::span<const LogitsAnswer> actual, std::span<const LogitsAnswer> expected) {
+bool SameResults(std::span<const SampleResult> actual, std::span<const SampleResult> expected) {
   return std::equal(
       actual.begin(), actual.end(), expected.begin(), expected.end(),
-      [](const LogitsAnswer& a, const LogitsAnswer& b) {
+      [](const SampleResult& a, const SampleResult& b) {
         return a.token == b.token && a.top == b.top &&
                (a.logprob == b.logprob || (std::isnan(a.logprob) && std::isnan(b.logprob)));
       });

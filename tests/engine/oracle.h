@@ -15,7 +15,7 @@
 namespace retnet {
 
 struct Expected {
-  std::vector<LogitsAnswer> answers;
+  std::vector<SampleResult> results;
   FinishReason reason = FinishReason::kStop;
   TokenId stop_token = kNoToken;
 };
@@ -32,7 +32,7 @@ Request RandomRequest(const FakeModelOptions& options, int32_t context_length,
                       std::mt19937& random);
 
 // Equal, NaN where NaN is expected.
-bool SameAnswers(std::span<const LogitsAnswer> actual, std::span<const LogitsAnswer> expected);
+bool SameResults(std::span<const SampleResult> actual, std::span<const SampleResult> expected);
 
 }  // namespace retnet
 

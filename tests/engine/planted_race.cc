@@ -15,10 +15,10 @@ namespace {
 
 class RacySink : public TokenSink {
  public:
-  void Answers(std::span<const LogitsAnswer> answers) override {
-    tokens_ += static_cast<int>(answers.size());
+  void OnTokens(std::span<const SampleResult> results) override {
+    tokens_ += static_cast<int>(results.size());
   }
-  void Done(const Completion&) override { done_.store(true, std::memory_order_relaxed); }
+  void OnFinish(const Completion&) override { done_.store(true, std::memory_order_relaxed); }
 
   int ReadUnordered() const {
     while (!done_.load(std::memory_order_relaxed)) std::this_thread::yield();

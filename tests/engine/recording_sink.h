@@ -15,14 +15,14 @@ namespace retnet {
 // Thread-safe.
 class RecordingSink : public TokenSink {
  public:
-  void Answers(std::span<const LogitsAnswer> answers) override {
+  void OnTokens(std::span<const SampleResult> results) override {
     std::lock_guard lock(mutex_);
     if (done_calls_ > 0) ++calls_after_done_;
-    answers_.insert(answers_.end(), answers.begin(), answers.end());
+    answers_.insert(answers_.end(), results.begin(), results.end());
     changed_.notify_all();
   }
 
-  void Done(const Completion& completion) override {
+  void OnFinish(const Completion& completion) override {
     std::lock_guard lock(mutex_);
     if (++done_calls_ > 1) ++calls_after_done_;
     completion_ = completion;
@@ -36,7 +36,7 @@ class RecordingSink : public TokenSink {
     return completion_;
   }
   // Waits for so many answers, or the end.
-  void AwaitAnswers(size_t count) const {
+  void AwaitResults(size_t count) const {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return answers_.size() >= count || done_calls_ > 0; });
   }
@@ -49,13 +49,13 @@ class RecordingSink : public TokenSink {
     std::lock_guard lock(mutex_);
     return completion_;
   }
-  std::vector<LogitsAnswer> answers() const {
+  std::vector<SampleResult> results() const {
     std::lock_guard lock(mutex_);
     return answers_;
   }
   std::vector<TokenId> tokens() const {
     std::vector<TokenId> tokens;
-    for (const LogitsAnswer& answer : answers()) tokens.push_back(answer.token);
+    for (const SampleResult& result : results()) tokens.push_back(result.token);
     return tokens;
   }
   // Calls that the contract forbids.
@@ -67,7 +67,7 @@ class RecordingSink : public TokenSink {
  private:
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  std::vector<LogitsAnswer> answers_;
+  std::vector<SampleResult> answers_;
   Completion completion_;
   int32_t done_calls_ = 0;
   int32_t calls_after_done_ = 0;

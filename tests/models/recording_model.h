@@ -29,13 +29,13 @@ class RecordingKernels : public K {
   explicit RecordingKernels(K&& kernels) : K(std::move(kernels)) {}
 
   void RecordTo(std::vector<float>* logits) { logits_ = logits; }
-  void Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
               std::span<const int32_t> keep_in, typename K::LastTokens& last_tokens,
-              std::span<LogitsAnswer> answers) {
+              std::span<SampleResult> results) {
     const std::vector<float> numbers =
         NumbersOnHost(static_cast<const K&>(*this), logits.data, logits.rows * logits.columns);
     logits_->insert(logits_->end(), numbers.begin(), numbers.end());
-    K::Answer(logits, queries, keep_in, last_tokens, answers);
+    K::Sample(logits, queries, keep_in, last_tokens, results);
   }
 
  private:

@@ -30,7 +30,7 @@ TEST(RetNetAhead, TwoStepsInFlightAreThoseOneAfterAnother) {
       SCOPED_TRACE(backend.name);
       TestModel one = backend.make(folder, kSlots, /*max_rows=*/500);
       TestModel two = backend.make(folder, kSlots, /*max_rows=*/500);
-      ExpectSameAnswers(script.Run(one, /*ahead=*/false), script.Run(two, /*ahead=*/true));
+      ExpectSameResults(script.Run(one, /*ahead=*/false), script.Run(two, /*ahead=*/true));
     }
   }
 }
@@ -51,10 +51,10 @@ class NextToken {
   Segment segment_;
 };
 
-std::vector<LogitsAnswer> Wait(TestModel& model) {
+std::vector<SampleResult> Wait(TestModel& model) {
   StepResult result;
   EXPECT_TRUE(model->Wait(&result).ok());
-  return result.answers;
+  return result.results;
 }
 
 TEST(RetNetAhead, TransfersSeeTheStepsBeforeThemAndRunBesideThoseAfter) {
@@ -87,7 +87,7 @@ TEST(RetNetAhead, TransfersSeeTheStepsBeforeThemAndRunBesideThoseAfter) {
     Wait(model);
     const NextToken restored(model, 2, 11);
     const NextToken original(alone, 0, 11);
-    ExpectSameAnswers(Wait(model), Wait(alone));
+    ExpectSameResults(Wait(model), Wait(alone));
   }
 }
 

@@ -98,13 +98,13 @@ TEST(RetNetGraphs, ReplayedStepsAreThoseThatAreLaunched) {
   const std::string folder = WriteRandomCheckpoint({.config = Config(/*layers=*/2)});
   const StepScript script(kSlots, /*vocab_size=*/97, /*steps=*/80, /*seed=*/3);
   EXPECT_GT(script.decode_steps(), 30);
-  std::vector<std::vector<LogitsAnswer>> answers;
+  std::vector<std::vector<SampleResult>> results;
   for (const Backend& backend : UnrecordedBackends()) {
     TestModel model = backend.make(folder, kSlots, /*max_rows=*/900);
-    answers.push_back(script.Run(model, /*ahead=*/true));
+    results.push_back(script.Run(model, /*ahead=*/true));
   }
-  ASSERT_EQ(answers.size(), 2);
-  ExpectSameAnswers(answers[0], answers[1]);
+  ASSERT_EQ(results.size(), 2);
+  ExpectSameResults(results[0], results[1]);
 }
 
 // Samples of one prompt, which read one base together until they fold it.
@@ -112,7 +112,7 @@ TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
   constexpr int32_t kSamples = 11;
   const std::string folder = WriteRandomCheckpoint({.config = Config(/*layers=*/2)});
   const std::vector<TokenId> prompt = RandomTokens(/*count=*/122, /*vocab_size=*/97, /*seed=*/5);
-  std::vector<std::vector<LogitsAnswer>> answers;
+  std::vector<std::vector<SampleResult>> results;
   for (const Backend& backend : UnrecordedBackends()) {
     TestModel model = backend.make(folder, kSamples, /*max_rows=*/200);
     StepResult result;
@@ -121,7 +121,7 @@ TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
     ASSERT_TRUE(model->Wait(&result).ok());
     for (SlotId slot = 1; slot < kSamples; ++slot) ASSERT_TRUE(model->Fork(0, slot).ok());
     std::vector<TokenId> tokens = RandomTokens(kSamples, /*vocab_size=*/97, /*seed=*/6);
-    answers.emplace_back();
+    results.emplace_back();
     for (int step = 0; step < 10; ++step) {
       RowOutput output;
       output.query.logprob = true;
@@ -135,12 +135,12 @@ TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
       }
       ASSERT_TRUE(model->Launch(segments).ok());
       ASSERT_TRUE(model->Wait(&result).ok());
-      for (SlotId slot = 0; slot < kSamples; ++slot) tokens[slot] = result.answers[slot].token;
-      answers.back().insert(answers.back().end(), result.answers.begin(), result.answers.end());
+      for (SlotId slot = 0; slot < kSamples; ++slot) tokens[slot] = result.results[slot].token;
+      results.back().insert(results.back().end(), result.results.begin(), result.results.end());
     }
   }
-  ASSERT_EQ(answers.size(), 2);
-  ExpectSameAnswers(answers[0], answers[1]);
+  ASSERT_EQ(results.size(), 2);
+  ExpectSameResults(results[0], results[1]);
 }
 
 // Edits of every logit of many rows are more than fit at a time.
@@ -165,8 +165,8 @@ TEST(RetNetGraphs, StepsOfTooManyEditsAreLaunchedInstead) {
     StepResult result;
     ASSERT_TRUE(model->Launch(segments).ok());
     ASSERT_TRUE(model->Wait(&result).ok());
-    ASSERT_EQ(result.answers.size(), kSlots);
-    for (const LogitsAnswer& answer : result.answers) EXPECT_EQ(answer.token, 7);
+    ASSERT_EQ(result.results.size(), kSlots);
+    for (const SampleResult& result : result.results) EXPECT_EQ(result.token, 7);
   }
 }
 

@@ -42,12 +42,12 @@ RowOutput Greedy(int32_t row) {
   return output;
 }
 
-std::vector<LogitsAnswer> Answers(TestModel& model, std::span<const Segment> segments) {
+std::vector<SampleResult> Answers(TestModel& model, std::span<const Segment> segments) {
   const absl::Status launched = model->Launch(segments);
   EXPECT_TRUE(launched.ok()) << launched;
   StepResult result;
   EXPECT_TRUE(model->Wait(&result).ok());
-  return result.answers;
+  return result.results;
 }
 
 class LaunchRefuses : public ::testing::Test {
@@ -63,7 +63,7 @@ class LaunchRefuses : public ::testing::Test {
   void ExpectOne(const Segment& segment, const std::string& message) {
     Expect({&segment, 1}, message);
   }
-  void ExpectQuery(const LogitsQuery& query, const std::string& message) {
+  void ExpectQuery(const SampleRequest& query, const std::string& message) {
     const RowOutput output{.row = 0, .query = query};
     ExpectOne(MakeSegment(0, 0, tokens_, {&output, 1}), message);
   }
@@ -153,11 +153,11 @@ TEST(RetNetSteps, ALastSampledTokenIsTheHostsOwn) {
   Answers(model, std::vector{MakeSegment(1, 0, prompt, {&last, 1})});
   for (int32_t i = 0; i < 80; ++i) {
     const TokenId token = kLastSampled;
-    const auto answers =
+    const auto results =
         Answers(model, std::vector{MakeSegment(1, 70 + i, {&token, 1}, {&only, 1}),
                                    MakeSegment(0, 70 + i, {&by_host, 1}, {&only, 1})});
-    ASSERT_EQ(answers[0].token, answers[1].token);
-    by_host = answers[1].token;
+    ASSERT_EQ(results[0].token, results[1].token);
+    by_host = results[1].token;
   }
 }
 
@@ -166,13 +166,13 @@ TEST(RetNetSteps, GreedyTakesTheGreatestLogit) {
   const auto tokens = RandomTokens(5, kVocabulary, 4);
   const RowOutput outputs[] = {Greedy(1), Greedy(4)};
   model.logits().clear();
-  const auto answers = Answers(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
-  ASSERT_EQ(answers.size(), 2);
+  const auto results = Answers(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
+  ASSERT_EQ(results.size(), 2);
   ASSERT_EQ(model.logits().size(), 2 * kVocabulary);
   for (int32_t i = 0; i < 2; ++i) {
     const auto row = std::span(model.logits()).subspan(i * kVocabulary, kVocabulary);
-    EXPECT_EQ(answers[i].token, std::max_element(row.begin(), row.end()) - row.begin());
-    EXPECT_TRUE(std::isnan(answers[i].logprob));
+    EXPECT_EQ(results[i].token, std::max_element(row.begin(), row.end()) - row.begin());
+    EXPECT_TRUE(std::isnan(results[i].logprob));
   }
 }
 
@@ -187,16 +187,16 @@ TEST(RetNetSteps, ScoresEveryRowOfALongSegment) {
     outputs[i].query.top_logprobs = i % 3;
   }
   model.logits().clear();
-  const auto answers = Answers(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
-  ASSERT_EQ(answers.size(), kMaxRows);
+  const auto results = Answers(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
+  ASSERT_EQ(results.size(), kMaxRows);
   ASSERT_EQ(model.logits().size(), kMaxRows * kVocabulary);
   for (int32_t i = 0; i < kMaxRows; ++i) {
     const auto row = std::span(model.logits()).subspan(i * kVocabulary, kVocabulary);
     double sum = 0;
     for (const float logit : row) sum += std::exp(double{logit});
-    ASSERT_EQ(answers[i].token, outputs[i].query.given);
-    ASSERT_NEAR(answers[i].logprob, row[outputs[i].query.given] - std::log(sum), 1e-4);
-    ASSERT_EQ(answers[i].top.size(), i % 3);
+    ASSERT_EQ(results[i].token, outputs[i].query.given);
+    ASSERT_NEAR(results[i].logprob, row[outputs[i].query.given] - std::log(sum), 1e-4);
+    ASSERT_EQ(results[i].top.size(), i % 3);
   }
 }
 
@@ -211,13 +211,13 @@ TEST(RetNetSteps, AReusedResultKeepsNothingOfTheStepBefore) {
   for (int32_t i = 0; i < 6; ++i) {  // each of the vectors that take turns
     ASSERT_TRUE(model->Launch(std::vector{MakeSegment(0, 2 * i, token, {&rich, 1})}).ok());
     ASSERT_TRUE(model->Wait(&result).ok());
-    ASSERT_EQ(result.answers[0].top.size(), 3);
-    ASSERT_EQ(result.answers[0].top[0].logprob, result.answers[0].logprob);
+    ASSERT_EQ(result.results[0].top.size(), 3);
+    ASSERT_EQ(result.results[0].top[0].logprob, result.results[0].logprob);
     ASSERT_TRUE(model->Launch(std::vector{MakeSegment(0, 2 * i + 1, token, {&plain, 1})}).ok());
     ASSERT_TRUE(model->Wait(&result).ok());
-    ASSERT_EQ(result.answers.size(), 1);
-    ASSERT_TRUE(result.answers[0].top.empty());
-    ASSERT_TRUE(std::isnan(result.answers[0].logprob));
+    ASSERT_EQ(result.results.size(), 1);
+    ASSERT_TRUE(result.results[0].top.empty());
+    ASSERT_TRUE(std::isnan(result.results[0].logprob));
   }
 }
 
@@ -239,8 +239,8 @@ TEST(RetNetSteps, TwoMayBeInFlightAndAreWaitedForInOrder) {
   ASSERT_TRUE(model->Wait(&two).ok());
 
   TestModel alone = Make();
-  EXPECT_EQ(Answers(alone, prompt)[0].token, one.answers[0].token);
-  EXPECT_EQ(Answers(alone, next)[0].token, two.answers[0].token);
+  EXPECT_EQ(Answers(alone, prompt)[0].token, one.results[0].token);
+  EXPECT_EQ(Answers(alone, next)[0].token, two.results[0].token);
 }
 
 TEST(RetNetTransfers, ReportOnceEachWithTicketsOfTheirOwn) {

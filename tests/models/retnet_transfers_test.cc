@@ -60,7 +60,7 @@ class Interleaving {
     while (!transfers_.empty()) End();
   }
 
-  const std::vector<LogitsAnswer>& answers() const { return answers_; }
+  const std::vector<SampleResult>& results() const { return results_; }
   const std::deque<StateCopy>& copies() const { return copies_; }
 
  private:
@@ -139,7 +139,7 @@ class Interleaving {
     ASSERT_TRUE(model_->Launch(segments).ok());
     StepResult result;
     ASSERT_TRUE(model_->Wait(&result).ok());
-    answers_.insert(answers_.end(), result.answers.begin(), result.answers.end());
+    results_.insert(results_.end(), result.results.begin(), result.results.end());
   }
 
   TestModel& model_;
@@ -148,7 +148,7 @@ class Interleaving {
   std::deque<StateCopy> copies_;
   size_t finished_reads_ = 0;  // of copies_, the first ones
   std::deque<Transfer> transfers_;
-  std::vector<LogitsAnswer> answers_;
+  std::vector<SampleResult> results_;
 };
 
 TEST(RetNetTransfers, BesideStepsAreThoseBetweenSteps) {
@@ -165,7 +165,7 @@ TEST(RetNetTransfers, BesideStepsAreThoseBetweenSteps) {
       between.Run(400);
       beside.Run(400);
       EXPECT_GT(between.copies().size(), 20);
-      ExpectSameAnswers(beside.answers(), between.answers());
+      ExpectSameResults(beside.results(), between.results());
       ASSERT_EQ(beside.copies().size(), between.copies().size());
       for (size_t i = 0; i < between.copies().size(); ++i) {
         EXPECT_TRUE(beside.copies()[i].bytes == between.copies()[i].bytes) << "copy " << i;

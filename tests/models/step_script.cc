@@ -158,9 +158,9 @@ class StepScript::Runner {
     }
   }
 
-  std::vector<LogitsAnswer> Finish() {
+  std::vector<SampleResult> Finish() {
     while (!steps_.empty()) Wait();
-    return answers_;
+    return results_;
   }
 
  private:
@@ -193,12 +193,12 @@ class StepScript::Runner {
     size_t i = 0;
     for (const Segment& segment : steps_.front().segments) {
       for (const RowOutput& output : segment.outputs) {
-        ASSERT_LT(i, result_.answers.size());
-        if (output.query.given == kNoToken) last_[segment.slot] = result_.answers[i].token;
-        answers_.push_back(result_.answers[i++]);
+        ASSERT_LT(i, result_.results.size());
+        if (output.query.given == kNoToken) last_[segment.slot] = result_.results[i].token;
+        results_.push_back(result_.results[i++]);
       }
     }
-    EXPECT_EQ(i, result_.answers.size());
+    EXPECT_EQ(i, result_.results.size());
     steps_.pop_front();
   }
 
@@ -207,22 +207,22 @@ class StepScript::Runner {
   std::vector<TokenId> last_;  // of each slot; only when not ahead
   std::deque<InFlight> steps_;
   StepResult result_;
-  std::vector<LogitsAnswer> answers_;
+  std::vector<SampleResult> results_;
 };
 
-std::vector<LogitsAnswer> StepScript::Run(TestModel& model, bool ahead) const {
+std::vector<SampleResult> StepScript::Run(TestModel& model, bool ahead) const {
   Runner runner(model, ahead);
   for (const Order& order : orders_) runner.Do(order);
   return runner.Finish();
 }
 
-void ExpectSameAnswers(const std::vector<LogitsAnswer>& a, const std::vector<LogitsAnswer>& b) {
+void ExpectSameResults(const std::vector<SampleResult>& a, const std::vector<SampleResult>& b) {
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
-    ASSERT_EQ(a[i].token, b[i].token) << "answer " << i;
+    ASSERT_EQ(a[i].token, b[i].token) << "result " << i;
     ASSERT_EQ(std::bit_cast<uint32_t>(a[i].logprob), std::bit_cast<uint32_t>(b[i].logprob))
-        << "answer " << i;
-    ASSERT_EQ(a[i].top, b[i].top) << "answer " << i;
+        << "result " << i;
+    ASSERT_EQ(a[i].top, b[i].top) << "result " << i;
   }
 }
 

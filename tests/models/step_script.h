@@ -20,7 +20,7 @@ class StepScript {
 
   // All answers in order. `ahead`: a step is launched before the one before it is waited for, and
   // what it continues is kLastSampled; else the host names every token.
-  std::vector<LogitsAnswer> Run(TestModel& model, bool ahead) const;
+  std::vector<SampleResult> Run(TestModel& model, bool ahead) const;
 
   // Of its steps, those that are only the next tokens of sequences.
   int32_t decode_steps() const { return decode_steps_; }
@@ -47,7 +47,7 @@ class StepScript {
 };
 
 // Bit for bit; NaN is NaN.
-void ExpectSameAnswers(const std::vector<LogitsAnswer>& a, const std::vector<LogitsAnswer>& b);
+void ExpectSameResults(const std::vector<SampleResult>& a, const std::vector<SampleResult>& b);
 
 }  // namespace retnet
 

@@ -96,7 +96,7 @@ void Create(const std::string& id, FakeServer* server) {
 }
 
 // The answer to the whole text on a session.
-std::vector<TokenId> AnswerTo(const std::string& text, const std::string& session,
+std::vector<TokenId> ResultOf(const std::string& text, const std::string& session,
                               int32_t max_tokens, FakeServer* server) {
   v1::GenerateRequest request = Talk::Greedy(max_tokens);
   request.set_text(text);
@@ -122,7 +122,7 @@ TEST(Converse, ComputesWhatIsTypedBeforeItIsToGo) {
   EXPECT_EQ(talk.final().usage().prompt_tokens(), 15);
   // All that was typed before, but for its newest token.
   EXPECT_EQ(talk.final().usage().cached_tokens(), 11);
-  EXPECT_EQ(answer, AnswerTo("a wolf came by", "", 6, &server));
+  EXPECT_EQ(answer, ResultOf("a wolf came by", "", 6, &server));
   EXPECT_TRUE(talk.Close().ok());
 }
 
@@ -136,7 +136,7 @@ TEST(Converse, GoesOnTurnAfterTurnOnOneSession) {
   for (const std::string turn : {"once upon a time", " and then", "", "x y z"}) {
     for (const char byte : turn) talk.Type(std::string(1, byte));
     talk.Go(Talk::Greedy(5));
-    EXPECT_EQ(talk.Answer(), AnswerTo(turn, "plain", 5, &server)) << turn;
+    EXPECT_EQ(talk.Answer(), ResultOf(turn, "plain", 5, &server)) << turn;
   }
   EXPECT_TRUE(talk.Close().ok());
   EXPECT_EQ(Find("talk", &server), grpc::StatusCode::OK);
@@ -154,8 +154,8 @@ TEST(Converse, TakesTheNextTurnWhileAnAnswerComes) {
   talk.Type(" of it");
   talk.Go(Talk::Greedy(8));
   server.control().Release();
-  EXPECT_EQ(talk.Answer(), AnswerTo("abc", "plain", 8, &server));
-  EXPECT_EQ(talk.Answer(), AnswerTo("more of it", "plain", 8, &server));
+  EXPECT_EQ(talk.Answer(), ResultOf("abc", "plain", 8, &server));
+  EXPECT_EQ(talk.Answer(), ResultOf("more of it", "plain", 8, &server));
   EXPECT_TRUE(talk.Close().ok());
 }
 

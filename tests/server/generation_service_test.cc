@@ -122,10 +122,10 @@ TEST(Generate, ReportsLogProbabilitiesOfTheModelItself) {
   std::vector<TokenId> history = {1};
   ASSERT_GE(streamed.tokens().size(), 1);
   for (const v1::Token& token : streamed.tokens()) {
-    LogitsQuery query;
+    SampleRequest query;
     query.given = token.id();
     query.top_logprobs = 2;
-    const LogitsAnswer expected = FakeAnswer(options.model, history, query);
+    const SampleResult expected = FakeResult(options.model, history, query);
     EXPECT_EQ(token.logprob(), expected.logprob);
     ASSERT_EQ(token.top_logprobs_size(), 2);
     for (int i = 0; i < 2; ++i) {
@@ -232,9 +232,9 @@ TEST(Score, GivesEveryTokenItsLogProbabilityAfterTheOnesBefore) {
   EXPECT_FALSE(scored.tokens[0].has_logprob());
   double total = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
-    LogitsQuery query;
+    SampleRequest query;
     query.given = ids[i];
-    const float expected = FakeAnswer(options.model, history, query).logprob;
+    const float expected = FakeResult(options.model, history, query).logprob;
     EXPECT_EQ(scored.tokens[i + 1].id(), ids[i]);
     EXPECT_EQ(scored.tokens[i + 1].token(), server.tokenizer().Bytes(ids[i]));
     EXPECT_EQ(scored.tokens[i + 1].logprob(), expected);

@@ -9,48 +9,47 @@ namespace retnet {
 namespace {
 
 // None where a token is given.
-std::span<const LogitEdit> EditsOf(const LogitsQuery& query) {
+std::span<const LogitEdit> EditsOf(const SampleRequest& query) {
   return query.given == kNoToken ? query.sampling.edits : std::span<const LogitEdit>();
 }
 
-int64_t EditSpace(const LogitsQuery& query) {
+int64_t EditSpace(const SampleRequest& query) {
   return Staging::Space(EditsOf(query).size() * sizeof(LogitEdit));
 }
 
 }  // namespace
 
-absl::StatusOr<CudaAnswerer> CudaAnswerer::Make(int64_t max_rows) {
-  CudaAnswerer answerer;
-  answerer.max_rows_ = max_rows = std::max(max_rows, kLaunchRows);
-  ASSIGN_OR_RETURN(answerer.chosen_, DeviceArray<TokenLogprob>::Make(max_rows));
-  ASSIGN_OR_RETURN(answerer.top_, DeviceArray<TokenLogprob>::Make(max_rows * kMaxTopLogprobs));
+absl::StatusOr<CudaSampler> CudaSampler::Make(int64_t max_rows) {
+  CudaSampler sampler;
+  sampler.max_rows_ = max_rows = std::max(max_rows, kLaunchRows);
+  ASSIGN_OR_RETURN(sampler.chosen_, DeviceArray<TokenLogprob>::Make(max_rows));
+  ASSIGN_OR_RETURN(sampler.top_, DeviceArray<TokenLogprob>::Make(max_rows * kMaxTopLogprobs));
   // A launch takes all rows that there is scratch for, or as few as one where edits fill theirs.
-  ASSIGN_OR_RETURN(answerer.queries_,
-                   Staging::Make(max_rows * Staging::Space(sizeof(DeviceQuery))));
-  answerer.queries_of_launch_.reserve(kLaunchRows);
-  for (Step& step : answerer.steps_) {
+  ASSIGN_OR_RETURN(sampler.queries_, Staging::Make(max_rows * Staging::Space(sizeof(DeviceQuery))));
+  sampler.queries_of_launch_.reserve(kLaunchRows);
+  for (Step& step : sampler.steps_) {
     step.pending.reserve(max_rows);
     step.top_counts.reserve(max_rows);
     ASSIGN_OR_RETURN(step.host,
                      PinnedBytes::Make(max_rows * (1 + kMaxTopLogprobs) * sizeof(TokenLogprob)));
   }
-  return answerer;
+  return sampler;
 }
 
-absl::Status CudaAnswerer::Reserve(int64_t columns) {
+absl::Status CudaSampler::Reserve(int64_t columns) {
   if (columns <= columns_) return absl::OkStatus();
   edit_bytes_ = Staging::Space(std::max(kEdits, columns) * sizeof(LogitEdit));
   ASSIGN_OR_RETURN(edits_, Staging::Make(edit_bytes_));
-  ASSIGN_OR_RETURN(edited_, DeviceArray<float>::Make(kLaunchRows * AnswerStride(columns)));
+  ASSIGN_OR_RETURN(edited_, DeviceArray<float>::Make(kLaunchRows * EditedStride(columns)));
   columns_ = columns;
   return absl::OkStatus();
 }
 
 // The first of the queries whose edits fit together into empty memory; at least one.
-int64_t CudaAnswerer::CountRows(std::span<const LogitsQuery> queries) const {
+int64_t CudaSampler::CountRows(std::span<const SampleRequest> queries) const {
   int64_t bytes = 0;
   int64_t rows = 0;
-  for (const LogitsQuery& query : queries.first(std::min<size_t>(queries.size(), kLaunchRows))) {
+  for (const SampleRequest& query : queries.first(std::min<size_t>(queries.size(), kLaunchRows))) {
     bytes += EditSpace(query);
     if (bytes > edit_bytes_) break;
     ++rows;
@@ -58,30 +57,30 @@ int64_t CudaAnswerer::CountRows(std::span<const LogitsQuery> queries) const {
   return std::max<int64_t>(rows, 1);
 }
 
-absl::Status CudaAnswerer::Answer(MatrixView<const float> logits,
-                                  std::span<const LogitsQuery> queries,
-                                  std::span<const int32_t> keep_in, TokenId* last_tokens,
-                                  std::span<LogitsAnswer> answers, KernelQueue queue,
-                                  StepMode mode) {
+absl::Status CudaSampler::Sample(MatrixView<const float> logits,
+                                 std::span<const SampleRequest> queries,
+                                 std::span<const int32_t> keep_in, TokenId* last_tokens,
+                                 std::span<SampleResult> results, KernelQueue queue,
+                                 StepMode mode) {
   int64_t first = 0;
   while (first < static_cast<int64_t>(queries.size())) {
     const int64_t rows = CountRows(queries.subspan(first));
     RETURN_IF_ERROR(Launch(logits.Rows(first, rows), queries.subspan(first, rows),
-                           keep_in.subspan(first, rows), last_tokens, answers.subspan(first, rows),
+                           keep_in.subspan(first, rows), last_tokens, results.subspan(first, rows),
                            queue, mode));
     first += rows;
   }
   return absl::OkStatus();
 }
 
-absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
-                                  std::span<const LogitsQuery> queries,
-                                  std::span<const int32_t> keep_in, TokenId* last_tokens,
-                                  std::span<LogitsAnswer> answers, KernelQueue queue,
-                                  StepMode mode) {
+absl::Status CudaSampler::Launch(MatrixView<const float> logits,
+                                 std::span<const SampleRequest> queries,
+                                 std::span<const int32_t> keep_in, TokenId* last_tokens,
+                                 std::span<SampleResult> results, KernelQueue queue,
+                                 StepMode mode) {
   const auto rows = static_cast<int64_t>(queries.size());
   int64_t edit_bytes = 0;
-  for (const LogitsQuery& query : queries) edit_bytes += EditSpace(query);
+  for (const SampleRequest& query : queries) edit_bytes += EditSpace(query);
   const bool rows_fit = steps_[current_].rows() + rows <= max_rows_;
   if (!rows_fit || !edits_.HasRoomFor(edit_bytes)) {
     if (mode != StepMode::kLaunch) {
@@ -95,8 +94,8 @@ absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
   Step& step = steps_[current_];
   const DeviceQuery* device_queries = Put(queries, keep_in);
   const int64_t first_row = step.rows();
-  step.pending.push_back({answers, first_row});
-  for (const LogitsQuery& query : queries) {
+  step.pending.push_back({results, first_row});
+  for (const SampleRequest& query : queries) {
     step.top_counts.push_back(std::min<int32_t>(query.top_logprobs, logits.columns));
     step.most_top = std::max(step.most_top, step.top_counts.back());
   }
@@ -104,20 +103,20 @@ absl::Status CudaAnswerer::Launch(MatrixView<const float> logits,
   if (mode == StepMode::kLaunch) {
     RETURN_IF_ERROR(CudaStatus(Flush(queue.stream), "sending queries"));
   }
-  const AnswerRows answer_rows{.logits = logits,
-                               .queries = device_queries,
-                               .edited = edited_.data(),
-                               .chosen = chosen_.data() + first_row,
-                               .top = top_.data() + first_row * kMaxTopLogprobs,
-                               .last_tokens = last_tokens};
-  return CudaStatus(retnet::Answer(answer_rows, queue), "answering logits");
+  const SampledRows sampled_rows{.logits = logits,
+                                 .queries = device_queries,
+                                 .edited = edited_.data(),
+                                 .chosen = chosen_.data() + first_row,
+                                 .top = top_.data() + first_row * kMaxTopLogprobs,
+                                 .last_tokens = last_tokens};
+  return CudaStatus(retnet::Sample(sampled_rows, queue), "answering logits");
 }
 
-const DeviceQuery* CudaAnswerer::Put(std::span<const LogitsQuery> queries,
-                                     std::span<const int32_t> keep_in) {
+const DeviceQuery* CudaSampler::Put(std::span<const SampleRequest> queries,
+                                    std::span<const int32_t> keep_in) {
   queries_of_launch_.clear();
   for (size_t i = 0; i < queries.size(); ++i) {
-    const LogitsQuery& query = queries[i];
+    const SampleRequest& query = queries[i];
     const Sampling& sampling = query.sampling;
     const std::span<const LogitEdit> edits = EditsOf(query);
     queries_of_launch_.push_back({.seed = sampling.seed,
@@ -136,20 +135,20 @@ const DeviceQuery* CudaAnswerer::Put(std::span<const LogitsQuery> queries,
   return queries_.Put<DeviceQuery>(queries_of_launch_);
 }
 
-cudaError_t CudaAnswerer::Flush(cudaStream_t stream) {
+cudaError_t CudaSampler::Flush(cudaStream_t stream) {
   const cudaError_t error = queries_.Flush(stream);
   return error == cudaSuccess ? edits_.Flush(stream) : error;
 }
 
-void CudaAnswerer::Rewind() {
+void CudaSampler::Rewind() {
   queries_.Rewind();
   edits_.Rewind();
   steps_[current_].Clear();
   fits_ = true;
 }
 
-absl::Status CudaAnswerer::EndStep(cudaStream_t stream) {
-  const absl::Status status = QueueAnswers(steps_[current_], stream);
+absl::Status CudaSampler::EndStep(cudaStream_t stream) {
+  const absl::Status status = QueueResults(steps_[current_], stream);
   current_ = (current_ + 1) % kStepsInFlight;
   ++ended_;
   queries_.NextStep();
@@ -157,12 +156,12 @@ absl::Status CudaAnswerer::EndStep(cudaStream_t stream) {
   return status;
 }
 
-absl::Status CudaAnswerer::QueueAnswers(const Step& step, cudaStream_t stream) const {
+absl::Status CudaSampler::QueueResults(const Step& step, cudaStream_t stream) const {
   if (step.rows() == 0) return absl::OkStatus();
   RETURN_IF_ERROR(
       CudaStatus(cudaMemcpyAsync(step.chosen(), chosen_.data(), step.rows() * sizeof(TokenLogprob),
                                  cudaMemcpyDeviceToHost, stream),
-                 "reading answers"));
+                 "reading results"));
   if (step.most_top == 0) return absl::OkStatus();
   constexpr size_t kPitch = kMaxTopLogprobs * sizeof(TokenLogprob);
   return CudaStatus(cudaMemcpy2DAsync(step.chosen() + max_rows_, kPitch, top_.data(), kPitch,
@@ -171,34 +170,34 @@ absl::Status CudaAnswerer::QueueAnswers(const Step& step, cudaStream_t stream) c
                     "reading log-probabilities");
 }
 
-void CudaAnswerer::Collect() {
+void CudaSampler::Collect() {
   Write(steps_[(current_ + kStepsInFlight - ended_) % kStepsInFlight]);
   --ended_;
 }
 
-absl::Status CudaAnswerer::Finish(cudaStream_t stream) {
-  absl::Status status = QueueAnswers(steps_[current_], stream);
+absl::Status CudaSampler::Finish(cudaStream_t stream) {
+  absl::Status status = QueueResults(steps_[current_], stream);
   status.Update(CudaStatus(cudaStreamSynchronize(stream), "a step on the device"));
   if (status.ok()) Write(steps_[current_]);
   Rewind();
   return status;
 }
 
-void CudaAnswerer::Write(Step& step) const {
+void CudaSampler::Write(Step& step) const {
   for (const Pending& pending : step.pending) {
-    for (size_t i = 0; i < pending.answers.size(); ++i) {
+    for (size_t i = 0; i < pending.results.size(); ++i) {
       const int64_t row = pending.first_row + static_cast<int64_t>(i);
       const TokenLogprob* top = step.chosen() + max_rows_ + row * kMaxTopLogprobs;
-      LogitsAnswer& answer = pending.answers[i];
-      answer.token = step.chosen()[row].token;
-      answer.logprob = step.chosen()[row].logprob;
-      answer.top.assign(top, top + step.top_counts[row]);
+      SampleResult& result = pending.results[i];
+      result.token = step.chosen()[row].token;
+      result.logprob = step.chosen()[row].logprob;
+      result.top.assign(top, top + step.top_counts[row]);
     }
   }
   step.Clear();
 }
 
-void CudaAnswerer::Step::Clear() {
+void CudaSampler::Step::Clear() {
   pending.clear();
   top_counts.clear();
   most_top = 0;

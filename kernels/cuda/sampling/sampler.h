@@ -1,4 +1,4 @@
-// The operator Answer of the concept Kernels on a GPU: queries there, answers back.
+// The operator Sample of the concept Kernels on a GPU: queries there, answers back.
 #ifndef RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_
 #define RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_
 
@@ -24,21 +24,21 @@ namespace retnet {
 
 // Only token ids and the log-probabilities that are asked for cross the bus, once a step.
 // Thread-compatible.
-class CudaAnswerer {
+class CudaSampler {
  public:
-  CudaAnswerer() = default;
+  CudaSampler() = default;
   // For steps of up to `max_rows` rows.
-  static absl::StatusOr<CudaAnswerer> Make(int64_t max_rows);
+  static absl::StatusOr<CudaSampler> Make(int64_t max_rows);
 
   // Makes room for rows of up to `columns` logits: before the first Answer over such rows.
   absl::Status Reserve(int64_t columns);
 
-  // See the operator Answer; `answers` lives until Collect. Where the edits of a step, or the rows
+  // See the operator Sample; `answers` lives until Collect. Where the edits of a step, or the rows
   // since the last Collect, are more than the memory for them holds, waits for the stream, or but
   // notes it when there is nothing to wait for because the step is only staged or recorded.
-  absl::Status Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+  absl::Status Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
                       std::span<const int32_t> keep_in, TokenId* last_tokens,
-                      std::span<LogitsAnswer> answers, KernelQueue queue, StepMode mode);
+                      std::span<SampleResult> results, KernelQueue queue, StepMode mode);
   // Whether all queries that were staged in this step fit.
   bool fits() const { return fits_; }
   cudaError_t Flush(cudaStream_t stream);
@@ -59,7 +59,7 @@ class CudaAnswerer {
   static constexpr int64_t kEdits = 1 << 16;
 
   struct Pending {
-    std::span<LogitsAnswer> answers;
+    std::span<SampleResult> results;
     int64_t first_row = 0;  // of the step's
   };
   struct Step {
@@ -73,13 +73,13 @@ class CudaAnswerer {
     void Clear();
   };
 
-  int64_t CountRows(std::span<const LogitsQuery> queries) const;
-  absl::Status Launch(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+  int64_t CountRows(std::span<const SampleRequest> queries) const;
+  absl::Status Launch(MatrixView<const float> logits, std::span<const SampleRequest> queries,
                       std::span<const int32_t> keep_in, TokenId* last_tokens,
-                      std::span<LogitsAnswer> answers, KernelQueue queue, StepMode mode);
+                      std::span<SampleResult> results, KernelQueue queue, StepMode mode);
   // Where the launch reads its queries on the device.
-  const DeviceQuery* Put(std::span<const LogitsQuery> queries, std::span<const int32_t> keep_in);
-  absl::Status QueueAnswers(const Step& step, cudaStream_t stream) const;
+  const DeviceQuery* Put(std::span<const SampleRequest> queries, std::span<const int32_t> keep_in);
+  absl::Status QueueResults(const Step& step, cudaStream_t stream) const;
   void Write(Step& step) const;
 
   int64_t max_rows_ = 0;
@@ -87,7 +87,7 @@ class CudaAnswerer {
   int64_t edit_bytes_ = 0;  // of edits_
   Staging queries_;  // DeviceQuery, of each launch at one address in every step of as many rows
   Staging edits_;    // LogitEdit, of each query that has some
-  DeviceArray<float> edited_;         // [kLaunchRows, AnswerStride(columns_)]
+  DeviceArray<float> edited_;         // [kLaunchRows, EditedStride(columns_)]
   DeviceArray<TokenLogprob> chosen_;  // [max_rows_]
   DeviceArray<TokenLogprob> top_;     // [max_rows_, kMaxTopLogprobs]
   std::vector<DeviceQuery> queries_of_launch_;

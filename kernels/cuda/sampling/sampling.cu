@@ -1,6 +1,6 @@
 // ptxas: 96 registers on sm_80 and 92 on sm_90, 792 bytes of shared memory, no spills; one block of
 // at most 512 threads a row, which is what there are of rows in a decode step.
-//   occupancy AnswerRow                     512      0  1  1
+//   occupancy SampleRow                     512      0  1  1
 #include <algorithm>
 
 #include "kernels/cuda/runtime/block_reduce.cuh"
@@ -48,7 +48,7 @@ __device__ double FromOrderedBits(uint64_t ordered) {
 // Makes the row of `logits`; the key of its first token.
 __device__ uint64_t CopyFinite(const float* logits, const EditedRow& row, Shared* shared) {
   uint64_t greatest = 0;
-  for (int32_t i = threadIdx.x; i < AnswerStride(row.columns); i += blockDim.x) {
+  for (int32_t i = threadIdx.x; i < EditedStride(row.columns); i += blockDim.x) {
     row.logits[i] = i < row.columns ? Finite(logits[i]) : -INFINITY;
     if (i < row.columns) greatest = max(greatest, KeyOf(row.logits[i], i));
   }
@@ -232,14 +232,14 @@ __device__ void WriteTop(const EditedRow& row, int32_t count, uint64_t first, do
   }
 }
 
-__global__ void __launch_bounds__(kMostThreads, 1) AnswerRow(AnswerRows rows) {
+__global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
   __shared__ Shared shared;
   LetNextKernelBegin();
   AwaitEarlierKernels();
   const DeviceQuery query = rows.queries[blockIdx.x];
   const int32_t columns = static_cast<int32_t>(rows.logits.columns);
   const float* logits = rows.logits.row(blockIdx.x);
-  const EditedRow row{rows.edited + blockIdx.x * AnswerStride(columns), columns};
+  const EditedRow row{rows.edited + blockIdx.x * EditedStride(columns), columns};
   uint64_t first = CopyFinite(logits, row, &shared);
 
   const bool wants_logprob = query.given != kNoToken || query.logprob;
@@ -268,12 +268,12 @@ __global__ void __launch_bounds__(kMostThreads, 1) AnswerRow(AnswerRows rows) {
 
 }  // namespace
 
-cudaError_t Answer(const AnswerRows& rows, KernelQueue queue) {
+cudaError_t Sample(const SampledRows& rows, KernelQueue queue) {
   const int64_t warps =
       (rows.logits.columns + kWarp * kTokensOfThread - 1) / (kWarp * kTokensOfThread);
   const auto threads =
       static_cast<unsigned>(kWarp * std::min<int64_t>(warps, kMostThreads / kWarp));
-  return LaunchKernel(AnswerRow, {static_cast<unsigned>(rows.logits.rows), threads}, queue, rows);
+  return LaunchKernel(SampleRow, {static_cast<unsigned>(rows.logits.rows), threads}, queue, rows);
 }
 
 }  // namespace retnet

@@ -19,7 +19,7 @@
 
 namespace retnet {
 
-// A LogitsQuery as the device reads it.
+// A SampleRequest as the device reads it.
 struct DeviceQuery {
   uint64_t seed = 0;
   uint64_t draw = 0;
@@ -36,10 +36,10 @@ struct DeviceQuery {
 };
 
 // Pointers are to device memory.
-struct AnswerRows {
+struct SampledRows {
   MatrixView<const float> logits;
   const DeviceQuery* queries = nullptr;  // [logits.rows]
-  float* edited = nullptr;               // scratch [logits.rows, AnswerStride(logits.columns)]
+  float* edited = nullptr;               // scratch [logits.rows, EditedStride(logits.columns)]
   TokenLogprob* chosen = nullptr;        // [logits.rows]; NaN where no log-probability is asked for
   TokenLogprob* top =
       nullptr;  // [logits.rows, kMaxTopLogprobs], the first of each row that are asked
@@ -47,11 +47,11 @@ struct AnswerRows {
 };
 
 // Columns of the scratch that a row of logits takes.
-constexpr int64_t AnswerStride(int64_t columns) { return (columns + 3) / 4 * 4; }
+constexpr int64_t EditedStride(int64_t columns) { return (columns + 3) / 4 * 4; }
 
 // Queues one launch over all rows; a row's answer depends on its logits and query alone. Returns
 // the launch's error.
-cudaError_t Answer(const AnswerRows& rows, KernelQueue queue);
+cudaError_t Sample(const SampledRows& rows, KernelQueue queue);
 
 }  // namespace retnet
 

@@ -26,7 +26,7 @@ __device__ inline TokenId TokenOf(uint64_t key) {
 
 // A row of logits whose last group of four is filled with −infinity.
 struct EditedRow {
-  float* logits;  // [AnswerStride(columns)]
+  float* logits;  // [EditedStride(columns)]
   int32_t columns;
 
   // Calls function(token, logit) of every token, in groups of four a thread.

@@ -43,8 +43,8 @@ class SchedulerTest : public testing::Test {
       std::vector<RowOutput> outputs;
       outputs.reserve(rows);
       sequence->NextSegment(rows, &outputs);
-      const std::vector<LogitsAnswer> answers(outputs.size(), LogitsAnswer{.token = 0, .top = {}});
-      sequence->Accept(rows, answers, absl::UnixEpoch());
+      const std::vector<SampleResult> results(outputs.size(), SampleResult{.token = 0, .top = {}});
+      sequence->Accept(rows, results, absl::UnixEpoch());
       if (sequence->finished()) scheduler.Remove(sequence);
     }
     return pieces;

@@ -29,9 +29,9 @@ void Compute(Sequence& sequence, int32_t rows, TokenId token, int second = 1) {
   outputs.reserve(rows);
   sequence.MarkStarted(At(second));
   sequence.NextSegment(rows, &outputs);
-  LogitsAnswer answer;
-  answer.token = token;
-  sequence.Accept(rows, std::vector<LogitsAnswer>(outputs.size(), answer), At(second));
+  SampleResult result;
+  result.token = token;
+  sequence.Accept(rows, std::vector<SampleResult>(outputs.size(), result), At(second));
 }
 
 TEST(Sequence, SamplesFromTheLastPromptTokenAndThenFromThePendingOne) {
@@ -50,8 +50,8 @@ TEST(Sequence, SamplesFromTheLastPromptTokenAndThenFromThePendingOne) {
   ASSERT_EQ(segment.outputs.size(), 1);
   EXPECT_EQ(segment.outputs[0].row, 0);
   EXPECT_EQ(segment.outputs[0].query.sampling.draw, 3) << "the place of the new token";
-  const std::vector<LogitsAnswer> answers = {LogitsAnswer{.token = 42, .top = {}}};
-  sequence.Accept(1, answers, At(2));
+  const std::vector<SampleResult> results = {SampleResult{.token = 42, .top = {}}};
+  sequence.Accept(1, results, At(2));
 
   EXPECT_EQ(sequence.rows_left(), 1) << "the newest token is pending";
   outputs.clear();
@@ -130,7 +130,7 @@ TEST(Sequence, ScoresEveryPromptTokenButTheFirst) {
     EXPECT_EQ(segment.outputs[row].query.given, 11 + row);
     EXPECT_EQ(segment.outputs[row].query.top_logprobs, 3);
   }
-  sequence.Accept(2, std::vector<LogitsAnswer>(2), At(1));
+  sequence.Accept(2, std::vector<SampleResult>(2), At(1));
   EXPECT_FALSE(sequence.finished());
   Compute(sequence, 1, 13);
   ASSERT_TRUE(sequence.finished());

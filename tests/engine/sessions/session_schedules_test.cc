@@ -36,20 +36,20 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
   void Check(const World::Running& done) {
     const Completion completion = done.sink->completion();
     const Expected expected = ExpectedOf(options_, done.request, kContext, done.before);
-    std::vector<LogitsAnswer> answers = done.sink->answers();
+    std::vector<SampleResult> answers = done.sink->answers();
     if (completion.status.ok()) {
       ASSERT_EQ(completion.reason, expected.reason);
-      ASSERT_TRUE(SameAnswers(answers, expected.answers));
+      ASSERT_TRUE(SameResults(answers, expected.answers));
     } else {
       ASSERT_TRUE(absl::IsCancelled(completion.status)) << completion.status;
       ASSERT_LE(answers.size(), expected.answers.size());
-      ASSERT_TRUE(SameAnswers(answers, std::span(expected.answers).first(answers.size())));
+      ASSERT_TRUE(SameResults(answers, std::span(expected.answers).first(answers.size())));
     }
     if (!done.Busies()) return;
     --world_.busy[done.request.session];
     TokenHistory history = done.before;
     history.Append(done.request.prompt, RowClass::kGiven);
-    for (const LogitsAnswer& answer : answers) history.Append(answer.token, RowClass::kSampled);
+    for (const SampleResult& answer : answers) history.Append(answer.token, RowClass::kSampled);
     ASSERT_LE(completion.session_tokens, history.size());
     if (completion.status.ok()) {
       ASSERT_EQ(completion.session_tokens, done.request.keep ? history.size() : 0);

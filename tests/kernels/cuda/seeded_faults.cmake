@@ -45,9 +45,9 @@ if(RETNET_CUDA_EMULATOR)
   retnet_seeded_fault(seeded_fault_bound kernels/cuda/rows.cu
     "if (i >= rows * pairs) return;" "if (i > rows * pairs) return;"
     --check Rotate "Rotate.*store out of bounds")
-  # Deferred, the step's answers are not there yet when they are taken.
+  # Deferred, the step's results are not there yet when they are taken.
   retnet_seeded_fault(seeded_fault_stream kernels/cuda/sampling/sampler.cc
     "status.Update(CudaStatus(cudaStreamSynchronize(stream)"
     "status.Update(CudaStatus((static_cast<void>(stream), cudaSuccess)"
-    --async Answer "FAILED  . SeededFaults.Answer")
+    --async Sample "FAILED  . SeededFaults.Sample")
 endif()

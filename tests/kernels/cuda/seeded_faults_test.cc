@@ -49,7 +49,7 @@ TEST(SeededFaults, Retention) {
   for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 0.5);
 }
 
-TEST(SeededFaults, Answer) {
+TEST(SeededFaults, Sample) {
   const auto kernels = Given::Make(/*threads=*/1);
   std::vector<float> logits(50, 0.0f);
   logits[7] = 5;
@@ -57,14 +57,14 @@ TEST(SeededFaults, Answer) {
   const auto packed = kernels->Pack(std::vector<HostTensor>{
       {.data = std::as_bytes(std::span(logits)).data(), .rows = 50, .columns = 1}});
   ASSERT_TRUE(packed.ok());  // as many outputs as there are logits
-  std::vector<LogitsAnswer> answers(1);
-  const std::vector<LogitsQuery> queries(1);
+  std::vector<SampleResult> results(1);
+  const std::vector<SampleRequest> queries(1);
   const std::vector<int32_t> keep_in{kNotKept};
   auto last_tokens = *kernels->AllocateLastTokens(1);
-  kernels->Answer(MatrixView<const float>(uploaded.data(), 1, 50), queries, keep_in, last_tokens,
-                  answers);
+  kernels->Sample(MatrixView<const float>(uploaded.data(), 1, 50), queries, keep_in, last_tokens,
+                  results);
   ASSERT_TRUE(kernels->Finish().ok());
-  EXPECT_EQ(answers[0].token, 7);
+  EXPECT_EQ(results[0].token, 7);
 }
 
 }  // namespace

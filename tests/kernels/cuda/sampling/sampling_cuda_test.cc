@@ -1,10 +1,10 @@
-#include "tests/kernels/answer_cases.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/cuda/cuda_backends.h"
+#include "tests/kernels/sampling_cases.h"
 
 namespace retnet {
 
-using AnswerBackends = testing::Types<CudaBackend<CudaRows::kSampled>>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, Answers, AnswerBackends, BackendNames);
+using SamplingBackends = testing::Types<CudaBackend<CudaRows::kSampled>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, Answers, SamplingBackends, BackendNames);
 
 }  // namespace retnet

@@ -81,25 +81,26 @@ TokenId Sample(std::vector<float> logits, const Sampling& sampling) {
 
 }  // namespace
 
-void ReferenceKernels::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
+void ReferenceKernels::Sample(MatrixView<const float> logits,
+                              std::span<const SampleRequest> queries,
                               std::span<const int32_t> keep_in, LastTokens& last_tokens,
-                              std::span<LogitsAnswer> answers) const {
+                              std::span<SampleResult> results) const {
   for (size_t i = 0; i < queries.size(); ++i) {
-    const LogitsQuery& query = queries[i];
+    const SampleRequest& query = queries[i];
     std::vector<float> row(logits.row(i), logits.row(i) + logits.columns);
     std::transform(row.begin(), row.end(), row.begin(), Finite);
-    LogitsAnswer& answer = answers[i];
-    answer = LogitsAnswer{};
-    answer.token = query.given != kNoToken ? query.given : Sample(row, query.sampling);
+    SampleResult& result = results[i];
+    result = SampleResult{};
+    result.token = query.given != kNoToken ? query.given : Sample(row, query.sampling);
     if (query.given != kNoToken || query.logprob) {
-      answer.logprob = static_cast<float>(LogProbability(row, answer.token));
+      result.logprob = static_cast<float>(LogProbability(row, result.token));
     }
     const std::vector<TokenId> order = Order(row);
     for (int32_t n = 0; n < query.top_logprobs && n < order.size(); ++n) {
-      answer.top.push_back({order[n], static_cast<float>(LogProbability(row, order[n]))});
+      result.top.push_back({order[n], static_cast<float>(LogProbability(row, order[n]))});
     }
   }
-  last_tokens.Keep(keep_in, answers);
+  last_tokens.Keep(keep_in, results);
 }
 
 }  // namespace retnet

@@ -1,5 +1,5 @@
-#include "tests/kernels/answer_cases.h"
 #include "tests/kernels/backends.h"
+#include "tests/kernels/sampling_cases.h"
 
 namespace retnet {
 

@@ -1,4 +1,4 @@
-#include "kernels/cpu/answer_vectors.h"
+#include "kernels/cpu/sampling_simd.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include "kernels/philox.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/cpu/answer_vectors.cc"
+#define HWY_TARGET_INCLUDE "kernels/cpu/sampling_simd.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h:
 #include "hwy/contrib/math/math-inl.h"
@@ -213,7 +213,7 @@ TokenId Sample(const float* logits, int64_t size, TokenId first, const Sampling&
   return best.token;
 }
 
-AnswerVectors MakeAnswerVectors() {
+SamplingSimd MakeSamplingSimd() {
   return {CopyFinite, Greatest, CountAtLeast, CollectAtLeast, SumOfExponentials, Sample};
 }
 
@@ -225,8 +225,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace retnet {
 
-AnswerVectors AnswerVectorsFor(InstructionSet set) {
-  return RETNET_FOR_INSTRUCTION_SET(set, MakeAnswerVectors);
+SamplingSimd SamplingSimdFor(InstructionSet set) {
+  return RETNET_FOR_INSTRUCTION_SET(set, MakeSamplingSimd);
 }
 
 }  // namespace retnet

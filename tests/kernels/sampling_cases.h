@@ -1,7 +1,7 @@
 // Sampling, scoring and the most probable tokens, on every backend. Instantiate the suite Answers
 // with backends like those of backends.h.
-#ifndef RETNET_TESTS_KERNELS_ANSWER_CASES_H_
-#define RETNET_TESTS_KERNELS_ANSWER_CASES_H_
+#ifndef RETNET_TESTS_KERNELS_SAMPLING_CASES_H_
+#define RETNET_TESTS_KERNELS_SAMPLING_CASES_H_
 
 #include <algorithm>
 #include <cmath>
@@ -44,23 +44,23 @@ class Answers : public BackendTest<Backend> {
                          reinterpret_cast<const std::byte*>(projection.data()), kMostLogits, 1}})
                     .ok());
   }
-  std::vector<LogitsAnswer> Of(const std::vector<float>& logits,
-                               const std::vector<LogitsQuery>& queries) {
+  std::vector<SampleResult> Of(const std::vector<float>& logits,
+                               const std::vector<SampleRequest>& queries) {
     const int64_t rows = static_cast<int64_t>(queries.size());
-    std::vector<LogitsAnswer> answers(queries.size());
+    std::vector<SampleResult> results(queries.size());
     const auto on_device = *kernels_->Upload(logits);
     auto last_tokens = *kernels_->AllocateLastTokens(1);
-    kernels_->Answer(MatrixView<const float>(on_device.data(), rows, logits.size() / rows), queries,
+    kernels_->Sample(MatrixView<const float>(on_device.data(), rows, logits.size() / rows), queries,
                      std::vector<int32_t>(rows, kNotKept), last_tokens,
-                     std::span<LogitsAnswer>(answers));
+                     std::span<SampleResult>(results));
     EXPECT_TRUE(kernels_->Finish().ok());
-    return answers;
+    return results;
   }
-  LogitsAnswer Of(const std::vector<float>& logits, const LogitsQuery& query) {
-    return Of(logits, std::vector<LogitsQuery>{query})[0];
+  SampleResult Of(const std::vector<float>& logits, const SampleRequest& query) {
+    return Of(logits, std::vector<SampleRequest>{query})[0];
   }
   TokenId Sample(const std::vector<float>& logits, const Sampling& sampling) {
-    return Of(logits, LogitsQuery{.sampling = sampling}).token;
+    return Of(logits, SampleRequest{.sampling = sampling}).token;
   }
   // How often each token is sampled in draws 0 … draws − 1, a multiple of 250 of them.
   std::map<TokenId, int> Frequencies(const std::vector<float>& logits, Sampling sampling,
@@ -71,13 +71,13 @@ class Answers : public BackendTest<Backend> {
     for (int row = 0; row < kTogether; ++row) {
       rows.insert(rows.end(), logits.begin(), logits.end());
     }
-    std::vector<LogitsQuery> queries(kTogether);
+    std::vector<SampleRequest> queries(kTogether);
     for (int draw = 0; draw < draws;) {
-      for (LogitsQuery& query : queries) {
+      for (SampleRequest& query : queries) {
         query.sampling = sampling;
         query.sampling.draw = draw++;
       }
-      for (const LogitsAnswer& answer : Of(rows, queries)) ++frequencies[answer.token];
+      for (const SampleResult& result : Of(rows, queries)) ++frequencies[result.token];
     }
     return frequencies;
   }
@@ -183,36 +183,37 @@ TYPED_TEST_P(Answers, NeverSampleABannedToken) {
 
 TYPED_TEST_P(Answers, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
   const std::vector<LogitEdit> ban = {{2, 1, -kInfinity}};
-  const LogitsAnswer answer =
-      this->Of(FourLogits(), LogitsQuery{.sampling = {.temperature = 0, .edits = ban},
-                                         .logprob = true,
-                                         .top_logprobs = 3});
-  EXPECT_EQ(answer.token, 0);
-  EXPECT_NEAR(answer.logprob, std::log(0.3), 1e-6);
-  ASSERT_EQ(answer.top.size(), 3);
-  EXPECT_EQ(answer.top[0].token, 2);
-  EXPECT_EQ(answer.top[1].token, 0);
-  EXPECT_EQ(answer.top[2].token, 3);
-  EXPECT_NEAR(answer.top[0].logprob, std::log(0.4), 1e-6);
-  EXPECT_NEAR(answer.top[2].logprob, std::log(0.2), 1e-6);
+  const SampleResult result =
+      this->Of(FourLogits(), SampleRequest{.sampling = {.temperature = 0, .edits = ban},
+                                           .logprob = true,
+                                           .top_logprobs = 3});
+  EXPECT_EQ(result.token, 0);
+  EXPECT_NEAR(result.logprob, std::log(0.3), 1e-6);
+  ASSERT_EQ(result.top.size(), 3);
+  EXPECT_EQ(result.top[0].token, 2);
+  EXPECT_EQ(result.top[1].token, 0);
+  EXPECT_EQ(result.top[2].token, 3);
+  EXPECT_NEAR(result.top[0].logprob, std::log(0.4), 1e-6);
+  EXPECT_NEAR(result.top[2].logprob, std::log(0.2), 1e-6);
 }
 
 TYPED_TEST_P(Answers, LogprobsThatNobodyAskedForAreAbsent) {
-  const LogitsAnswer answer = this->Of(FourLogits(), LogitsQuery{});
-  EXPECT_TRUE(std::isnan(answer.logprob));
-  EXPECT_TRUE(answer.top.empty());
+  const SampleResult result = this->Of(FourLogits(), SampleRequest{});
+  EXPECT_TRUE(std::isnan(result.logprob));
+  EXPECT_TRUE(result.top.empty());
 }
 
 TYPED_TEST_P(Answers, ScoreAGivenToken) {
-  const LogitsAnswer answer = this->Of(FourLogits(), LogitsQuery{.given = 1});
-  EXPECT_EQ(answer.token, 1);
-  EXPECT_NEAR(answer.logprob, std::log(0.1), 1e-6);
+  const SampleResult result = this->Of(FourLogits(), SampleRequest{.given = 1});
+  EXPECT_EQ(result.token, 1);
+  EXPECT_NEAR(result.logprob, std::log(0.1), 1e-6);
 }
 
 TYPED_TEST_P(Answers, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary) {
-  const LogitsAnswer answer = this->Of({1, 2, 2, 1, 2}, LogitsQuery{.given = 0, .top_logprobs = 9});
+  const SampleResult result =
+      this->Of({1, 2, 2, 1, 2}, SampleRequest{.given = 0, .top_logprobs = 9});
   std::vector<TokenId> order;
-  for (const TokenLogprob& token : answer.top) order.push_back(token.token);
+  for (const TokenLogprob& token : result.top) order.push_back(token.token);
   EXPECT_EQ(order, (std::vector<TokenId>{1, 2, 4, 0, 3}));
 }
 
@@ -225,16 +226,16 @@ TYPED_TEST_P(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
     for (const Sampling& sampling :
          {Sampling{.temperature = 0}, Sampling{}, Sampling{.top_k = 2, .top_p = 0.5f},
           Sampling{.top_p = 0.5f}, Sampling{.min_p = 0.5f}}) {
-      const LogitsAnswer answer =
-          this->Of(none, LogitsQuery{.sampling = sampling, .logprob = true, .top_logprobs = 2});
-      EXPECT_EQ(answer.token, 0);
-      EXPECT_EQ(answer.logprob, -kInfinity);
-      ASSERT_EQ(answer.top.size(), 2);
-      EXPECT_EQ(answer.top[1], (TokenLogprob{1, -kInfinity}));
+      const SampleResult result =
+          this->Of(none, SampleRequest{.sampling = sampling, .logprob = true, .top_logprobs = 2});
+      EXPECT_EQ(result.token, 0);
+      EXPECT_EQ(result.logprob, -kInfinity);
+      ASSERT_EQ(result.top.size(), 2);
+      EXPECT_EQ(result.top[1], (TokenLogprob{1, -kInfinity}));
     }
   }
-  EXPECT_EQ(this->Of({kNaN, 0}, LogitsQuery{.given = 0}).logprob, -kInfinity);
-  EXPECT_EQ(this->Of({kNaN, 0}, LogitsQuery{.given = 1}).logprob, 0);
+  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.given = 0}).logprob, -kInfinity);
+  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.given = 1}).logprob, 0);
 }
 
 TYPED_TEST_P(Answers, TinyTemperaturesAreGreedy) {
@@ -247,10 +248,10 @@ TYPED_TEST_P(Answers, TinyTemperaturesAreGreedy) {
 }
 
 // Queries of many kinds; the edits live in `edits`.
-inline LogitsQuery RandomQuery(int64_t vocabulary, std::mt19937& random,
-                               std::vector<LogitEdit>* edits) {
+inline SampleRequest RandomQuery(int64_t vocabulary, std::mt19937& random,
+                                 std::vector<LogitEdit>* edits) {
   const auto one_of = [&](std::vector<float> values) { return values[random() % values.size()]; };
-  LogitsQuery query;
+  SampleRequest query;
   query.sampling.temperature = one_of({0.3f, 0.8f, 1.0f, 1.0f, 1.5f});
   query.sampling.top_k = static_cast<int32_t>(one_of({0, 0, 1, 5, 40, 300, 5000}));
   query.sampling.top_p = one_of({1.0f, 1.0f, 0.3f, 0.9f, 0.999f});
@@ -277,7 +278,7 @@ TYPED_TEST_P(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
     constexpr int kRows = 40;
     std::vector<float> logits;
     std::vector<std::vector<LogitEdit>> edits(kRows);
-    std::vector<LogitsQuery> queries;
+    std::vector<SampleRequest> queries;
     for (int row = 0; row < kRows; ++row) {
       std::vector<float> more = NormalLogits(vocabulary, row % 2 == 0 ? 1 : 4, random);
       if (row % 5 == 0) {  // many ties
@@ -286,28 +287,28 @@ TYPED_TEST_P(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
       logits.insert(logits.end(), more.begin(), more.end());
       queries.push_back(RandomQuery(vocabulary, random, &edits[row]));
     }
-    const std::vector<LogitsAnswer> answers = this->Of(logits, queries);
-    std::vector<LogitsAnswer> expected(kRows);
+    const std::vector<SampleResult> results = this->Of(logits, queries);
+    std::vector<SampleResult> expected(kRows);
     ReferenceKernels::LastTokens last_tokens;
-    ReferenceKernels().Answer({logits.data(), kRows, vocabulary}, queries,
+    ReferenceKernels().Sample({logits.data(), kRows, vocabulary}, queries,
                               std::vector<int32_t>(kRows, kNotKept), last_tokens, expected);
     for (int row = 0; row < kRows; ++row) {
       SCOPED_TRACE("vocabulary " + std::to_string(vocabulary) + ", row " + std::to_string(row));
-      EXPECT_EQ(answers[row].token, expected[row].token);
-      EXPECT_EQ(std::isnan(answers[row].logprob), std::isnan(expected[row].logprob));
+      EXPECT_EQ(results[row].token, expected[row].token);
+      EXPECT_EQ(std::isnan(results[row].logprob), std::isnan(expected[row].logprob));
       if (queries[row].logprob) {
-        EXPECT_NEAR(answers[row].logprob, expected[row].logprob, kLogprobBound);
+        EXPECT_NEAR(results[row].logprob, expected[row].logprob, kLogprobBound);
       }
-      ASSERT_EQ(answers[row].top.size(), expected[row].top.size());
-      for (size_t i = 0; i < answers[row].top.size(); ++i) {
-        EXPECT_EQ(answers[row].top[i].token, expected[row].top[i].token);
-        EXPECT_NEAR(answers[row].top[i].logprob, expected[row].top[i].logprob, kLogprobBound);
+      ASSERT_EQ(results[row].top.size(), expected[row].top.size());
+      for (size_t i = 0; i < results[row].top.size(); ++i) {
+        EXPECT_EQ(results[row].top[i].token, expected[row].top[i].token);
+        EXPECT_NEAR(results[row].top[i].logprob, expected[row].top[i].logprob, kLogprobBound);
       }
-      const LogitsAnswer alone =
+      const SampleResult alone =
           this->Of({logits.begin() + row * vocabulary, logits.begin() + (row + 1) * vocabulary},
                    queries[row]);
-      EXPECT_EQ(alone.token, answers[row].token);
-      EXPECT_EQ(alone.top, answers[row].top);
+      EXPECT_EQ(alone.token, results[row].token);
+      EXPECT_EQ(alone.top, results[row].top);
     }
   }
 }
@@ -323,4 +324,4 @@ REGISTER_TYPED_TEST_SUITE_P(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLo
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_KERNELS_ANSWER_CASES_H_
+#endif  // RETNET_TESTS_KERNELS_SAMPLING_CASES_H_

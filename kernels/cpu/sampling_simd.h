@@ -1,6 +1,6 @@
 // Passes over a row of logits, compiled for each instruction set.
-#ifndef RETNET_KERNELS_CPU_ANSWER_VECTORS_H_
-#define RETNET_KERNELS_CPU_ANSWER_VECTORS_H_
+#ifndef RETNET_KERNELS_CPU_SAMPLING_SIMD_H_
+#define RETNET_KERNELS_CPU_SAMPLING_SIMD_H_
 
 #include <cmath>
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace retnet {
 inline constexpr int64_t kLogitsPadding = 64;
 
 // In all of them `size` is a multiple of kLogitsPadding and logits are finite or −infinity.
-struct AnswerVectors {
+struct SamplingSimd {
   // Copies `columns` logits of any values as kernels/sampling.h counts those that are not finite,
   // and pads them; returns the greatest.
   float (*copy_finite)(const float* from, int64_t columns, float* to);
@@ -32,7 +32,7 @@ struct AnswerVectors {
   TokenId (*sample)(const float* logits, int64_t size, TokenId first, const Sampling& sampling);
 };
 
-AnswerVectors AnswerVectorsFor(InstructionSet set);
+SamplingSimd SamplingSimdFor(InstructionSet set);
 
 // The scores that decide, in double: z = logit / temperature, less that of the greatest logit.
 inline double ScaledLogit(float logit, float greatest, float temperature) {
@@ -52,4 +52,4 @@ inline double GumbelScore(float logit, float greatest, TokenId token, const Samp
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CPU_ANSWER_VECTORS_H_
+#endif  // RETNET_KERNELS_CPU_SAMPLING_SIMD_H_

@@ -1,4 +1,4 @@
-#include "kernels/cpu/answer.h"
+#include "kernels/cpu/sampling.h"
 
 #include <algorithm>
 #include <bit>
@@ -39,7 +39,7 @@ float Finite(float logit) {
 // One row's work, in the scratch of one thread.
 class Row {
  public:
-  Row(const AnswerVectors& vectors, const float* unedited, int64_t columns, float* logits,
+  Row(const SamplingSimd& vectors, const float* unedited, int64_t columns, float* logits,
       TokenId* tokens)
       : vectors_(vectors),
         unedited_(unedited),
@@ -74,7 +74,7 @@ class Row {
   std::span<const TokenId> Cut(const Sampling& sampling);
   std::span<const TokenId> CutTopP(const Sampling& sampling);
 
-  const AnswerVectors& vectors_;
+  const SamplingSimd& vectors_;
   const float* const unedited_;
   const int64_t columns_;
   const int64_t size_;     // columns_ and padding
@@ -169,31 +169,31 @@ TokenId Row::Sample(const Sampling& sampling) {
   return best;
 }
 
-void AnswerQuery(const LogitsQuery& query, Row& row, LogitsAnswer* answer) {
+void SampleLogits(const SampleRequest& query, Row& row, SampleResult* result) {
   const bool is_given = query.given != kNoToken;
   const bool wants_logprob = is_given || query.logprob;
   if (wants_logprob || query.top_logprobs > 0) row.SumProbabilities();
-  answer->top.clear();
+  result->top.clear();
   if (query.top_logprobs > 0) {
     for (TokenId token : row.MostProbable(query.top_logprobs)) {
-      answer->top.push_back({token, row.LogProbability(token)});
+      result->top.push_back({token, row.LogProbability(token)});
     }
   }
-  answer->token = query.given;
+  result->token = query.given;
   if (!is_given) {
     row.Edit(query.sampling.edits);
-    answer->token = row.Sample(query.sampling);
+    result->token = row.Sample(query.sampling);
   }
-  answer->logprob =
-      wants_logprob ? row.LogProbability(answer->token) : std::numeric_limits<float>::quiet_NaN();
+  result->logprob =
+      wants_logprob ? row.LogProbability(result->token) : std::numeric_limits<float>::quiet_NaN();
 }
 
 }  // namespace
 
-CpuAnswerer::CpuAnswerer(InstructionSet set, int32_t threads)
-    : vectors_(AnswerVectorsFor(set)), logits_(threads), tokens_(threads) {}
+CpuSampler::CpuSampler(InstructionSet set, int32_t threads)
+    : vectors_(SamplingSimdFor(set)), logits_(threads), tokens_(threads) {}
 
-absl::Status CpuAnswerer::Reserve(int64_t columns) {
+absl::Status CpuSampler::Reserve(int64_t columns) {
   const int64_t size = Padded(columns);
   if (size <= logits_[0].size()) return absl::OkStatus();
   for (size_t thread = 0; thread < logits_.size(); ++thread) {
@@ -203,12 +203,12 @@ absl::Status CpuAnswerer::Reserve(int64_t columns) {
   return absl::OkStatus();
 }
 
-void CpuAnswerer::Answer(MatrixView<const float> logits, std::span<const LogitsQuery> queries,
-                         std::span<LogitsAnswer> answers, ThreadPool& pool) {
+void CpuSampler::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+                        std::span<SampleResult> results, ThreadPool& pool) {
   pool.Run(static_cast<int64_t>(queries.size()), [&](int64_t i, int32_t thread) {
     Row row(vectors_, logits.row(i), logits.columns, logits_[thread].data(),
             tokens_[thread].data());
-    AnswerQuery(queries[i], row, &answers[i]);
+    SampleLogits(queries[i], row, &results[i]);
   });
 }
 
