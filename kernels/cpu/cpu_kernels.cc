@@ -19,7 +19,7 @@ constexpr int64_t kPartsOfThread = 8;
 constexpr int64_t kPartRows = 48;
 constexpr int64_t kPartStrips = 4;
 // Below so many multiply-adds, or elements of rows, one thread is done before another could help.
-constexpr int64_t kParallelProducts = int64_t{1} << 16;
+constexpr int64_t kParallelMatMuls = int64_t{1} << 16;
 constexpr int64_t kParallelElements = int64_t{1} << 14;
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -28,7 +28,7 @@ int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 CpuKernels::CpuKernels(const CpuOptions& options)
     : options_(options),
-      products_(ProductOperatorsFor(options.instruction_set)),
+      matmul_(MatMulOperatorsFor(options.instruction_set)),
       row_operators_(RowOperatorsFor(options.instruction_set)),
       pool_(options.threads > 0 ? options.threads : AvailableCores()),
       sampler_(options.instruction_set, pool_.threads()),
@@ -98,7 +98,7 @@ void CpuKernels::ForEachPart(int64_t rows, int64_t strips, int64_t inputs, const
   const int64_t strip_units = CeilDivide(strips, kPartStrips);
   int64_t strip_parts = 1;
   int64_t row_parts = 1;
-  if (rows * inputs * strips * kStripColumns >= kParallelProducts) {
+  if (rows * inputs * strips * kStripColumns >= kParallelMatMuls) {
     const int64_t parts = pool_.threads() * kPartsOfThread;
     strip_parts = std::min(strip_units, parts);
     row_parts = std::min(row_units, CeilDivide(parts, strip_parts));
@@ -115,7 +115,7 @@ void CpuKernels::ForEachPart(int64_t rows, int64_t strips, int64_t inputs, const
 
 PackedActivations CpuKernels::Prepare(MatrixView<const float> x, const Norm* norm,
                                       const Weight& weight) {
-  const bool pairs = weight.type() == ElementType::kBFloat16 && products_.bfloat16_pairs;
+  const bool pairs = weight.type() == ElementType::kBFloat16 && matmul_.bfloat16_pairs;
   const auto prepare =
       pairs ? row_operators_.prepare_bfloat16_pairs : row_operators_.prepare_float32;
   const PackedActivations activations(activations_.data(), x.rows,
@@ -127,13 +127,13 @@ PackedActivations CpuKernels::Prepare(MatrixView<const float> x, const Norm* nor
 
 void CpuKernels::Multiply(const PackedActivations& x, const Weight& weight, bool add,
                           MatrixView<float> y) {
-  const Product product = products_.For(weight.type());
+  const MatMul matmul = matmul_.For(weight.type());
   ForEachPart(y.rows, StripsOf(y.columns), weight.inputs(),
               [&](int64_t row, int64_t rows, int64_t strip, int64_t strips, int32_t) {
                 const int64_t column = strip * kStripColumns;
                 const int64_t columns = std::min(strips * kStripColumns, y.columns - column);
-                product(x.From(row), weight, strip, strips, add,
-                        y.Rows(row, rows).Columns(column, columns));
+                matmul(x.From(row), weight, strip, strips, add,
+                       y.Rows(row, rows).Columns(column, columns));
               });
 }
 
@@ -175,9 +175,9 @@ void CpuKernels::MatMulAdd(MatrixView<const float> y, const Weight& weight, Matr
 void CpuKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                                  Activation activation, MatrixView<float> y) {
   const PackedActivations z = Prepare(x, &norm, weight);
-  const Product product = products_.For(weight.type());
+  const MatMul matmul = matmul_.For(weight.type());
   const auto multiply = [&](int64_t row, int64_t strip, MatrixView<float> out) {
-    product(z.From(row), weight, strip, out.columns / kStripColumns, /*add=*/false, out);
+    matmul(z.From(row), weight, strip, out.columns / kStripColumns, /*add=*/false, out);
   };
   const auto compute_part = [&](int64_t row, int64_t rows, int64_t first_strip, int64_t strips,
                                 int32_t thread) {

@@ -13,8 +13,8 @@
 #include "absl/status/statusor.h"
 #include "kernels/cpu/aligned_array.h"
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/matmul.h"
 #include "kernels/cpu/packed.h"
-#include "kernels/cpu/product.h"
 #include "kernels/cpu/retention_groups.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/sampling.h"
@@ -121,7 +121,7 @@ class CpuKernels : public HostSteps {
 
   // Constant after construction.
   const CpuOptions options_;
-  const ProductOperators products_;
+  const MatMulOperators matmul_;
   const RowOperators row_operators_;
 
   ThreadPool pool_;

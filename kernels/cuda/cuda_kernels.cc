@@ -90,7 +90,7 @@ absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows, bool replays, bo
   for (Event& end : kernels.step_ends_) {
     ASSIGN_OR_RETURN(end, MakeEvent());
   }
-  ASSIGN_OR_RETURN(kernels.products_, CudaProducts::Make(kernels.queue(), max_rows));
+  ASSIGN_OR_RETURN(kernels.matmul_, CudaMatMul::Make(kernels.queue(), max_rows));
   ASSIGN_OR_RETURN(kernels.sampler_, CudaSampler::Make(max_rows));
   ASSIGN_OR_RETURN(kernels.staging_, Staging::Make(StagingBytes(max_rows)));
   return kernels;
@@ -120,7 +120,7 @@ const T* CudaKernels::Send(std::span<const T> values) {
 }
 
 absl::StatusOr<CudaWeight> CudaKernels::Pack(std::span<const HostTensor> tensors) {
-  ASSIGN_OR_RETURN(Weight weight, products_->Pack(tensors));
+  ASSIGN_OR_RETURN(Weight weight, matmul_->Pack(tensors));
   RETURN_IF_ERROR(sampler_.Reserve(weight.outputs()));  // any may be the output projection
   return weight;
 }
@@ -194,16 +194,16 @@ void CudaKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation)
 
 void CudaKernels::NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                              MatrixView<float> y) {
-  if (launches()) products_->NormMatMul(x, norm, weight, SampledOf(x.rows), y);
+  if (launches()) matmul_->NormMatMul(x, norm, weight, SampledOf(x.rows), y);
 }
 
 void CudaKernels::MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x) {
-  if (launches()) products_->MatMulAdd(y, weight, SampledOf(y.rows), x);
+  if (launches()) matmul_->MatMulAdd(y, weight, SampledOf(y.rows), x);
 }
 
 void CudaKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                                   Activation activation, MatrixView<float> y) {
-  if (launches()) products_->NormGatedMatMul(x, norm, weight, activation, SampledOf(x.rows), y);
+  if (launches()) matmul_->NormGatedMatMul(x, norm, weight, activation, SampledOf(x.rows), y);
 }
 
 void CudaKernels::Retention(int32_t layer, const Segments& segments,
@@ -243,7 +243,7 @@ absl::Status CudaKernels::Record(int32_t rows, absl::FunctionRef<void()> operato
     Rewind();
   }
   mode_ = StepMode::kLaunch;
-  status_.Update(products_->status());
+  status_.Update(matmul_->status());
   return status_;
 }
 
@@ -280,7 +280,7 @@ void CudaKernels::EndStep() {
 }
 
 absl::Status CudaKernels::WaitStep() {
-  status_.Update(products_->status());
+  status_.Update(matmul_->status());
   const int32_t oldest = (step_ + kStepsInFlight - ended_--) % kStepsInFlight;
   Note(cudaEventSynchronize(step_ends_[oldest].get()), "a step on the device");
   if (status_.ok()) sampler_.Collect();
@@ -329,7 +329,7 @@ void CudaKernels::AfterTransfers(std::function<void(const absl::Status&)> done) 
 }
 
 absl::Status CudaKernels::Finish() {
-  status_.Update(products_->status());
+  status_.Update(matmul_->status());
   status_.Update(sampler_.Finish(stream_.get()));
   if (transfers_ != nullptr) {
     absl::Status copied;

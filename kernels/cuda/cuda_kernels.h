@@ -152,7 +152,7 @@ class CudaKernels {
   bool replays_ = false;
   bool overlaps_ = false;
 
-  std::optional<CudaProducts> products_;
+  std::optional<CudaMatMul> matmul_;
   CudaSampler sampler_;
   Staging staging_;         // tokens, positions, pieces and indices of a step
   RetentionLayout layout_;  // scratch of LayOut

@@ -21,7 +21,7 @@ struct Shape {
   int64_t outputs;
 };
 
-struct ProductCase {
+struct MatMulCase {
   InstructionSet set;
   ElementType type;
   Shape shape;
@@ -34,7 +34,7 @@ absl::string_view TypeName(ElementType type) {
   return type == ElementType::kFloat32 ? "f32" : type == ElementType::kFloat16 ? "f16" : "bf16";
 }
 
-std::string NameOf(const ProductCase& c) {
+std::string NameOf(const MatMulCase& c) {
   return absl::StrCat("Product/", Name(c.set), "/", TypeName(c.type), "/", c.shape.inputs, "x",
                       c.shape.outputs, "/rows:", c.rows, "/threads:", c.threads,
                       c.cold ? "/cold" : "/warm");
@@ -43,7 +43,7 @@ std::string NameOf(const ProductCase& c) {
 // More than a last-level cache holds.
 constexpr int64_t kColdBytes = int64_t{192} << 20;
 
-void RunProduct(benchmark::State& state, const ProductCase& c) {
+void RunMatMul(benchmark::State& state, const MatMulCase& c) {
   CpuKernels kernels(
       {.threads = c.threads, .instruction_set = c.set, .max_rows = static_cast<int32_t>(c.rows)});
   const auto [inputs, outputs] = c.shape;
@@ -90,8 +90,8 @@ void RunRoofs(benchmark::State& state, InstructionSet set, int32_t threads) {
   state.counters["bf16 FLOP/s"] = roofs.bfloat16_flops_per_second;
 }
 
-void RegisterProduct(const ProductCase& c) {
-  auto* registered = benchmark::RegisterBenchmark(NameOf(c).c_str(), RunProduct, c)
+void RegisterMatMul(const MatMulCase& c) {
+  auto* registered = benchmark::RegisterBenchmark(NameOf(c).c_str(), RunMatMul, c)
                          ->MinTime(0.2)
                          ->Unit(benchmark::kMicrosecond);
   // One thread is timed while it has a processor; of several, the slowest counts.
@@ -110,8 +110,8 @@ void RegisterAll() {
         for (ElementType type :
              {ElementType::kBFloat16, ElementType::kFloat16, ElementType::kFloat32}) {
           // The demo's weights all stay in a cache.
-          for (Shape shape : demo) RegisterProduct({set, type, shape, rows, threads, false});
-          for (Shape shape : large) RegisterProduct({set, type, shape, rows, threads, true});
+          for (Shape shape : demo) RegisterMatMul({set, type, shape, rows, threads, false});
+          for (Shape shape : large) RegisterMatMul({set, type, shape, rows, threads, true});
         }
       }
     }

@@ -45,8 +45,8 @@ struct Description {
   Description(const CudaWeight& weight, int64_t rows, int64_t y_stride) {
     const cudaDataType_t type = DataType(weight.type());
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    error.Note(cublasLtMatmulDescInit(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    error.Note(cublasLtMatmulDescSetAttribute(&product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+    error.Note(cublasLtMatmulDescInit(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    error.Note(cublasLtMatmulDescSetAttribute(&matmul, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
                                               sizeof(transposed)));
     error.Note(
         cublasLtMatrixLayoutInit(&w, type, weight.stride(), weight.outputs(), weight.stride()));
@@ -55,7 +55,7 @@ struct Description {
   }
 
   FirstError error;
-  cublasLtMatmulDescOpaque_t product;
+  cublasLtMatmulDescOpaque_t matmul;
   cublasLtMatrixLayoutOpaque_t w, x, y;
 };
 
@@ -105,18 +105,18 @@ absl::Status Grow(int64_t size, DeviceArray<T>& array) {
 
 }  // namespace
 
-absl::StatusOr<CudaProducts> CudaProducts::Make(KernelQueue queue, int32_t max_rows) {
-  CudaProducts products(queue);
-  products.max_rows_ = max_rows;
-  RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the products' kernels"));
+absl::StatusOr<CudaMatMul> CudaMatMul::Make(KernelQueue queue, int32_t max_rows) {
+  CudaMatMul matmuls(queue);
+  matmuls.max_rows_ = max_rows;
+  RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the matmuls' kernels"));
   cublasLtHandle_t handle = nullptr;
   RETURN_IF_ERROR(BlasStatus(cublasLtCreate(&handle), "starting cuBLASLt"));
-  products.handle_.reset(handle);
-  ASSIGN_OR_RETURN(products.workspace_, DeviceArray<std::byte>::Make(kWorkspaceBytes));
-  return products;
+  matmuls.handle_.reset(handle);
+  ASSIGN_OR_RETURN(matmuls.workspace_, DeviceArray<std::byte>::Make(kWorkspaceBytes));
+  return matmuls;
 }
 
-absl::StatusOr<CudaWeight> CudaProducts::Pack(std::span<const HostTensor> tensors) {
+absl::StatusOr<CudaWeight> CudaMatMul::Pack(std::span<const HostTensor> tensors) {
   ASSIGN_OR_RETURN(CudaWeight weight, CudaWeight::Upload(tensors, queue_.stream));
   RETURN_IF_ERROR(ChooseAlgorithm(weight));
   RETURN_IF_ERROR(
@@ -124,16 +124,16 @@ absl::StatusOr<CudaWeight> CudaProducts::Pack(std::span<const HostTensor> tensor
   return weight;
 }
 
-absl::Status CudaProducts::ChooseAlgorithm(CudaWeight& weight) const {
+absl::Status CudaMatMul::ChooseAlgorithm(CudaWeight& weight) const {
   // For as many rows as there may be: prompts come in pieces that fill a step.
   Description description(weight, max_rows_, weight.outputs());
   Preference preference(RowAlignment(weight.outputs()));
-  RETURN_IF_ERROR(BlasStatus(description.error.get(), "describing a product to cuBLASLt"));
-  RETURN_IF_ERROR(BlasStatus(preference.error(), "describing a product to cuBLASLt"));
+  RETURN_IF_ERROR(BlasStatus(description.error.get(), "describing a matmul to cuBLASLt"));
+  RETURN_IF_ERROR(BlasStatus(preference.error(), "describing a matmul to cuBLASLt"));
   cublasLtMatmulHeuristicResult_t results[kAlgorithms];
   int found = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-      handle_.get(), &description.product, &description.w, &description.x, &description.y,
+      handle_.get(), &description.matmul, &description.w, &description.x, &description.y,
       &description.y, preference.get(), kAlgorithms, results, &found);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED) return absl::OkStatus();
   RETURN_IF_ERROR(BlasStatus(status, "choosing an algorithm of cuBLASLt"));
@@ -145,7 +145,7 @@ absl::Status CudaProducts::ChooseAlgorithm(CudaWeight& weight) const {
   return absl::OkStatus();
 }
 
-absl::Status CudaProducts::Reserve(const CudaWeight& weight, bool gated) {
+absl::Status CudaMatMul::Reserve(const CudaWeight& weight, bool gated) {
   const int64_t stride_bytes = weight.stride() * static_cast<int64_t>(SizeOf(weight.type()));
   RETURN_IF_ERROR(Grow(max_rows_ * stride_bytes, prepared_));
   if (gated) RETURN_IF_ERROR(Grow(max_rows_ * weight.outputs(), joined_));
@@ -159,8 +159,8 @@ absl::Status CudaProducts::Reserve(const CudaWeight& weight, bool gated) {
       "clearing counters");
 }
 
-void CudaProducts::NormMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
-                              int32_t sampled_rows, MatrixView<float> y) {
+void CudaMatMul::NormMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
+                            int32_t sampled_rows, MatrixView<float> y) {
   const int64_t sampled = TakesGiven(weight, y) ? sampled_rows : x.rows;
   Sampled(x.Rows(0, sampled), &norm, weight, SkinnyEpilogue::kStore, Activation::kSilu,
           y.Rows(0, sampled));
@@ -168,8 +168,8 @@ void CudaProducts::NormMatMul(MatrixView<const float> x, Norm norm, const CudaWe
         y.Rows(sampled, x.rows - sampled));
 }
 
-void CudaProducts::MatMulAdd(MatrixView<const float> y, const CudaWeight& weight,
-                             int32_t sampled_rows, MatrixView<float> x) {
+void CudaMatMul::MatMulAdd(MatrixView<const float> y, const CudaWeight& weight,
+                           int32_t sampled_rows, MatrixView<float> x) {
   const int64_t sampled = TakesGiven(weight, x) ? sampled_rows : y.rows;
   Sampled(y.Rows(0, sampled), nullptr, weight, SkinnyEpilogue::kAdd, Activation::kSilu,
           x.Rows(0, sampled));
@@ -177,9 +177,8 @@ void CudaProducts::MatMulAdd(MatrixView<const float> y, const CudaWeight& weight
         x.Rows(sampled, y.rows - sampled));
 }
 
-void CudaProducts::NormGatedMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
-                                   Activation activation, int32_t sampled_rows,
-                                   MatrixView<float> y) {
+void CudaMatMul::NormGatedMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
+                                 Activation activation, int32_t sampled_rows, MatrixView<float> y) {
   const MatrixView<float> joined(joined_.data(), max_rows_, weight.outputs());
   const bool takes_given =
       joined_.size() >= max_rows_ * weight.outputs() && TakesGiven(weight, joined);
@@ -191,8 +190,8 @@ void CudaProducts::NormGatedMatMul(MatrixView<const float> x, Norm norm, const C
   Note(JoinGate(joined.Rows(0, given), activation, y.Rows(sampled, given), queue_.stream));
 }
 
-void CudaProducts::Sampled(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
-                           SkinnyEpilogue epilogue, Activation activation, MatrixView<float> y) {
+void CudaMatMul::Sampled(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
+                         SkinnyEpilogue epilogue, Activation activation, MatrixView<float> y) {
   const int64_t max_rows = SkinnyMaxRows(weight.type());
   for (int64_t first = 0; first < x.rows; first += max_rows) {
     const int64_t rows = std::min(max_rows, x.rows - first);
@@ -212,31 +211,31 @@ void CudaProducts::Sampled(MatrixView<const float> x, const Norm* norm, const Cu
   }
 }
 
-bool CudaProducts::TakesGiven(const CudaWeight& weight, MatrixView<float> y) const {
+bool CudaMatMul::TakesGiven(const CudaWeight& weight, MatrixView<float> y) const {
   if (!weight.algorithm().has_value()) return false;
   const uint32_t alignment = RowAlignment(weight.outputs());
   return reinterpret_cast<uintptr_t>(y.data) % alignment == 0 &&
          y.stride * sizeof(float) % alignment == 0;
 }
 
-void CudaProducts::Given(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
-                         float beta, MatrixView<float> y) {
+void CudaMatMul::Given(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
+                       float beta, MatrixView<float> y) {
   if (x.rows == 0) return;
   Note(PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
   Description description(weight, x.rows, y.stride);
-  status_.Update(BlasStatus(description.error.get(), "describing a product to cuBLASLt"));
+  status_.Update(BlasStatus(description.error.get(), "describing a matmul to cuBLASLt"));
   if (!status_.ok()) return;
   const float alpha = 1;
   status_.Update(
-      BlasStatus(cublasLtMatmul(handle_.get(), &description.product, &alpha, weight.data(),
+      BlasStatus(cublasLtMatmul(handle_.get(), &description.matmul, &alpha, weight.data(),
                                 &description.w, prepared_.data(), &description.x, &beta, y.data,
                                 &description.y, y.data, &description.y, &*weight.algorithm(),
                                 workspace_.data(), workspace_.size(), queue_.stream),
                  "multiplying by cuBLASLt"));
 }
 
-void CudaProducts::Note(cudaError_t error) {
-  if (error != cudaSuccess) status_.Update(CudaStatus(error, "launching a product"));
+void CudaMatMul::Note(cudaError_t error) {
+  if (error != cudaSuccess) status_.Update(CudaStatus(error, "launching a matmul"));
 }
 
 }  // namespace retnet

@@ -28,11 +28,11 @@ namespace retnet {
 // where cuBLASLt does not take the shape. Each class rounds activations to the weight's type, or
 // fp16's to as many bits, and accumulates in fp32. Which kernel a row gets depends on its class and
 // on the shapes and strides of weight and y alone. Thread-compatible.
-class CudaProducts {
+class CudaMatMul {
  public:
   // The queue's stream outlives this. No operator is given more than `max_rows` rows. Errors as
   // CudaStatus.
-  static absl::StatusOr<CudaProducts> Make(KernelQueue queue, int32_t max_rows);
+  static absl::StatusOr<CudaMatMul> Make(KernelQueue queue, int32_t max_rows);
 
   // See the concept Kernels. Grows the memory that operators work in; may wait for the device.
   absl::StatusOr<CudaWeight> Pack(std::span<const HostTensor> tensors);
@@ -55,7 +55,7 @@ class CudaProducts {
     void operator()(cublasLtHandle_t handle) const { cublasLtDestroy(handle); }
   };
 
-  explicit CudaProducts(KernelQueue queue) : queue_(queue) {}
+  explicit CudaMatMul(KernelQueue queue) : queue_(queue) {}
 
   absl::Status ChooseAlgorithm(CudaWeight& weight) const;
   // Makes the scratch of all operators large enough for this weight.

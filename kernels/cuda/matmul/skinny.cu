@@ -23,7 +23,7 @@ int64_t Splits(int64_t tiles, int64_t stride_bytes) {
 // grid (tiles of outputs, parts of k).
 template <typename Warp, int kRows>
 __global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlocks)
-    Skinny(const __grid_constant__ SkinnyProduct p) {
+    Skinny(const __grid_constant__ SkinnyMatMul p) {
   using S = SkinnyShape<Warp, kRows>;
   using Staged = typename Warp::Staged;
   extern __shared__ uint4 ring[];
@@ -103,32 +103,32 @@ struct Kernel {
     return cudaFuncSetAttribute(Skinny<Warp, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 SkinnyShape<Warp, kRows>::kSharedBytes);
   }
-  static cudaError_t Launch(const SkinnyProduct& product, dim3 grid, KernelQueue queue) {
+  static cudaError_t Launch(const SkinnyMatMul& matmul, dim3 grid, KernelQueue queue) {
     return LaunchKernel(Skinny<Warp, kRows>,
                         {grid, kSkinnyThreads, SkinnyShape<Warp, kRows>::kSharedBytes}, queue,
-                        product);
+                        matmul);
   }
 };
 
 // The kernel with the fewest rows that takes the product's.
 template <typename Warp>
-cudaError_t LaunchFor(const SkinnyProduct& product, dim3 grid, KernelQueue queue) {
-  if (product.x.rows <= 8) return Kernel<Warp, 8>::Launch(product, grid, queue);
-  if (product.x.rows <= 16) return Kernel<Warp, 16>::Launch(product, grid, queue);
+cudaError_t LaunchFor(const SkinnyMatMul& matmul, dim3 grid, KernelQueue queue) {
+  if (matmul.x.rows <= 8) return Kernel<Warp, 8>::Launch(matmul, grid, queue);
+  if (matmul.x.rows <= 16) return Kernel<Warp, 16>::Launch(matmul, grid, queue);
   if constexpr (Warp::kInputs == 8) {
-    if (product.x.rows <= 32) return Kernel<Warp, 32>::Launch(product, grid, queue);
-    if (product.x.rows <= 64) return Kernel<Warp, 64>::Launch(product, grid, queue);
+    if (matmul.x.rows <= 32) return Kernel<Warp, 32>::Launch(matmul, grid, queue);
+    if (matmul.x.rows <= 64) return Kernel<Warp, 64>::Launch(matmul, grid, queue);
   }
   return cudaErrorInvalidValue;
 }
 
 // The parts of k are those of any number of rows.
-dim3 GridOf(const SkinnyProduct& product) {
-  const auto blocks = [&product](int outputs) {
-    return CeilDivide(product.y.columns, BlockColumns(product.epilogue, outputs));
+dim3 GridOf(const SkinnyMatMul& matmul) {
+  const auto blocks = [&matmul](int outputs) {
+    return CeilDivide(matmul.y.columns, BlockColumns(matmul.epilogue, outputs));
   };
-  return dim3(static_cast<unsigned>(blocks(BlockOutputs(product.type, product.x.rows))),
-              static_cast<unsigned>(Splits(blocks(kLeastBlockOutputs), product.stride_bytes)));
+  return dim3(static_cast<unsigned>(blocks(BlockOutputs(matmul.type, matmul.x.rows))),
+              static_cast<unsigned>(Splits(blocks(kLeastBlockOutputs), matmul.stride_bytes)));
 }
 
 }  // namespace
@@ -166,35 +166,35 @@ cudaError_t SkinnyPtxVersion(int* version) {
   return error;
 }
 
-cudaError_t LaunchSkinny(const SkinnyProduct& product, KernelQueue queue) {
-  const dim3 grid = GridOf(product);
-  switch (product.type) {
+cudaError_t LaunchSkinny(const SkinnyMatMul& matmul, KernelQueue queue) {
+  const dim3 grid = GridOf(matmul);
+  switch (matmul.type) {
     case ElementType::kBFloat16:
-      return LaunchFor<BFloat16Warp>(product, grid, queue);
+      return LaunchFor<BFloat16Warp>(matmul, grid, queue);
     case ElementType::kFloat16:
-      return LaunchFor<Float16Warp>(product, grid, queue);
+      return LaunchFor<Float16Warp>(matmul, grid, queue);
     case ElementType::kFloat32:
-      return LaunchFor<Float32Warp>(product, grid, queue);
+      return LaunchFor<Float32Warp>(matmul, grid, queue);
   }
   return cudaErrorInvalidValue;
 }
 
-SkinnyTraffic TrafficOf(const SkinnyProduct& product) {
-  const dim3 grid = GridOf(product);
-  const int64_t rows = product.x.rows;
-  const int64_t outputs = product.y.columns * (product.epilogue == SkinnyEpilogue::kGate ? 2 : 1);
-  const int64_t x = rows * product.inputs * int64_t{sizeof(float)};
-  const int64_t y = rows * product.y.columns * int64_t{sizeof(float)} *
-                    (product.epilogue == SkinnyEpilogue::kAdd ? 2 : 1);
+SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul) {
+  const dim3 grid = GridOf(matmul);
+  const int64_t rows = matmul.x.rows;
+  const int64_t outputs = matmul.y.columns * (matmul.epilogue == SkinnyEpilogue::kGate ? 2 : 1);
+  const int64_t x = rows * matmul.inputs * int64_t{sizeof(float)};
+  const int64_t y = rows * matmul.y.columns * int64_t{sizeof(float)} *
+                    (matmul.epilogue == SkinnyEpilogue::kAdd ? 2 : 1);
   // Each part of k is written by its block and read by the tile's last one, its squares by all
   // rows.
-  const int64_t part = BlockOutputs(product.type, rows) + 1;
+  const int64_t part = BlockOutputs(matmul.type, rows) + 1;
   const int64_t parts =
       grid.y == 1 ? 0 : grid.x * int64_t{grid.y} * rows * part * int64_t{sizeof(float)};
-  const int64_t element = product.type == ElementType::kFloat32 ? 4 : 2;
+  const int64_t element = matmul.type == ElementType::kFloat32 ? 4 : 2;
   SkinnyTraffic traffic;
-  traffic.floor = outputs * product.inputs * element + x + y;
-  traffic.weights = outputs * product.stride_bytes;
+  traffic.floor = outputs * matmul.inputs * element + x + y;
+  traffic.weights = outputs * matmul.stride_bytes;
   traffic.once = traffic.weights + x + y;
   traffic.requested = traffic.weights + grid.x * x + y + 2 * parts;
   traffic.kept = x + parts;

@@ -62,7 +62,7 @@ struct SkinnyScratch {
   uint32_t* counters = nullptr;  // [SkinnyTiles]; zero before and after each product
 };
 
-struct SkinnyProduct {
+struct SkinnyMatMul {
   ElementType type = ElementType::kFloat32;
   const std::byte* weight = nullptr;  // rows of stride_bytes, zeros behind `inputs`
   int64_t stride_bytes = 0;           // a multiple of 128, as the weight's address is
@@ -86,7 +86,7 @@ int64_t SkinnyScratchFloats(int64_t outputs, int64_t stride_bytes, int64_t rows)
 // is given unasked.
 cudaError_t AllowSkinnySharedMemory();
 
-cudaError_t LaunchSkinny(const SkinnyProduct& product, KernelQueue queue);
+cudaError_t LaunchSkinny(const SkinnyMatMul& matmul, KernelQueue queue);
 
 // The architecture that the current device's code of the kernels was compiled for as PTX, 90 for
 // compute_90. From there on they know how to await earlier kernels.
@@ -100,7 +100,7 @@ struct SkinnyTraffic {
   int64_t requested = 0;  // by all blocks, as if a cache kept nothing
   int64_t kept = 0;       // what a cache holds that gives all that is asked for again: x and parts
 };
-SkinnyTraffic TrafficOf(const SkinnyProduct& product);
+SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul);
 
 }  // namespace retnet
 

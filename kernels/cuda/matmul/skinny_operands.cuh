@@ -64,7 +64,7 @@ template <typename S>
 class WeightStream {
  public:
   // `first` is the lane's first step and `end` one past its last.
-  __device__ WeightStream(const SkinnyProduct& p, uint4* ring, int first, int end)
+  __device__ WeightStream(const SkinnyMatMul& p, uint4* ring, int first, int end)
       : slots_(ring + threadIdx.x), step_(first), end_(end) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int columns = BlockColumns(p.epilogue, S::kOutputs);
@@ -152,7 +152,7 @@ class ActivationChunks {
   using Staged = typename Warp::Staged;
 
  public:
-  __device__ ActivationChunks(const SkinnyProduct& p, int end)
+  __device__ ActivationChunks(const SkinnyMatMul& p, int end)
       : p_(p),
         end_(min(end, p.inputs)),
         aligned_(p.inputs % 4 == 0 && p.x.stride % 4 == 0 && IsAligned(p.x.data) &&
@@ -226,7 +226,7 @@ class ActivationChunks {
     }
   }
 
-  const SkinnyProduct& p_;
+  const SkinnyMatMul& p_;
   const int end_;
   const bool aligned_;
   float4 fours_[S::kThreadRows][S::kThreadFours];

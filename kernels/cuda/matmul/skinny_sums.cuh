@@ -17,7 +17,7 @@ class SkinnySums {
   static constexpr int kOutputs = S::kOutputs;
 
  public:
-  __device__ SkinnySums(const SkinnyProduct& p, const float* shared_sums,
+  __device__ SkinnySums(const SkinnyMatMul& p, const float* shared_sums,
                         const float* shared_squares)
       : shared_sums_(shared_sums), shared_squares_(shared_squares), rows_(p.x.rows) {
     const int64_t tile_rows = int64_t{gridDim.y} * rows_;
@@ -81,7 +81,7 @@ class SkinnySums {
 };
 
 template <typename S>
-__device__ void WriteOutputs(const SkinnyProduct& p, const SkinnySums<S>& sums,
+__device__ void WriteOutputs(const SkinnyMatMul& p, const SkinnySums<S>& sums,
                              const float* scales) {
   const int columns = BlockColumns(p.epilogue, S::kOutputs);
   const int fours = columns / 4;

@@ -17,7 +17,7 @@
 namespace retnet {
 
 // Row-major; each row is followed by zeros up to a multiple of 128 bytes, so that every row begins
-// at a line of the memory and no kernel needs a ragged end of k. Made by CudaProducts::Pack.
+// at a line of the memory and no kernel needs a ragged end of k. Made by CudaMatMul::Pack.
 class CudaWeight {
  public:
   static constexpr int64_t kRowAlignment = 128;  // bytes

@@ -6,7 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "simde/x86/avx512.h"
-#include "tests/kernels/cpu/product_cases.h"
+#include "tests/kernels/matmul_cases.h"
 
 namespace retnet {
 namespace emulated {

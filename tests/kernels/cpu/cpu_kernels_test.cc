@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "kernels/reference/reference_kernels.h"
 #include "tests/kernels/cpu/instruction_sets.h"
-#include "tests/kernels/cpu/product_cases.h"
+#include "tests/kernels/matmul_cases.h"
 
 namespace retnet {
 namespace {
@@ -31,7 +31,7 @@ T ValueOf(absl::StatusOr<T> value) {
 }
 
 // One layer's products over `x` [rows, inputs]: all three outputs one behind the other, row by row.
-struct Products {
+struct MatMuls {
   int64_t inputs, outputs;
   HostTensor norm_matmul;  // [outputs, inputs]
   HostTensor matmul_add;   // [outputs, inputs]
@@ -62,7 +62,7 @@ struct Products {
   }
 };
 
-TEST_P(CpuKernelsTest, ProductsAgreeWithTheReferenceAndKeepTheirBitsInAnyCompany) {
+TEST_P(CpuKernelsTest, MatMulsAgreeWithTheReferenceAndKeepTheirBitsInAnyCompany) {
   CpuKernels one = Make(1), three = Make(3);
   ReferenceKernels reference;
   const ElementType types[] = {ElementType::kFloat32, ElementType::kFloat16,
@@ -74,24 +74,24 @@ TEST_P(CpuKernelsTest, ProductsAgreeWithTheReferenceAndKeepTheirBitsInAnyCompany
     SCOPED_TRACE(testing::Message() << inputs << " -> " << outputs << ", type " << i / 3);
     const RandomTensor a(type, outputs, inputs, random_), b(type, outputs, inputs, random_);
     const RandomTensor c(type, outputs, inputs, random_), d(type, outputs, inputs, random_);
-    const Products products{inputs,
-                            outputs,
-                            a.view,
-                            b.view,
-                            c.view,
-                            d.view,
-                            i % 2 == 0 ? Activation::kSilu : Activation::kGelu};
+    const MatMuls matmuls{inputs,
+                          outputs,
+                          a.view,
+                          b.view,
+                          c.view,
+                          d.view,
+                          i % 2 == 0 ? Activation::kSilu : Activation::kGelu};
     const int64_t rows = i % 3 == 2 ? kMaxRows : 20;
     const std::vector<float> x = RandomFloats(rows * inputs, random_);
     const std::vector<float> norm = RandomFloats(inputs, random_);
     const std::vector<float> stream = RandomFloats(rows * outputs, random_);
-    const std::vector<float> y = products.Compute(one, x, norm, stream);
+    const std::vector<float> y = matmuls.Compute(one, x, norm, stream);
 
-    ASSERT_EQ(y, products.Compute(three, x, norm, stream)) << "of three threads";
+    ASSERT_EQ(y, matmuls.Compute(three, x, norm, stream)) << "of three threads";
     for (int64_t row : {int64_t{0}, int64_t{7}, rows - 1}) {
       const std::vector<float> alone =
-          products.Compute(one, {x.begin() + row * inputs, x.begin() + (row + 1) * inputs}, norm,
-                           {stream.begin() + row * outputs, stream.begin() + (row + 1) * outputs});
+          matmuls.Compute(one, {x.begin() + row * inputs, x.begin() + (row + 1) * inputs}, norm,
+                          {stream.begin() + row * outputs, stream.begin() + (row + 1) * outputs});
       ASSERT_EQ(
           std::memcmp(alone.data(), y.data() + row * 3 * outputs, alone.size() * sizeof(float)), 0)
           << "row " << row;
@@ -99,7 +99,7 @@ TEST_P(CpuKernelsTest, ProductsAgreeWithTheReferenceAndKeepTheirBitsInAnyCompany
     // bf16 pairs round the activations to 8 bits, anything else to 24.
     const bool pairs = GetParam() == InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16;
     const double relative = pairs ? 0.01 : 2e-6;
-    const std::vector<float> expected = products.Compute(reference, x, norm, stream);
+    const std::vector<float> expected = matmuls.Compute(reference, x, norm, stream);
     for (size_t k = 0; k < y.size(); ++k) {
       // A sum of independent terms is about √inputs; a gated one is a product of two.
       const bool gated = static_cast<int64_t>(k) % (3 * outputs) >= 2 * outputs;

@@ -11,7 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/reference/reference_kernels.h"
-#include "tests/kernels/cpu/product_cases.h"
+#include "tests/kernels/matmul_cases.h"
 
 namespace retnet {
 namespace {
@@ -134,11 +134,11 @@ void ExpectNear(const std::vector<float>& got, const std::vector<float>& expecte
   EXPECT_LE(worst, bound * std::sqrt(squares / static_cast<double>(got.size())));
 }
 
-class CudaProductsTest : public testing::TestWithParam<ElementType> {
+class CudaMatMulTest : public testing::TestWithParam<ElementType> {
  protected:
   void SetUp() override {
     ASSERT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), cudaSuccess);
-    auto products = CudaProducts::Make(stream_, kMaxRows);
+    auto products = CudaMatMul::Make(stream_, kMaxRows);
     ASSERT_TRUE(products.ok()) << products.status();
     products_.emplace(*std::move(products));
   }
@@ -183,11 +183,11 @@ class CudaProductsTest : public testing::TestWithParam<ElementType> {
   }
 
   cudaStream_t stream_ = nullptr;
-  std::optional<CudaProducts> products_;
+  std::optional<CudaMatMul> products_;
   std::mt19937 random_{31};
 };
 
-TEST_P(CudaProductsTest, BothClassesAgreeWithTheReferenceForAnyShape) {
+TEST_P(CudaMatMulTest, BothClassesAgreeWithTheReferenceForAnyShape) {
   struct {
     int64_t rows, inputs, outputs;
   } const shapes[] = {{1, 1, 1},      {3, 17, 33},    {7, 33, 17},   {8, 256, 64},
@@ -209,7 +209,7 @@ TEST_P(CudaProductsTest, BothClassesAgreeWithTheReferenceForAnyShape) {
   }
 }
 
-TEST_P(CudaProductsTest, ARowHasTheSameBitsAloneAndAmongAnyNumberOfItsClass) {
+TEST_P(CudaMatMulTest, ARowHasTheSameBitsAloneAndAmongAnyNumberOfItsClass) {
   const int64_t rows = 72;
   for (const Operator op : kOperators) {
     Operands in(op, GetParam(), rows, /*inputs=*/1100, /*outputs=*/75, random_);
@@ -234,7 +234,7 @@ TEST_P(CudaProductsTest, ARowHasTheSameBitsAloneAndAmongAnyNumberOfItsClass) {
   }
 }
 
-TEST_P(CudaProductsTest, ViewsOfWiderMatricesGiveTheSameBitsAndStayWithinTheirColumns) {
+TEST_P(CudaMatMulTest, ViewsOfWiderMatricesGiveTheSameBitsAndStayWithinTheirColumns) {
   const int64_t rows = 12, inputs = 530, outputs = 40;
   for (const Operator op : kOperators) {
     const Operands in(op, GetParam(), rows, inputs, outputs, random_);
@@ -265,7 +265,7 @@ TEST_P(CudaProductsTest, ViewsOfWiderMatricesGiveTheSameBitsAndStayWithinTheirCo
   }
 }
 
-TEST_P(CudaProductsTest, TheNormTakesNumbersFarFromOneAndNeedsNoWeight) {
+TEST_P(CudaMatMulTest, TheNormTakesNumbersFarFromOneAndNeedsNoWeight) {
   for (const float magnitude : {1e-6f, 1e6f}) {
     Operands in(Operator::kNormMatMul, GetParam(), 3, /*inputs=*/640, /*outputs=*/24, random_);
     for (float& value : in.x) value *= magnitude;
@@ -278,7 +278,7 @@ TEST_P(CudaProductsTest, TheNormTakesNumbersFarFromOneAndNeedsNoWeight) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, CudaProductsTest,
+INSTANTIATE_TEST_SUITE_P(Types, CudaMatMulTest,
                          testing::Values(ElementType::kFloat32, ElementType::kFloat16,
                                          ElementType::kBFloat16),
                          [](const testing::TestParamInfo<ElementType>& info) {
@@ -287,8 +287,8 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaProductsTest,
                                                                         : "bfloat16";
                          });
 
-TEST(CudaProducts, RememberTheFirstError) {
-  auto products = CudaProducts::Make(nullptr, kMaxRows);
+TEST(CudaMatMul, RememberTheFirstError) {
+  auto products = CudaMatMul::Make(nullptr, kMaxRows);
   ASSERT_TRUE(products.ok()) << products.status();
   std::mt19937 random(34);
   const Operands in(Operator::kMatMulAdd, ElementType::kFloat32, 8, 32, 16, random);

@@ -7,8 +7,8 @@
 namespace retnet {
 namespace {
 
-SkinnyProduct Product(int32_t inputs, int64_t columns, SkinnyEpilogue epilogue, int64_t rows) {
-  SkinnyProduct product;
+SkinnyMatMul Product(int32_t inputs, int64_t columns, SkinnyEpilogue epilogue, int64_t rows) {
+  SkinnyMatMul product;
   product.type = ElementType::kBFloat16;
   product.stride_bytes = int64_t{inputs} * 2;
   product.inputs = inputs;
@@ -21,10 +21,10 @@ SkinnyProduct Product(int32_t inputs, int64_t columns, SkinnyEpilogue epilogue, 
 // A layer of retnet-1.3B: q | k | v | g, out, gate and up, down.
 std::vector<SkinnyTraffic> LayerTraffic(int64_t rows) {
   std::vector<SkinnyTraffic> layer;
-  for (const SkinnyProduct& product : {Product(2048, 12288, SkinnyEpilogue::kStore, rows),
-                                       Product(4096, 2048, SkinnyEpilogue::kAdd, rows),
-                                       Product(2048, 2816, SkinnyEpilogue::kGate, rows),
-                                       Product(2816, 2048, SkinnyEpilogue::kAdd, rows)}) {
+  for (const SkinnyMatMul& product : {Product(2048, 12288, SkinnyEpilogue::kStore, rows),
+                                      Product(4096, 2048, SkinnyEpilogue::kAdd, rows),
+                                      Product(2048, 2816, SkinnyEpilogue::kGate, rows),
+                                      Product(2816, 2048, SkinnyEpilogue::kAdd, rows)}) {
     layer.push_back(TrafficOf(product));
   }
   return layer;
@@ -71,7 +71,7 @@ TEST(SkinnyTraffic, BlocksRequestAFewTimesTheFloor) {
 }
 
 TEST(SkinnyTraffic, PaddingIsRequestedAndNotInTheFloor) {
-  SkinnyProduct product = Product(100, 10, SkinnyEpilogue::kStore, 2);
+  SkinnyMatMul product = Product(100, 10, SkinnyEpilogue::kStore, 2);
   product.stride_bytes = 256;
   const SkinnyTraffic traffic = TrafficOf(product);
   EXPECT_EQ(traffic.floor, 10 * 200 + 2 * 400 + 2 * 40);

@@ -5,7 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/kernels/cpu/product_cases.h"
+#include "tests/kernels/matmul_cases.h"
 
 namespace retnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "kernels/cpu/product.h"
+#include "kernels/cpu/matmul.h"
 
 #include <algorithm>
 #include <tuple>
@@ -6,21 +6,21 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/kernels/cpu/instruction_sets.h"
-#include "tests/kernels/cpu/product_cases.h"
+#include "tests/kernels/matmul_cases.h"
 
 namespace retnet {
 namespace {
 
 using Case = std::tuple<InstructionSet, ElementType>;
 
-class ProductTest : public testing::TestWithParam<Case> {
+class MatMulTest : public testing::TestWithParam<Case> {
  protected:
   const InstructionSet set_ = std::get<0>(GetParam());
   const ElementType type_ = std::get<1>(GetParam());
-  const ProductOperators products_ = ProductOperatorsFor(set_);
+  const MatMulOperators matmul_ = MatMulOperatorsFor(set_);
   const RowOperators row_operators_ = RowOperatorsFor(set_);
-  const bool pairs_ = type_ == ElementType::kBFloat16 && products_.bfloat16_pairs;
-  const Product product_ = products_.For(type_);
+  const bool pairs_ = type_ == ElementType::kBFloat16 && matmul_.bfloat16_pairs;
+  const MatMul product_ = matmul_.For(type_);
   ThreadPool pool_{1};
   std::mt19937 random_{22};
 
@@ -40,7 +40,7 @@ class ProductTest : public testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(ProductTest, AgreesWithDoubleForAnyShape) {
+TEST_P(MatMulTest, AgreesWithDoubleForAnyShape) {
   for (int trial = 0; trial < 40; ++trial) {
     const int64_t rows = trial % 3 == 0 ? 1 : 1 + Below(40);
     const int64_t inputs = trial % 8 == 0 ? 1 + Below(1400) : 1 + Below(150);
@@ -74,7 +74,7 @@ TEST_P(ProductTest, AgreesWithDoubleForAnyShape) {
   }
 }
 
-TEST_P(ProductTest, ARowHasTheSameBitsAloneAndAmongAnyNumber) {
+TEST_P(MatMulTest, ARowHasTheSameBitsAloneAndAmongAnyNumber) {
   for (const auto& [inputs, outputs] : {std::pair<int64_t, int64_t>{300, 83}, {1031, 37}}) {
     const int64_t rows = 61;
     const RandomTensor w(type_, outputs, inputs, random_);
@@ -98,7 +98,7 @@ TEST_P(ProductTest, ARowHasTheSameBitsAloneAndAmongAnyNumber) {
   }
 }
 
-TEST_P(ProductTest, StripsHaveTheSameBitsInAnyPortions) {
+TEST_P(MatMulTest, StripsHaveTheSameBitsInAnyPortions) {
   const int64_t rows = 14, inputs = 270, outputs = 16 * 21 + 5;
   const RandomTensor w(type_, outputs, inputs, random_);
   const PackedWeight weight = Pack(w);
@@ -117,7 +117,7 @@ TEST_P(ProductTest, StripsHaveTheSameBitsInAnyPortions) {
   EXPECT_EQ(whole, portions);
 }
 
-TEST_P(ProductTest, ReadRowGivesTheWeightsBack) {
+TEST_P(MatMulTest, ReadRowGivesTheWeightsBack) {
   const int64_t inputs = 77, outputs = 35;
   const RandomTensor w(type_, outputs, inputs, random_);
   const PackedWeight weight = Pack(w);
@@ -135,7 +135,7 @@ std::string CaseName(const testing::TestParamInfo<Case>& info) {
                                                                  : "_bfloat16");
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, ProductTest,
+INSTANTIATE_TEST_SUITE_P(InstructionSets, MatMulTest,
                          testing::Combine(EveryInstructionSet(),
                                           testing::Values(ElementType::kFloat32,
                                                           ElementType::kFloat16,

@@ -1,10 +1,10 @@
-#include "kernels/cpu/product.h"
+#include "kernels/cpu/matmul.h"
 
 #include "kernels/cpu/bfloat16_dot.h"
 #include "kernels/cpu/targets-inl.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/cpu/product.cc"
+#define HWY_TARGET_INCLUDE "kernels/cpu/matmul.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h:
 #include "kernels/cpu/tile-inl.h"
@@ -40,7 +40,7 @@ struct BFloat16Source : Float32Arithmetic {
   }
 };
 
-ProductOperators MakeProductOperators() {
+MatMulOperators MakeMatMulOperators() {
   return {.float32 = MultiplyWeight<Float32Source>,
           .float16 = MultiplyWeight<Float16Source>,
           .bfloat16 = MultiplyWeight<BFloat16Source>};
@@ -54,8 +54,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace retnet {
 
-ProductOperators ProductOperatorsFor(InstructionSet set) {
-  ProductOperators operators = RETNET_FOR_INSTRUCTION_SET(set, MakeProductOperators);
+MatMulOperators MatMulOperatorsFor(InstructionSet set) {
+  MatMulOperators operators = RETNET_FOR_INSTRUCTION_SET(set, MakeMatMulOperators);
   if (set == InstructionSet::kAvx512Bf16) {
     operators.bfloat16 = MultiplyBFloat16Pairs;
     operators.bfloat16_pairs = true;

@@ -1,6 +1,6 @@
 // The weights' products, y = x·Wᵀ, for every instruction set and element type.
-#ifndef RETNET_KERNELS_CPU_PRODUCT_H_
-#define RETNET_KERNELS_CPU_PRODUCT_H_
+#ifndef RETNET_KERNELS_CPU_MATMUL_H_
+#define RETNET_KERNELS_CPU_MATMUL_H_
 
 #include <cstdint>
 
@@ -15,26 +15,26 @@ namespace retnet {
 // multiply-adds for each block of k (then of y's element and those, in order): its bits depend on
 // its row of x and its row of W alone. Reads the weight's type and the activations' factors that it
 // was made for.
-using Product = void (*)(const PackedActivations& x, const PackedWeight& weight, int64_t first,
-                         int64_t count, bool add, MatrixView<float> out);
+using MatMul = void (*)(const PackedActivations& x, const PackedWeight& weight, int64_t first,
+                        int64_t count, bool add, MatrixView<float> out);
 
-struct ProductOperators {
-  Product float32 = nullptr;
-  Product float16 = nullptr;
-  Product bfloat16 = nullptr;
+struct MatMulOperators {
+  MatMul float32 = nullptr;
+  MatMul float16 = nullptr;
+  MatMul bfloat16 = nullptr;
   // Whether `bfloat16` takes activations as pairs of bf16, rounded to nearest even; else all take
   // fp32.
   bool bfloat16_pairs = false;
 
-  Product For(ElementType type) const {
+  MatMul For(ElementType type) const {
     return type == ElementType::kFloat32   ? float32
            : type == ElementType::kFloat16 ? float16
                                            : bfloat16;
   }
 };
 
-ProductOperators ProductOperatorsFor(InstructionSet set);
+MatMulOperators MatMulOperatorsFor(InstructionSet set);
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_CPU_PRODUCT_H_
+#endif  // RETNET_KERNELS_CPU_MATMUL_H_

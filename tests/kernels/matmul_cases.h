@@ -1,6 +1,6 @@
 // Random operands of products, shared by the tests of the product kernels.
-#ifndef RETNET_TESTS_KERNELS_CPU_PRODUCT_CASES_H_
-#define RETNET_TESTS_KERNELS_CPU_PRODUCT_CASES_H_
+#ifndef RETNET_TESTS_KERNELS_MATMUL_CASES_H_
+#define RETNET_TESTS_KERNELS_MATMUL_CASES_H_
 
 #include <bit>
 #include <cmath>
@@ -8,8 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "kernels/cpu/matmul.h"
 #include "kernels/cpu/packed.h"
-#include "kernels/cpu/product.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/element.h"
 
@@ -74,4 +74,4 @@ inline double Factor(float x, bool rounds_to_bfloat16) {
 
 }  // namespace retnet
 
-#endif  // RETNET_TESTS_KERNELS_CPU_PRODUCT_CASES_H_
+#endif  // RETNET_TESTS_KERNELS_MATMUL_CASES_H_
