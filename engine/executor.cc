@@ -194,7 +194,7 @@ absl::Status Executor::AcceptResults(const LaunchedStep& step) {
 absl::Status Executor::AcceptPiece(const LaunchedPiece& piece,
                                    std::span<const SampleResult> results, absl::Time now) {
   const auto& [sequence, position, rows, outputs, row_class] = piece;
-  if (row_class == RowClass::kGiven) counters_.prompt_tokens += rows;
+  if (row_class == RowClass::kPrompt) counters_.prompt_tokens += rows;
   results = results.first(sequence->Accept(rows, results, now));
   if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += results.size();
   if (!results.empty()) answered_.emplace_back(sequence, results);

@@ -89,7 +89,7 @@ class Executor : private SequenceOwner {
     int32_t position = 0;          // of the first row
     int32_t rows = 0;
     size_t outputs = 0;
-    RowClass row_class = RowClass::kGiven;
+    RowClass row_class = RowClass::kPrompt;
   };
   struct LaunchedStep {
     std::vector<LaunchedPiece> pieces;

@@ -68,7 +68,7 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.SetSampledRows(int32_t{})};
   // Segments as Retention takes them, in every layer of a step; valid until the step ends. Those of
   // sampled rows come first. A segment without pieces stands for a row that is padding.
-  { k.LayOut(segments) } -> std::same_as<typename K::Segments>;
+  { k.PlanRetention(segments) } -> std::same_as<typename K::Segments>;
   // x[i] = weight[tokens[i]] · multiplier; weight is [vocabulary, hidden]. A token may be
   // LastTokenOf a slot that has sampled one.
   {k.Embed(tokens, last_tokens, weight, float{}, out)};

@@ -61,10 +61,10 @@ struct TokenLogprob {
 // log softmax of the logits before edits and temperature; −infinity for a logit that is or counts
 // as −infinity. All tokens are inside the vocabulary.
 struct SampleRequest {
-  TokenId given = kNoToken;  // a token: report its log-probability; kNoToken: sample one
-  Sampling sampling = {};    // ignored when a token is given
-  bool logprob = false;      // report the sampled token's log-probability too
-  int32_t top_logprobs = 0;  // and the n most probable tokens, best first, ties by lowest id
+  TokenId scored_token = kNoToken;  // a token: report its log-probability; kNoToken: sample one
+  Sampling sampling = {};           // ignored when a token is given
+  bool logprob = false;             // report the sampled token's log-probability too
+  int32_t top_logprobs = 0;         // and the n most probable tokens, best first, ties by lowest id
 };
 
 struct SampleResult {

@@ -27,7 +27,7 @@ inline constexpr TokenId kLastSampled = -2;
 
 // Given tokens (prompts) and sampled ones (decode, drafts) may be computed by different products,
 // each exact in itself; a segment is of one class.
-enum class RowClass { kGiven, kSampled };
+enum class RowClass { kPrompt, kSampled };
 
 // What is wanted of one row. Rows without an output cost no logits.
 struct RowOutput {
@@ -40,7 +40,7 @@ struct RowOutput {
 struct Segment {
   SlotId slot = 0;
   int32_t position = 0;
-  RowClass row_class = RowClass::kGiven;
+  RowClass row_class = RowClass::kPrompt;
   std::span<const TokenId> tokens;
   std::span<const RowOutput> outputs;
 };

@@ -114,7 +114,7 @@ class RetNet : public Model {
 
   // Of the step being computed.
   StepPlan plan_;
-  std::vector<typename K::Segments> waves_;  // of the plan, laid out
+  std::vector<typename K::Segments> fold_phases_;  // of the plan, laid out
   std::optional<typename K::Rotation> rotation_;
   Buffer stream_;       // [max_rows, hidden]
   Buffer projections_;  // [max_rows, shape.ProjectionColumns()]
@@ -145,8 +145,9 @@ void RetNet<K>::Forward(std::span<SampleResult> results) {
   const auto gated = View(gated_, rows, config_.intermediate_size);
 
   kernels_->SetSampledRows(plan_.sampled_rows());
-  waves_.clear();
-  for (const auto& wave : plan_.waves()) waves_.push_back(kernels_->LayOut(wave));
+  fold_phases_.clear();
+  for (const auto& fold_phase : plan_.fold_phases())
+    fold_phases_.push_back(kernels_->PlanRetention(fold_phase));
   kernels_->Embed(plan_.tokens(), *last_tokens_, weights_.embeddings, config_.embedding_multiplier,
                   x);
   if (weights_.embeddings_norm) kernels_->Normalize(NormOf(*weights_.embeddings_norm), x);
@@ -156,8 +157,8 @@ void RetNet<K>::Forward(std::span<SampleResult> results) {
     const Norm head_norm =
         layer.head_norm ? NormOf(*layer.head_norm) : Norm{nullptr, config_.norm_epsilon};
     kernels_->NormMatMul(x, NormOf(layer.retention_norm), layer.projections, projections);
-    for (const auto& wave : waves_) {
-      kernels_->Retention(i, wave, projections, *rotation_, head_norm, *states_, retained);
+    for (const auto& fold_phase : fold_phases_) {
+      kernels_->Retention(i, fold_phase, projections, *rotation_, head_norm, *states_, retained);
     }
     kernels_->MatMulAdd(retained, layer.output, x);
     kernels_->NormGatedMatMul(x, NormOf(layer.mlp_norm), layer.gate_up, config_.mlp_activation,
@@ -226,7 +227,7 @@ absl::Status RetNet<K>::Allocate() {
     ASSIGN_OR_RETURN(this->*buffer, kernels_->Allocate(numbers));
   }
   for (Step& step : steps_) step.results.reserve(info_.max_rows);
-  waves_.reserve(plan_.kMostWaves);
+  fold_phases_.reserve(plan_.kFoldPhases);
   return kernels_->Replays() ? RecordDecodeSteps() : absl::OkStatus();
 }
 

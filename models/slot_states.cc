@@ -81,10 +81,10 @@ absl::Status SlotStates::Adopt(Model::StateShape shape, SlotId id) {
 int32_t SlotStates::Advance(SlotId id, int32_t rows, int32_t first_row,
                             std::vector<RetentionPiece>& pieces) {
   Slot& slot = slots_[id];
-  int32_t wave = 0;
+  int32_t fold_phase = 0;
   while (rows > 0) {
     RetentionPiece piece{.slot = id, .first_row = first_row, .position = slot.position};
-    if (slot.tail() == kChunk) wave = std::max(wave, Fold(slot, piece));
+    if (slot.tail() == kChunk) fold_phase = std::max(fold_phase, Fold(slot, piece));
     piece.tail = slot.tail();
     piece.base = slot.base;
     piece.rows = std::min(rows, kChunk - piece.tail);
@@ -93,11 +93,11 @@ int32_t SlotStates::Advance(SlotId id, int32_t rows, int32_t first_row,
     rows -= piece.rows;
     slot.position += piece.rows;
   }
-  return wave;
+  return fold_phase;
 }
 
 // Moves the slot's base to the end of its full tail: in place when nobody else reads it, else into
-// a free one. Returns the wave.
+// a free one. Returns the fold phase.
 int32_t SlotStates::Fold(Slot& slot, RetentionPiece& piece) {
   piece.folds = true;
   piece.fold_source = slot.base;

@@ -45,9 +45,9 @@ class SlotStates {
   // Starts the bookkeeping of a step, in which each slot advances at most once.
   void BeginStep() { ++step_; }
   // Appends to `pieces` those of the slot's next `rows` tokens, whose first row is `first_row`, and
-  // moves the slot past them. Returns the wave they belong to: 1 if they fold in place a base that
-  // another slot of this step leaves by folding from it (or reads before), else 0. Within a wave no
-  // slot writes a base that another one touches, and wave 0 runs before wave 1.
+  // moves the slot past them. Returns the fold phase they belong to: 1 if they fold in place a base that
+  // another slot of this step leaves by folding from it (or reads before), else 0. Within a fold phase no
+  // slot writes a base that another one touches, and fold phase 0 runs before fold phase 1.
   int32_t Advance(SlotId slot, int32_t rows, int32_t first_row,
                   std::vector<RetentionPiece>& pieces);
 

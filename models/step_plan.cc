@@ -46,8 +46,8 @@ absl::Status CheckQuery(const SampleRequest& query, int32_t vocab_size) {
     return Invalid("top_logprobs is ", query.top_logprobs, "; it must be from 0 to ",
                    kMaxTopLogprobs);
   }
-  return query.given == kNoToken ? CheckSampling(query.sampling, vocab_size)
-                                 : CheckToken(query.given, vocab_size);
+  return query.scored_token == kNoToken ? CheckSampling(query.sampling, vocab_size)
+                                        : CheckToken(query.scored_token, vocab_size);
 }
 
 }  // namespace
@@ -57,7 +57,7 @@ StepPlan::StepPlan(int32_t max_rows, int32_t vocab_size, int32_t slots)
   tokens_.reserve(max_rows);
   positions_.reserve(max_rows);
   pieces_.reserve(max_rows);
-  for (auto& wave : waves_) wave.reserve(max_rows);
+  for (auto& fold_phase : fold_phases_) fold_phase.reserve(max_rows);
   output_rows_.reserve(max_rows);
   queries_.reserve(max_rows);
   keep_in_.reserve(max_rows);
@@ -80,14 +80,14 @@ void StepPlan::Clear() {
   tokens_.clear();
   positions_.clear();
   pieces_.clear();
-  for (auto& wave : waves_) wave.clear();
+  for (auto& fold_phase : fold_phases_) fold_phase.clear();
   output_rows_.clear();
   queries_.clear();
   keep_in_.clear();
 }
 
 bool StepPlan::decodes() const {
-  return sampled_rows_ == rows() && waves_[0].size() == tokens_.size() &&
+  return sampled_rows_ == rows() && fold_phases_[0].size() == tokens_.size() &&
          output_rows_.size() == tokens_.size();
 }
 
@@ -97,7 +97,7 @@ void StepPlan::Pad(int32_t rows) {
   for (int32_t row = this->rows(); row < rows; ++row) {
     tokens_.push_back(0);
     positions_.push_back(0);
-    waves_[0].emplace_back();
+    fold_phases_[0].emplace_back();
     output_rows_.push_back(row);
     queries_.push_back(greedy);
     keep_in_.push_back(kNotKept);
@@ -112,7 +112,7 @@ absl::Status StepPlan::Check(std::span<const Segment> segments, const SlotStates
     if (given && segment.row_class == RowClass::kSampled) {
       return Invalid("slot ", segment.slot, " has a segment of sampled tokens behind given ones");
     }
-    given = segment.row_class == RowClass::kGiven;
+    given = segment.row_class == RowClass::kPrompt;
     RETURN_IF_ERROR(CheckSegment(segment, states));
     RETURN_IF_ERROR(CheckOutputs(segment));
     rows += segment.tokens.size();
@@ -172,13 +172,14 @@ void StepPlan::Append(const Segment& segment, SlotStates& states) {
   }
   KeepLastSampled(segment, states);
   const size_t first_piece = pieces_.size();
-  const int32_t wave = states.Advance(segment.slot, segment.tokens.size(), first_row, pieces_);
-  waves_[wave].push_back(RetentionSegment(pieces_).subspan(first_piece));
+  const int32_t fold_phase =
+      states.Advance(segment.slot, segment.tokens.size(), first_row, pieces_);
+  fold_phases_[fold_phase].push_back(RetentionSegment(pieces_).subspan(first_piece));
 }
 
 void StepPlan::KeepLastSampled(const Segment& segment, SlotStates& states) {
   for (size_t i = segment.outputs.size(); i-- > 0;) {
-    if (segment.outputs[i].query.given != kNoToken) continue;
+    if (segment.outputs[i].query.scored_token != kNoToken) continue;
     keep_in_[keep_in_.size() - segment.outputs.size() + i] = segment.slot;
     states.SetSampled(segment.slot);
     return;

@@ -29,11 +29,11 @@ class StepPlan {
   // [rows]; LastTokenOf a slot where the host may not know the token yet.
   std::span<const TokenId> tokens() const { return tokens_; }
   std::span<const int32_t> positions() const { return positions_; }  // [rows]
-  static constexpr int32_t kMostWaves = 2;
-  // The segments of one call of Retention each: mostly one wave, two where SlotStates::Advance says
+  static constexpr int32_t kFoldPhases = 2;
+  // The segments of one call of Retention each: mostly one fold phase, two where SlotStates::Advance says
   // so.
-  std::span<const std::vector<RetentionSegment>> waves() const {
-    return std::span(waves_).first(waves_[1].empty() ? 1 : 2);
+  std::span<const std::vector<RetentionSegment>> fold_phases() const {
+    return std::span(fold_phases_).first(fold_phases_[1].empty() ? 1 : 2);
   }
 
   // The rows whose logits are wanted, in the order of segments and outputs.
@@ -43,7 +43,7 @@ class StepPlan {
   // For each output the slot whose last token it samples, or kNotKept.
   std::span<const int32_t> keep_in() const { return keep_in_; }
 
-  // Whether the step is the next sampled token of each of its sequences, in one wave.
+  // Whether the step is the next sampled token of each of its sequences, in one fold phase.
   bool decodes() const;
   // Makes it a step of `rows` rows, up to max_rows, by rows that touch no slot and whose answers
   // mean nothing. Only of a step that decodes, or of none.
@@ -65,7 +65,7 @@ class StepPlan {
   std::vector<TokenId> tokens_;
   std::vector<int32_t> positions_;
   std::vector<RetentionPiece> pieces_;  // never reallocated: the waves point into it
-  std::array<std::vector<RetentionSegment>, kMostWaves> waves_;
+  std::array<std::vector<RetentionSegment>, kFoldPhases> fold_phases_;
   std::vector<int32_t> output_rows_;
   std::vector<SampleRequest> queries_;
   std::vector<int32_t> keep_in_;

@@ -34,7 +34,7 @@ SampleRequest SampleQueryOf(const Request& request) {
 
 SampleRequest ScoreQueryOf(TokenId given, const Request& request) {
   SampleRequest query;
-  query.given = given;
+  query.scored_token = given;
   query.logprob = true;
   query.top_logprobs = request.top_logprobs;
   return query;
@@ -61,7 +61,7 @@ Sequence::Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t con
 // Nothing is before it: BOS begins it.
 void Sequence::Begin() {
   TokenHistory history({request_.first_token}, /*class_runs=*/{});
-  history.Append(history_.tokens(), RowClass::kGiven);
+  history.Append(history_.tokens(), RowClass::kPrompt);
   history_ = std::move(history);
   ++prompt_tokens_;
   for (int32_t& boundary : request_.cache_boundaries) ++boundary;
@@ -79,7 +79,7 @@ absl::Status Sequence::Continue(TokenHistory* session, StatePrefix* state) {
     return absl::InvalidArgumentError(
         "the prompt has 0 tokens and so has the session; together they must have at least 1");
   }
-  session->Append(history_.tokens(), RowClass::kGiven);
+  session->Append(history_.tokens(), RowClass::kPrompt);
   history_ = std::exchange(*session, TokenHistory());
   state_ = std::exchange(*state, {});
   session_tokens_ = static_cast<int32_t>(tokens) - prompt_tokens_;

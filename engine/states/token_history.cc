@@ -17,7 +17,7 @@ size_t TokenHistory::Changes(int32_t position) const {
 }
 
 RowClass TokenHistory::ClassAt(int32_t position) const {
-  return Changes(position) % 2 == 0 ? RowClass::kGiven : RowClass::kSampled;
+  return Changes(position) % 2 == 0 ? RowClass::kPrompt : RowClass::kSampled;
 }
 
 int32_t TokenHistory::RunEnd(int32_t position) const {
@@ -29,7 +29,7 @@ void TokenHistory::Append(TokenId token, RowClass row_class) { Append({&token, 1
 
 void TokenHistory::Append(std::span<const TokenId> tokens, RowClass row_class) {
   if (tokens.empty()) return;
-  const RowClass last = class_runs_.size() % 2 == 0 ? RowClass::kGiven : RowClass::kSampled;
+  const RowClass last = class_runs_.size() % 2 == 0 ? RowClass::kPrompt : RowClass::kSampled;
   if (row_class != last) class_runs_.push_back(size());
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "kernels/element.h"
-#include "kernels/stack.h"
+#include "kernels/stacked_weight.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -66,7 +66,7 @@ int64_t StripBytes(ElementType type, int64_t inputs) {
 
 absl::StatusOr<PackedWeight> PackedWeight::Pack(std::span<const HostTensor> tensors,
                                                 ThreadPool& pool) {
-  ASSIGN_OR_RETURN(const Stack stack, StackOf(tensors));
+  ASSIGN_OR_RETURN(const StackedShape stack, StackedShapeOf(tensors));
   PackedWeight weight;
   weight.type_ = stack.type;
   weight.outputs_ = stack.rows;

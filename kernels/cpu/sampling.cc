@@ -170,7 +170,7 @@ TokenId Row::Sample(const Sampling& sampling) {
 }
 
 void SampleLogits(const SampleRequest& query, Row& row, SampleResult* result) {
-  const bool is_given = query.given != kNoToken;
+  const bool is_given = query.scored_token != kNoToken;
   const bool wants_logprob = is_given || query.logprob;
   if (wants_logprob || query.top_logprobs > 0) row.SumProbabilities();
   result->top.clear();
@@ -179,7 +179,7 @@ void SampleLogits(const SampleRequest& query, Row& row, SampleResult* result) {
       result->top.push_back({token, row.LogProbability(token)});
     }
   }
-  result->token = query.given;
+  result->token = query.scored_token;
   if (!is_given) {
     row.Edit(query.sampling.edits);
     result->token = row.Sample(query.sampling);

@@ -24,7 +24,7 @@ constexpr int kLeastMajorThatOverlaps = 9;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
 
 // What a step of so many rows sends: tokens, positions, indices of output rows, and of every row a
-// piece and a segment (its start and readers) at most, in two calls of LayOut at most.
+// piece and a segment (its start and readers) at most, in two calls of PlanRetention at most.
 int64_t StagingBytes(int64_t rows) {
   constexpr int64_t kArrays = 16;  // that start at an alignment of their own
   const int64_t output_launches = rows;
@@ -103,7 +103,7 @@ absl::StatusOr<DeviceMemory> CudaKernels::Memory() {
   return DeviceMemory{static_cast<int64_t>(free), static_cast<int64_t>(total)};
 }
 
-void CudaKernels::Note(cudaError_t error, absl::string_view what) {
+void CudaKernels::KeepFirstError(cudaError_t error, absl::string_view what) {
   if (error != cudaSuccess) status_.Update(CudaStatus(error, what));
 }
 
@@ -114,7 +114,7 @@ const T* CudaKernels::Send(std::span<const T> values) {
     status_.Update(absl::InternalError("a step's rows do not fit in their staging memory"));
   }
   if (mode_ == StepMode::kLaunch) {
-    Note(staging_.Flush(stream_.get()), "sending a step's rows to the device");
+    KeepFirstError(staging_.Flush(stream_.get()), "sending a step's rows to the device");
   }
   return address;
 }
@@ -159,15 +159,15 @@ absl::StatusOr<CudaKernels::Rotation> CudaKernels::AllocateRotation(
   return rotation;
 }
 
-RetentionPlan CudaKernels::LayOut(std::span<const RetentionSegment> segments) {
-  retnet::LayOut(segments, sampled_rows_, &layout_);
-  if (mode_ == StepMode::kStage) step_kind_.shares_bases |= layout_.sampled.shares_bases;
-  if (mode_ == StepMode::kRecord) layout_.sampled.shares_bases = step_kind_.shares_bases;
-  return {.pieces = Send<RetentionPiece>(layout_.pieces),
-          .starts = Send<int32_t>(layout_.starts),
-          .readers = Send<int32_t>(layout_.readers),
-          .sampled = layout_.sampled,
-          .given = layout_.given};
+DevicePlan CudaKernels::PlanRetention(std::span<const RetentionSegment> segments) {
+  retnet::PlanRetention(segments, sampled_rows_, &host_plan_);
+  if (mode_ == StepMode::kStage) step_kind_.shares_bases |= host_plan_.sampled.shares_bases;
+  if (mode_ == StepMode::kRecord) host_plan_.sampled.shares_bases = step_kind_.shares_bases;
+  return {.pieces = Send<RetentionPiece>(host_plan_.pieces),
+          .starts = Send<int32_t>(host_plan_.starts),
+          .readers = Send<int32_t>(host_plan_.readers),
+          .sampled = host_plan_.sampled,
+          .prompt = host_plan_.prompt};
 }
 
 void CudaKernels::Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens,
@@ -175,21 +175,22 @@ void CudaKernels::Embed(std::span<const TokenId> tokens, const LastTokens& last_
   const TokenId* sent = Send(tokens);
   if (!launches()) return;
   const EmbeddingTable table{weight.data(), weight.type(), weight.stride()};
-  Note(EmbedRows(sent, last_tokens.tokens.data(), table, multiplier, x, queue()), "Embed");
+  KeepFirstError(EmbedRows(sent, last_tokens.tokens.data(), table, multiplier, x, queue()),
+                 "Embed");
 }
 
 void CudaKernels::Normalize(Norm norm, MatrixView<float> x) {
   if (!launches()) return;
-  Note(NormalizeRows(norm.weight, norm.epsilon, x, queue()), "Normalize");
+  KeepFirstError(NormalizeRows(norm.weight, norm.epsilon, x, queue()), "Normalize");
 }
 
 void CudaKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation) {
   rotation.rows = static_cast<int64_t>(positions.size());
   const int32_t* sent = Send(positions);
   if (!launches()) return;
-  Note(RotateRows(sent, rotation.thetas.data(), rotation.rows, rotation.pairs,
-                  rotation.cosines.data(), rotation.sines.data(), queue()),
-       "Rotate");
+  KeepFirstError(RotateRows(sent, rotation.thetas.data(), rotation.rows, rotation.pairs,
+                            rotation.cosines.data(), rotation.sines.data(), queue()),
+                 "Rotate");
 }
 
 void CudaKernels::NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
@@ -215,13 +216,13 @@ void CudaKernels::Retention(int32_t layer, const Segments& segments,
                                .cosines = {rotation.cosines.data(), rotation.rows, rotation.pairs},
                                .sines = {rotation.sines.data(), rotation.rows, rotation.pairs},
                                .norm = norm};
-  Note(Retain(segments, inputs, states.view(), out, queue()), "Retention");
+  KeepFirstError(Retain(segments, inputs, states.view(), out, queue()), "Retention");
 }
 
 void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indices,
                          MatrixView<float> y) {
   const int32_t* sent = Send(indices);
-  if (launches()) Note(GatherRows(x, sent, y, queue()), "Gather");
+  if (launches()) KeepFirstError(GatherRows(x, sent, y, queue()), "Gather");
 }
 
 void CudaKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
@@ -254,10 +255,10 @@ void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
     operators();
     mode_ = StepMode::kLaunch;
     if (sampler_.fits()) {
-      Note(staging_.Flush(stream_.get()), "sending a step's rows to the device");
-      Note(sampler_.Flush(stream_.get()), "sending queries");
+      KeepFirstError(staging_.Flush(stream_.get()), "sending a step's rows to the device");
+      KeepFirstError(sampler_.Flush(stream_.get()), "sending queries");
       if (status_.ok()) {
-        Note(graphs_.Launch(step_kind_, stream_.get()), "launching a recorded step");
+        KeepFirstError(graphs_.Launch(step_kind_, stream_.get()), "launching a recorded step");
       }
       return;
     }
@@ -273,7 +274,7 @@ void CudaKernels::Rewind() {
 
 void CudaKernels::EndStep() {
   status_.Update(sampler_.EndStep(stream_.get()));
-  Note(cudaEventRecord(step_ends_[step_].get(), stream_.get()), "ending a step");
+  KeepFirstError(cudaEventRecord(step_ends_[step_].get(), stream_.get()), "ending a step");
   staging_.NextStep();
   step_ = (step_ + 1) % kStepsInFlight;
   ++ended_;
@@ -282,16 +283,16 @@ void CudaKernels::EndStep() {
 absl::Status CudaKernels::WaitStep() {
   status_.Update(matmul_->status());
   const int32_t oldest = (step_ + kStepsInFlight - ended_--) % kStepsInFlight;
-  Note(cudaEventSynchronize(step_ends_[oldest].get()), "a step on the device");
+  KeepFirstError(cudaEventSynchronize(step_ends_[oldest].get()), "a step on the device");
   if (status_.ok()) sampler_.Collect();
   return status_;
 }
 
 void CudaKernels::CopyLastToken(int32_t from, int32_t to, LastTokens& last_tokens) {
   TokenId* tokens = last_tokens.tokens.data();
-  Note(cudaMemcpyAsync(tokens + to, tokens + from, sizeof(TokenId), cudaMemcpyDeviceToDevice,
-                       stream_.get()),
-       "copying a token");
+  KeepFirstError(cudaMemcpyAsync(tokens + to, tokens + from, sizeof(TokenId),
+                                 cudaMemcpyDeviceToDevice, stream_.get()),
+                 "copying a token");
 }
 
 void CudaKernels::ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) {

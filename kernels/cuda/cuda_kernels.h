@@ -54,7 +54,7 @@ class CudaKernels {
   static constexpr bool kQueues = true;
   static constexpr ElementType kTailType = ElementType::kBFloat16;
   using States = CudaStates;
-  using Segments = RetentionPlan;
+  using Segments = DevicePlan;
   struct Rotation {
     int64_t pairs = 0;
     int64_t rows = 0;            // that Rotate has written
@@ -86,7 +86,7 @@ class CudaKernels {
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
   void SetSampledRows(int32_t rows) { sampled_rows_ = rows; }
-  Segments LayOut(std::span<const RetentionSegment> segments);
+  Segments PlanRetention(std::span<const RetentionSegment> segments);
 
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x);
@@ -136,7 +136,7 @@ class CudaKernels {
     return static_cast<int32_t>(std::min<int64_t>(rows, sampled_rows_));
   }
   // Keeps the first error.
-  void Note(cudaError_t error, absl::string_view what);
+  void KeepFirstError(cudaError_t error, absl::string_view what);
   // The address on the device of a copy of `values`, for the rest of the step.
   template <typename T>
   const T* Send(std::span<const T> values);
@@ -154,8 +154,8 @@ class CudaKernels {
 
   std::optional<CudaMatMul> matmul_;
   CudaSampler sampler_;
-  Staging staging_;         // tokens, positions, pieces and indices of a step
-  RetentionLayout layout_;  // scratch of LayOut
+  Staging staging_;     // tokens, positions, pieces and indices of a step
+  HostPlan host_plan_;  // scratch of PlanRetention
   StepGraphs graphs_;
   StepMode mode_ = StepMode::kLaunch;
   StepKind step_kind_;  // of the step being recorded or staged

@@ -72,7 +72,7 @@ class ReferenceKernels : public HostSteps {
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> theta) const;
 
   void SetSampledRows(int32_t) const {}  // both classes are one
-  Segments LayOut(std::span<const RetentionSegment> segments) const { return segments; }
+  Segments PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x) const;
   void Normalize(Norm norm, MatrixView<float> x) const;

@@ -91,8 +91,9 @@ void ReferenceKernels::Sample(MatrixView<const float> logits,
     std::transform(row.begin(), row.end(), row.begin(), Finite);
     SampleResult& result = results[i];
     result = SampleResult{};
-    result.token = query.given != kNoToken ? query.given : Sample(row, query.sampling);
-    if (query.given != kNoToken || query.logprob) {
+    result.token =
+        query.scored_token != kNoToken ? query.scored_token : Sample(row, query.sampling);
+    if (query.scored_token != kNoToken || query.logprob) {
       result.logprob = static_cast<float>(LogProbability(row, result.token));
     }
     const std::vector<TokenId> order = Order(row);

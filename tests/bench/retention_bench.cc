@@ -139,8 +139,8 @@ void RunDeferred(benchmark::State& state, const RetentionCase& c, CpuKernels& ke
     }
   }
   RunChunks(state, c, kernels, rows, [&](int32_t t, int32_t layer) {
-    kernels.Retention(layer, kernels.LayOut(segments[t]), rows.input, rows.rotation, rows.norm(),
-                      states, rows.output);
+    kernels.Retention(layer, kernels.PlanRetention(segments[t]), rows.input, rows.rotation,
+                      rows.norm(), states, rows.output);
   });
 }
 

@@ -200,7 +200,7 @@ TEST_F(EngineTest, StepsBesideDecodingRequestsHoldFewerRowsTheLessTimeTheyMayTak
     int32_t rows = 0;  // once the cost of rows has been learned
     for (int step = 10; step < 40; ++step) {
       for (const auto& segment : steps.at(step)) {
-        rows += segment.row_class == RowClass::kGiven ? segment.rows : 0;
+        rows += segment.row_class == RowClass::kPrompt ? segment.rows : 0;
       }
     }
     return rows;

@@ -77,8 +77,9 @@ SampleResult AnswerAt(const FakeModelOptions& options, const Point& point,
     return static_cast<float>(logits[token] - std::log(sum));
   };
   SampleResult result;
-  result.token = query.given != kNoToken ? query.given : SampleToken(logits, query.sampling);
-  if (query.logprob || query.given != kNoToken) result.logprob = logprob(result.token);
+  result.token =
+      query.scored_token != kNoToken ? query.scored_token : SampleToken(logits, query.sampling);
+  if (query.logprob || query.scored_token != kNoToken) result.logprob = logprob(result.token);
   for (TokenId token = 0; token < options.vocab_size && query.top_logprobs > 0; ++token) {
     result.top.push_back({.token = token, .logprob = logprob(token)});
   }
@@ -100,7 +101,7 @@ SampleResult FakeResult(const FakeModelOptions& options, std::span<const TokenId
                         const std::function<RowClass(int32_t position)>& class_at) {
   Point point;
   for (int32_t i = 0; i < history.size(); ++i) {
-    const RowClass row_class = class_at ? class_at(i) : RowClass::kGiven;
+    const RowClass row_class = class_at ? class_at(i) : RowClass::kPrompt;
     point.hash = Mix(point.hash, TailEntry(options, history[i], row_class));
   }
   point.position = static_cast<int32_t>(history.size()) - 1;
@@ -168,8 +169,8 @@ absl::Status FakeModel::CheckOutputs(const Segment& segment) const {
       return absl::InvalidArgumentError("rows of outputs that do not ascend within the segment");
     }
     row_before = output.row;
-    if (output.query.given < kNoToken || output.query.given >= info_.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat("given token ", output.query.given));
+    if (output.query.scored_token < kNoToken || output.query.scored_token >= info_.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat("given token ", output.query.scored_token));
     }
     std::set<TokenId> edited;
     for (const LogitEdit& edit : output.query.sampling.edits) {
@@ -190,7 +191,7 @@ absl::Status FakeModel::CheckStep(std::span<const Segment> segments) const {
     if (given && segment.row_class == RowClass::kSampled) {
       return absl::InvalidArgumentError("sampled tokens behind given ones");
     }
-    given = segment.row_class == RowClass::kGiven;
+    given = segment.row_class == RowClass::kPrompt;
     RETURN_IF_ERROR(CheckSegment(segment));
     if (!slots.insert(segment.slot).second) {
       return absl::InvalidArgumentError("a slot twice in a step");
@@ -237,7 +238,7 @@ void FakeModel::Compute(const Segment& segment, std::vector<SampleResult>* resul
     const SampleRequest& query = segment.outputs[next_output++].query;
     const Point point = {.hash = slot.hash(), .position = position, .last = token};
     results->push_back(AnswerAt(options_, point, query));
-    if (query.given == kNoToken) slot.last_sampled = results->back().token;
+    if (query.scored_token == kNoToken) slot.last_sampled = results->back().token;
   }
 }
 

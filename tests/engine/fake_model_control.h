@@ -21,7 +21,7 @@ class FakeModelControl {
     SlotId slot = 0;
     int32_t position = 0;
     int32_t rows = 0;
-    RowClass row_class = RowClass::kGiven;
+    RowClass row_class = RowClass::kPrompt;
   };
 
   // From now on every step stops before it is computed, until Release, or Pass, which lets one

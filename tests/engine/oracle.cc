@@ -29,10 +29,10 @@ Expected ExpectedScore(const FakeModelOptions& options, const Request& request,
   Expected expected;
   for (const TokenId token : request.prompt) {
     SampleRequest query;
-    query.given = token;
+    query.scored_token = token;
     query.top_logprobs = request.top_logprobs;
     if (!history.empty()) expected.results.push_back(AnswerAfter(options, history, query));
-    history.Append(token, RowClass::kGiven);
+    history.Append(token, RowClass::kPrompt);
   }
   return expected;
 }
@@ -82,7 +82,7 @@ Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int
   Expected expected;
   if (request.kind == RequestKind::kPrefill) return expected;
   TokenHistory history = session;
-  history.Append(request.prompt, RowClass::kGiven);
+  history.Append(request.prompt, RowClass::kPrompt);
   Request whole = request;  // penalties count the session's tokens as the prompt's
   whole.prompt.assign(history.tokens().begin(), history.tokens().end());
   StopChecker stop = request.stop;  // a copy has a state of its own

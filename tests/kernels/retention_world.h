@@ -212,7 +212,7 @@ class RetentionWorld {
     kernels_->Rotate(positions, rotation_);
     std::vector<float> outputs(rows * shape_.layers * out_columns);
     for (int32_t layer = 0; layer < shape_.layers; ++layer) {
-      kernels_->Retention(layer, kernels_->LayOut(segments),
+      kernels_->Retention(layer, kernels_->PlanRetention(segments),
                           MatrixView<const float>(on_device.data(), rows, columns()), rotation_,
                           {norm_weight_.data(), kNormEpsilon}, states_,
                           MatrixView<float>(out_.data(), rows, out_columns));

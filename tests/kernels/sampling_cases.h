@@ -204,14 +204,14 @@ TYPED_TEST_P(Answers, LogprobsThatNobodyAskedForAreAbsent) {
 }
 
 TYPED_TEST_P(Answers, ScoreAGivenToken) {
-  const SampleResult result = this->Of(FourLogits(), SampleRequest{.given = 1});
+  const SampleResult result = this->Of(FourLogits(), SampleRequest{.scored_token = 1});
   EXPECT_EQ(result.token, 1);
   EXPECT_NEAR(result.logprob, std::log(0.1), 1e-6);
 }
 
 TYPED_TEST_P(Answers, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary) {
   const SampleResult result =
-      this->Of({1, 2, 2, 1, 2}, SampleRequest{.given = 0, .top_logprobs = 9});
+      this->Of({1, 2, 2, 1, 2}, SampleRequest{.scored_token = 0, .top_logprobs = 9});
   std::vector<TokenId> order;
   for (const TokenLogprob& token : result.top) order.push_back(token.token);
   EXPECT_EQ(order, (std::vector<TokenId>{1, 2, 4, 0, 3}));
@@ -234,8 +234,8 @@ TYPED_TEST_P(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
       EXPECT_EQ(result.top[1], (TokenLogprob{1, -kInfinity}));
     }
   }
-  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.given = 0}).logprob, -kInfinity);
-  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.given = 1}).logprob, 0);
+  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.scored_token = 0}).logprob, -kInfinity);
+  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.scored_token = 1}).logprob, 0);
 }
 
 TYPED_TEST_P(Answers, TinyTemperaturesAreGreedy) {

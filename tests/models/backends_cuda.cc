@@ -43,8 +43,8 @@ Backend UnrecordedBackendOf(const std::string& name, bool replays) {
 std::vector<Backend> Backends() {
   return {CudaBackendOf("cuda_sampled", RowClass::kSampled),
           CudaBackendOf("cuda_sampled_bf16_bases", RowClass::kSampled, ElementType::kBFloat16),
-          CudaBackendOf("cuda_given_fp16_bases", RowClass::kGiven, ElementType::kFloat16),
-          CudaBackendOf("cuda_given", RowClass::kGiven)};
+          CudaBackendOf("cuda_given_fp16_bases", RowClass::kPrompt, ElementType::kFloat16),
+          CudaBackendOf("cuda_given", RowClass::kPrompt)};
 }
 
 std::vector<Backend> UnrecordedBackends() {

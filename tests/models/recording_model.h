@@ -44,7 +44,7 @@ class RecordingKernels : public K {
 
 template <typename K>
 TestModel MakeTestModel(const std::string& directory, std::unique_ptr<K> kernels, int32_t slots,
-                        int32_t max_rows, RowClass row_class = RowClass::kGiven,
+                        int32_t max_rows, RowClass row_class = RowClass::kPrompt,
                         ElementType base_type = ElementType::kFloat32) {
   const auto config = ReadConfig(directory);
   const auto checkpoint = Checkpoint::Open(directory);

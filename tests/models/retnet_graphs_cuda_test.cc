@@ -116,7 +116,7 @@ TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
   for (const Backend& backend : UnrecordedBackends()) {
     TestModel model = backend.make(folder, kSamples, /*max_rows=*/200);
     StepResult result;
-    const std::vector<Segment> given = {{0, 0, RowClass::kGiven, prompt, {}}};
+    const std::vector<Segment> given = {{0, 0, RowClass::kPrompt, prompt, {}}};
     ASSERT_TRUE(model->Launch(given).ok());
     ASSERT_TRUE(model->Wait(&result).ok());
     for (SlotId slot = 1; slot < kSamples; ++slot) ASSERT_TRUE(model->Fork(0, slot).ok());

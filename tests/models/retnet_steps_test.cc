@@ -124,7 +124,7 @@ TEST_F(LaunchRefuses, OutputsOfRowsOutOfOrderOrRange) {
 TEST_F(LaunchRefuses, QueriesThatMeanNothing) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinity = std::numeric_limits<float>::infinity();
-  ExpectQuery({.given = kVocabulary}, "vocabulary");
+  ExpectQuery({.scored_token = kVocabulary}, "vocabulary");
   ExpectQuery({.top_logprobs = 21}, "top_logprobs is 21");
   ExpectQuery({.top_logprobs = -1}, "top_logprobs is -1");
   for (const float bad : {-1.0f, nan, infinity}) {
@@ -183,7 +183,7 @@ TEST(RetNetSteps, ScoresEveryRowOfALongSegment) {
   std::vector<RowOutput> outputs(kMaxRows);
   for (int32_t i = 0; i < kMaxRows; ++i) {
     outputs[i].row = i;
-    outputs[i].query.given = tokens[(i + 1) % kMaxRows];
+    outputs[i].query.scored_token = tokens[(i + 1) % kMaxRows];
     outputs[i].query.top_logprobs = i % 3;
   }
   model.logits().clear();
@@ -194,8 +194,8 @@ TEST(RetNetSteps, ScoresEveryRowOfALongSegment) {
     const auto row = std::span(model.logits()).subspan(i * kVocabulary, kVocabulary);
     double sum = 0;
     for (const float logit : row) sum += std::exp(double{logit});
-    ASSERT_EQ(results[i].token, outputs[i].query.given);
-    ASSERT_NEAR(results[i].logprob, row[outputs[i].query.given] - std::log(sum), 1e-4);
+    ASSERT_EQ(results[i].token, outputs[i].query.scored_token);
+    ASSERT_NEAR(results[i].logprob, row[outputs[i].query.scored_token] - std::log(sum), 1e-4);
     ASSERT_EQ(results[i].top.size(), i % 3);
   }
 }

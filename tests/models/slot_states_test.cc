@@ -9,14 +9,14 @@ namespace retnet {
 namespace {
 
 struct Advanced {
-  int32_t wave = 0;
+  int32_t fold_phase = 0;
   std::vector<RetentionPiece> pieces;
 };
 
 Advanced Advance(SlotStates& states, SlotId slot, int32_t rows) {
   Advanced advanced;
   states.BeginStep();
-  advanced.wave = states.Advance(slot, rows, /*first_row=*/0, advanced.pieces);
+  advanced.fold_phase = states.Advance(slot, rows, /*first_row=*/0, advanced.pieces);
   return advanced;
 }
 
@@ -74,11 +74,11 @@ TEST(SlotStates, ASharedBaseIsLeftAlone) {
   const auto first = Advance(states, 1, 1);
   EXPECT_EQ(first.pieces[0].fold_source, shared);
   EXPECT_NE(first.pieces[0].base, shared);
-  EXPECT_EQ(first.wave, 0);
+  EXPECT_EQ(first.fold_phase, 0);
   // In a later step the other one is the only reader, and nobody reads beside it.
   const auto second = Advance(states, 0, 1);
   EXPECT_EQ(second.pieces[0].base, shared);
-  EXPECT_EQ(second.wave, 0);
+  EXPECT_EQ(second.fold_phase, 0);
 }
 
 TEST(SlotStates, AFoldInPlaceWaitsForThoseThatReadItsBase) {
@@ -124,8 +124,8 @@ TEST(SlotStates, AForkSamplesOnWithItsOriginalsToken) {
   EXPECT_FALSE(states[1].has_sampled);
 }
 
-// Random histories: a base that a fold writes is read by nobody else, within each wave nobody
-// touches what another one writes, wave 1 never comes alone, and there is always a base to be had.
+// Random histories: a base that a fold writes is read by nobody else, within each fold phase nobody
+// touches what another one writes, fold phase 1 never comes alone, and there is always a base to be had.
 class SlotStatesWalk : public ::testing::Test {
  protected:
   static constexpr int32_t kSlots = 5;
@@ -154,18 +154,18 @@ class SlotStatesWalk : public ::testing::Test {
 
   void Step() {
     std::vector<RetentionPiece> pieces[kSlots];
-    std::vector<SlotId> waves[2];
+    std::vector<SlotId> fold_phases[2];
     states_.BeginStep();
     for (SlotId slot = 0; slot < kSlots; ++slot) {
       if (Random(4) == 0) continue;
       const int32_t rows = Random(2) == 0 ? 1 : 1 + Random(140);
-      waves[states_.Advance(slot, rows, 0, pieces[slot])].push_back(slot);
+      fold_phases[states_.Advance(slot, rows, 0, pieces[slot])].push_back(slot);
     }
-    EXPECT_TRUE(waves[1].empty() || !waves[0].empty());
-    for (const auto& wave : waves) {
+    EXPECT_TRUE(fold_phases[1].empty() || !fold_phases[0].empty());
+    for (const auto& fold_phase : fold_phases) {
       std::set<int32_t> written;
       std::multiset<int32_t> touched;
-      for (const SlotId slot : wave) {
+      for (const SlotId slot : fold_phase) {
         std::set<int32_t> own;
         for (const RetentionPiece& piece : pieces[slot]) {
           own.insert({piece.base, piece.fold_source});
@@ -177,7 +177,7 @@ class SlotStatesWalk : public ::testing::Test {
       }
       for (const int32_t base : written) EXPECT_EQ(touched.count(base), 1);
     }
-    // After the step a written base has one reader, whichever wave wrote it.
+    // After the step a written base has one reader, whichever fold phase wrote it.
     for (SlotId slot = 0; slot < kSlots; ++slot) {
       for (const RetentionPiece& piece : pieces[slot]) {
         if (!piece.folds) continue;

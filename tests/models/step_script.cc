@@ -87,7 +87,7 @@ class StepScript::Generator {
     if (rows > 2) {
       RowOutput scored;
       scored.row = 1;
-      scored.query.given = part.tokens[2];
+      scored.query.scored_token = part.tokens[2];
       part.outputs.push_back(scored);
     }
     part.outputs.push_back(Sampled(rows - 1));
@@ -179,7 +179,7 @@ class StepScript::Runner {
       if (decodes) step.tokens.back() = {ahead_ ? kLastSampled : last_[part.slot]};
       step.segments.push_back({.slot = part.slot,
                                .position = model_->state(part.slot).position,
-                               .row_class = decodes ? RowClass::kSampled : RowClass::kGiven,
+                               .row_class = decodes ? RowClass::kSampled : RowClass::kPrompt,
                                .tokens = step.tokens.back(),
                                .outputs = part.outputs});
     }
@@ -194,7 +194,7 @@ class StepScript::Runner {
     for (const Segment& segment : steps_.front().segments) {
       for (const RowOutput& output : segment.outputs) {
         ASSERT_LT(i, result_.results.size());
-        if (output.query.given == kNoToken) last_[segment.slot] = result_.results[i].token;
+        if (output.query.scored_token == kNoToken) last_[segment.slot] = result_.results[i].token;
         results_.push_back(result_.results[i++]);
       }
     }

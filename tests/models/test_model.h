@@ -34,7 +34,7 @@ class TestModel {
   // `logits` is where the model's backend appends each row of logits before it answers it.
   // Tokens are fed as rows of `row_class`.
   TestModel(std::unique_ptr<Model> model, std::unique_ptr<std::vector<float>> logits,
-            RowClass row_class = RowClass::kGiven);
+            RowClass row_class = RowClass::kPrompt);
 
   Model* operator->() const { return model_.get(); }
   // The rows of logits of the steps since it was last cleared.

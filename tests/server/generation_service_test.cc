@@ -123,7 +123,7 @@ TEST(Generate, ReportsLogProbabilitiesOfTheModelItself) {
   ASSERT_GE(streamed.tokens().size(), 1);
   for (const v1::Token& token : streamed.tokens()) {
     SampleRequest query;
-    query.given = token.id();
+    query.scored_token = token.id();
     query.top_logprobs = 2;
     const SampleResult expected = FakeResult(options.model, history, query);
     EXPECT_EQ(token.logprob(), expected.logprob);
@@ -233,7 +233,7 @@ TEST(Score, GivesEveryTokenItsLogProbabilityAfterTheOnesBefore) {
   double total = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     SampleRequest query;
-    query.given = ids[i];
+    query.scored_token = ids[i];
     const float expected = FakeResult(options.model, history, query).logprob;
     EXPECT_EQ(scored.tokens[i + 1].id(), ids[i]);
     EXPECT_EQ(scored.tokens[i + 1].token(), server.tokenizer().Bytes(ids[i]));

@@ -215,7 +215,7 @@ TEST_F(SessionRequests, OfSamplesComputeTheirPromptOnce) {
   int prompt_rows = 0;
   for (const auto& step : server_.control().steps()) {
     for (const auto& rows : step) {
-      if (rows.row_class == RowClass::kGiven) prompt_rows += rows.rows;
+      if (rows.row_class == RowClass::kPrompt) prompt_rows += rows.rows;
     }
   }
   // All but the last token once, and that one for each sample.

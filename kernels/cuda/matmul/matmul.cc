@@ -30,7 +30,7 @@ cudaDataType_t DataType(ElementType type) {
 // Keeps the first error of a few calls.
 class FirstError {
  public:
-  void Note(cublasStatus_t status) {
+  void KeepFirstError(cublasStatus_t status) {
     if (status_ == CUBLAS_STATUS_SUCCESS) status_ = status;
   }
   cublasStatus_t get() const { return status_; }
@@ -45,13 +45,15 @@ struct Description {
   Description(const CudaWeight& weight, int64_t rows, int64_t y_stride) {
     const cudaDataType_t type = DataType(weight.type());
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    error.Note(cublasLtMatmulDescInit(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    error.Note(cublasLtMatmulDescSetAttribute(&matmul, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                                              sizeof(transposed)));
-    error.Note(
+    error.KeepFirstError(cublasLtMatmulDescInit(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    error.KeepFirstError(cublasLtMatmulDescSetAttribute(&matmul, CUBLASLT_MATMUL_DESC_TRANSA,
+                                                        &transposed, sizeof(transposed)));
+    error.KeepFirstError(
         cublasLtMatrixLayoutInit(&w, type, weight.stride(), weight.outputs(), weight.stride()));
-    error.Note(cublasLtMatrixLayoutInit(&x, type, weight.stride(), rows, weight.stride()));
-    error.Note(cublasLtMatrixLayoutInit(&y, CUDA_R_32F, weight.outputs(), rows, y_stride));
+    error.KeepFirstError(
+        cublasLtMatrixLayoutInit(&x, type, weight.stride(), rows, weight.stride()));
+    error.KeepFirstError(
+        cublasLtMatrixLayoutInit(&y, CUDA_R_32F, weight.outputs(), rows, y_stride));
   }
 
   FirstError error;
@@ -63,7 +65,7 @@ class Preference {
  public:
   // Without split-k, and for y aligned as its columns leave it.
   explicit Preference(uint32_t y_alignment) {
-    error_.Note(cublasLtMatmulPreferenceInit(&preference_));
+    error_.KeepFirstError(cublasLtMatmulPreferenceInit(&preference_));
     Set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
     Set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
     Set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y_alignment);
@@ -75,7 +77,7 @@ class Preference {
  private:
   template <typename T>
   void Set(cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-    error_.Note(
+    error_.KeepFirstError(
         cublasLtMatmulPreferenceSetAttribute(&preference_, attribute, &value, sizeof(value)));
   }
 
@@ -161,33 +163,34 @@ absl::Status CudaMatMul::Reserve(const CudaWeight& weight, bool gated) {
 
 void CudaMatMul::NormMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
                             int32_t sampled_rows, MatrixView<float> y) {
-  const int64_t sampled = TakesGiven(weight, y) ? sampled_rows : x.rows;
+  const int64_t sampled = TakesPrompt(weight, y) ? sampled_rows : x.rows;
   Sampled(x.Rows(0, sampled), &norm, weight, SkinnyEpilogue::kStore, Activation::kSilu,
           y.Rows(0, sampled));
-  Given(x.Rows(sampled, x.rows - sampled), &norm, weight, /*beta=*/0,
-        y.Rows(sampled, x.rows - sampled));
+  Prompt(x.Rows(sampled, x.rows - sampled), &norm, weight, /*beta=*/0,
+         y.Rows(sampled, x.rows - sampled));
 }
 
 void CudaMatMul::MatMulAdd(MatrixView<const float> y, const CudaWeight& weight,
                            int32_t sampled_rows, MatrixView<float> x) {
-  const int64_t sampled = TakesGiven(weight, x) ? sampled_rows : y.rows;
+  const int64_t sampled = TakesPrompt(weight, x) ? sampled_rows : y.rows;
   Sampled(y.Rows(0, sampled), nullptr, weight, SkinnyEpilogue::kAdd, Activation::kSilu,
           x.Rows(0, sampled));
-  Given(y.Rows(sampled, y.rows - sampled), nullptr, weight, /*beta=*/1,
-        x.Rows(sampled, y.rows - sampled));
+  Prompt(y.Rows(sampled, y.rows - sampled), nullptr, weight, /*beta=*/1,
+         x.Rows(sampled, y.rows - sampled));
 }
 
 void CudaMatMul::NormGatedMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
                                  Activation activation, int32_t sampled_rows, MatrixView<float> y) {
   const MatrixView<float> joined(joined_.data(), max_rows_, weight.outputs());
-  const bool takes_given =
-      joined_.size() >= max_rows_ * weight.outputs() && TakesGiven(weight, joined);
-  const int64_t sampled = takes_given ? sampled_rows : x.rows;
-  const int64_t given = x.rows - sampled;
+  const bool takes_prompt =
+      joined_.size() >= max_rows_ * weight.outputs() && TakesPrompt(weight, joined);
+  const int64_t sampled = takes_prompt ? sampled_rows : x.rows;
+  const int64_t prompt = x.rows - sampled;
   Sampled(x.Rows(0, sampled), &norm, weight, SkinnyEpilogue::kGate, activation, y.Rows(0, sampled));
-  if (given == 0) return;
-  Given(x.Rows(sampled, given), &norm, weight, /*beta=*/0, joined.Rows(0, given));
-  Note(JoinGate(joined.Rows(0, given), activation, y.Rows(sampled, given), queue_.stream));
+  if (prompt == 0) return;
+  Prompt(x.Rows(sampled, prompt), &norm, weight, /*beta=*/0, joined.Rows(0, prompt));
+  KeepFirstError(
+      JoinGate(joined.Rows(0, prompt), activation, y.Rows(sampled, prompt), queue_.stream));
 }
 
 void CudaMatMul::Sampled(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
@@ -195,7 +198,7 @@ void CudaMatMul::Sampled(MatrixView<const float> x, const Norm* norm, const Cuda
   const int64_t max_rows = SkinnyMaxRows(weight.type());
   for (int64_t first = 0; first < x.rows; first += max_rows) {
     const int64_t rows = std::min(max_rows, x.rows - first);
-    Note(
+    KeepFirstError(
         LaunchSkinny({.type = weight.type(),
                       .weight = weight.data(),
                       .stride_bytes = weight.stride() * static_cast<int64_t>(SizeOf(weight.type())),
@@ -211,17 +214,18 @@ void CudaMatMul::Sampled(MatrixView<const float> x, const Norm* norm, const Cuda
   }
 }
 
-bool CudaMatMul::TakesGiven(const CudaWeight& weight, MatrixView<float> y) const {
+bool CudaMatMul::TakesPrompt(const CudaWeight& weight, MatrixView<float> y) const {
   if (!weight.algorithm().has_value()) return false;
   const uint32_t alignment = RowAlignment(weight.outputs());
   return reinterpret_cast<uintptr_t>(y.data) % alignment == 0 &&
          y.stride * sizeof(float) % alignment == 0;
 }
 
-void CudaMatMul::Given(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
-                       float beta, MatrixView<float> y) {
+void CudaMatMul::Prompt(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
+                        float beta, MatrixView<float> y) {
   if (x.rows == 0) return;
-  Note(PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
+  KeepFirstError(
+      PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
   Description description(weight, x.rows, y.stride);
   status_.Update(BlasStatus(description.error.get(), "describing a matmul to cuBLASLt"));
   if (!status_.ok()) return;
@@ -234,7 +238,7 @@ void CudaMatMul::Given(MatrixView<const float> x, const Norm* norm, const CudaWe
                  "multiplying by cuBLASLt"));
 }
 
-void CudaMatMul::Note(cudaError_t error) {
+void CudaMatMul::KeepFirstError(cudaError_t error) {
   if (error != cudaSuccess) status_.Update(CudaStatus(error, "launching a matmul"));
 }
 

@@ -64,10 +64,10 @@ class CudaMatMul {
   void Sampled(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
                SkinnyEpilogue epilogue, Activation activation, MatrixView<float> y);
   // y = x·weightᵀ + beta·y by cuBLASLt; whether it takes `y` is asked before.
-  bool TakesGiven(const CudaWeight& weight, MatrixView<float> y) const;
-  void Given(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight, float beta,
-             MatrixView<float> y);
-  void Note(cudaError_t error);
+  bool TakesPrompt(const CudaWeight& weight, MatrixView<float> y) const;
+  void Prompt(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight, float beta,
+              MatrixView<float> y);
+  void KeepFirstError(cudaError_t error);
 
   // Constant after construction.
   KernelQueue queue_;

@@ -5,7 +5,7 @@
 
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/element.h"
-#include "kernels/stack.h"
+#include "kernels/stacked_weight.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -23,7 +23,7 @@ std::vector<float> Widened(const HostTensor& tensor) {
 
 absl::StatusOr<CudaWeight> CudaWeight::Upload(std::span<const HostTensor> tensors,
                                               cudaStream_t stream) {
-  ASSIGN_OR_RETURN(const Stack stack, StackOf(tensors));
+  ASSIGN_OR_RETURN(const StackedShape stack, StackedShapeOf(tensors));
   CudaWeight weight;
   weight.type_ = stack.type;
   weight.outputs_ = stack.rows;

@@ -13,8 +13,8 @@
 namespace retnet {
 namespace {
 
-constexpr int kThreads = kFewThreads;
-constexpr int kWarps = kFewWarps;
+constexpr int kThreads = kDecodeThreads;
+constexpr int kWarps = kDecodeWarps;
 constexpr int kStripColumns = 32;  // 128 or 64 bytes of a base's row
 constexpr int kThreadColumns = 4;  // one load
 constexpr int kStripThreads = kStripColumns / kThreadColumns;
@@ -23,8 +23,8 @@ constexpr int kLoads = 8;                          // that a thread has in fligh
 
 constexpr int64_t kEnoughBlocks = 512;  // keep any device busy
 
-struct FewArguments {
-  FewSegments segments;
+struct DecodeArguments {
+  DecodeSegments segments;
   int32_t piece;
   float query_scale;
   RetentionInputs inputs;
@@ -32,20 +32,21 @@ struct FewArguments {
   MatrixView<float> out;
 };
 
-// Shared memory: that of FewWeights, then sums [kWarps, kRows, columns].
+// Shared memory: that of DecodeWeights, then sums [kWarps, kRows, columns].
 template <int kRows, int kStrips, typename Base>
-class FewBlock {
+class DecodeBlock {
  public:
   static constexpr int kColumns = kStrips * kStripColumns;
 
   static size_t SharedBytes(int32_t key_dim) {
-    return sizeof(float) * (FewWeights<kRows>::SharedNumbers(key_dim) + kWarps * kRows * kColumns);
+    return sizeof(float) *
+           (DecodeWeights<kRows>::SharedNumbers(key_dim) + kWarps * kRows * kColumns);
   }
   static __host__ __device__ int32_t Blocks(int32_t value_dim) {  // of a head and segment
     return (value_dim + kColumns - 1) / kColumns;
   }
 
-  __device__ FewBlock(const FewArguments& arguments, const FewRows& rows, float* shared)
+  __device__ DecodeBlock(const DecodeArguments& arguments, const DecodeRows& rows, float* shared)
       : inputs_(arguments.inputs),
         states_(arguments.states),
         shape_(states_.shape),
@@ -262,21 +263,21 @@ class FewBlock {
   const StatesView& states_;
   const RetentionShape& shape_;
   const MatrixView<float>& out_;
-  const FewRows rows_;
-  const FewPlace place_;
+  const DecodeRows rows_;
+  const DecodePlace place_;
   const int32_t first_column_;
-  FewWeights<kRows> weights_;
+  DecodeWeights<kRows> weights_;
   float* const sums_;
 };
 
 template <int kRows, int kStrips, typename Base>
 __global__ void __launch_bounds__(kThreads, kRows* kStrips == 1 ? 3 : 2)
-    RetainFewKernel(FewArguments arguments) {
+    RetentionDecodeKernel(DecodeArguments arguments) {
   extern __shared__ float shared[];
   LetNextKernelBegin();
   AwaitEarlierKernels();
-  using Block = FewBlock<kRows, kStrips, Base>;
-  const FewSegments& segments = arguments.segments;
+  using Block = DecodeBlock<kRows, kStrips, Base>;
+  const DecodeSegments& segments = arguments.segments;
   const int32_t segment = blockIdx.x / Block::Blocks(arguments.states.shape.value_dim);
   const int32_t piece = segments.starts[segment] + arguments.piece;
   if (piece >= segments.starts[segment + 1]) return;
@@ -289,17 +290,17 @@ __global__ void __launch_bounds__(kThreads, kRows* kStrips == 1 ? 3 : 2)
 }
 
 template <int kRows, int kStrips, typename Base>
-cudaError_t Launch(const FewArguments& arguments, int32_t segments, KernelQueue queue) {
-  using Block = FewBlock<kRows, kStrips, Base>;
+cudaError_t Launch(const DecodeArguments& arguments, int32_t segments, KernelQueue queue) {
+  using Block = DecodeBlock<kRows, kStrips, Base>;
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(segments * Block::Blocks(shape.value_dim), shape.heads);
-  return LaunchKernel(RetainFewKernel<kRows, kStrips, Base>,
+  return LaunchKernel(RetentionDecodeKernel<kRows, kStrips, Base>,
                       {grid, kThreads, Block::SharedBytes(shape.key_dim)}, queue, arguments);
 }
 
 }  // namespace
 
-int32_t FewColumns(const RetentionShape& shape, const RetentionExtent& extent) {
+int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent) {
   if (extent.rows > 1 || extent.shares_bases) return kStripColumns;
   const int64_t strips = int64_t{extent.segments} * shape.heads *
                          ((shape.value_dim + kStripColumns - 1) / kStripColumns);
@@ -308,17 +309,17 @@ int32_t FewColumns(const RetentionShape& shape, const RetentionExtent& extent) {
                                        : kStripColumns;
 }
 
-cudaError_t RetainFew(const FewSegments& segments, const RetentionExtent& extent, int32_t piece,
-                      const RetentionInputs& inputs, const StatesView& states,
-                      MatrixView<float> out, KernelQueue queue) {
-  const FewArguments arguments{
+cudaError_t RetentionDecode(const DecodeSegments& segments, const RetentionExtent& extent,
+                            int32_t piece, const RetentionInputs& inputs, const StatesView& states,
+                            MatrixView<float> out, KernelQueue queue) {
+  const DecodeArguments arguments{
       segments, piece,  static_cast<float>(1 / std::sqrt(states.shape.key_dim)),
       inputs,   states, out};
   return ForBaseType(states.shape.base_type, [&]<typename Base>(Base) {
     if (extent.rows > 1 || extent.shares_bases) {
       return Launch<kMostReaders, 1, Base>(arguments, extent.segments, queue);
     }
-    switch (FewColumns(states.shape, extent) / kStripColumns) {
+    switch (DecodeColumns(states.shape, extent) / kStripColumns) {
       case 4:
         return Launch<1, 4, Base>(arguments, extent.segments, queue);
       case 2:

@@ -13,13 +13,13 @@ namespace retnet {
 // The value columns of a block of a launch of that extent: few enough for one sequence to fill the
 // device, more where there are blocks enough without, since each of a head's blocks rotates q. Bits
 // do not depend on them.
-int32_t FewColumns(const RetentionShape& shape, const RetentionExtent& extent);
+int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent);
 
 // The segments of a launch, in device memory.
-struct FewSegments {
+struct DecodeSegments {
   const RetentionPiece* pieces;
   const int32_t* starts;   // [segments + 1]
-  const int32_t* readers;  // [segments], see RetentionPlan
+  const int32_t* readers;  // [segments], see DevicePlan
 };
 
 // Queues a launch that does piece `piece` of each of `extent.segments` segments, for every shape
@@ -33,21 +33,21 @@ struct FewSegments {
 // 64 columns up to 111 and 112, 128 columns up to 116 and 112, 8 rows 122 (two on an SM). Shared
 // memory for key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. Bytes:
 // retention_traffic.h.
-//   occupancy RetainFewKernel<1,1,float>         256   2304  3  3
-//   occupancy RetainFewKernel<1,1,__nv_bfloat16> 256   2304  3  3
-//   occupancy RetainFewKernel<1,1,__half>        256   2304  3  3
-//   occupancy RetainFewKernel<1,2,float>         256   3328  2  2
-//   occupancy RetainFewKernel<1,2,__nv_bfloat16> 256   3328  2  2
-//   occupancy RetainFewKernel<1,2,__half>        256   3328  2  2
-//   occupancy RetainFewKernel<1,4,float>         256   5376  2  2
-//   occupancy RetainFewKernel<1,4,__nv_bfloat16> 256   5376  2  2
-//   occupancy RetainFewKernel<1,4,__half>        256   5376  2  2
-//   occupancy RetainFewKernel<8,1,float>         256  18432  2  2
-//   occupancy RetainFewKernel<8,1,__nv_bfloat16> 256  18432  2  2
-//   occupancy RetainFewKernel<8,1,__half>        256  18432  2  2
-cudaError_t RetainFew(const FewSegments& segments, const RetentionExtent& extent, int32_t piece,
-                      const RetentionInputs& inputs, const StatesView& states,
-                      MatrixView<float> out, KernelQueue queue);
+//   occupancy RetentionDecodeKernel<1,1,float>         256   2304  3  3
+//   occupancy RetentionDecodeKernel<1,1,__nv_bfloat16> 256   2304  3  3
+//   occupancy RetentionDecodeKernel<1,1,__half>        256   2304  3  3
+//   occupancy RetentionDecodeKernel<1,2,float>         256   3328  2  2
+//   occupancy RetentionDecodeKernel<1,2,__nv_bfloat16> 256   3328  2  2
+//   occupancy RetentionDecodeKernel<1,2,__half>        256   3328  2  2
+//   occupancy RetentionDecodeKernel<1,4,float>         256   5376  2  2
+//   occupancy RetentionDecodeKernel<1,4,__nv_bfloat16> 256   5376  2  2
+//   occupancy RetentionDecodeKernel<1,4,__half>        256   5376  2  2
+//   occupancy RetentionDecodeKernel<8,1,float>         256  18432  2  2
+//   occupancy RetentionDecodeKernel<8,1,__nv_bfloat16> 256  18432  2  2
+//   occupancy RetentionDecodeKernel<8,1,__half>        256  18432  2  2
+cudaError_t RetentionDecode(const DecodeSegments& segments, const RetentionExtent& extent,
+                            int32_t piece, const RetentionInputs& inputs, const StatesView& states,
+                            MatrixView<float> out, KernelQueue queue);
 
 }  // namespace retnet
 

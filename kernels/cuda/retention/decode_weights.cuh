@@ -1,4 +1,4 @@
-// The rows of a block of RetainFew, and what their tokens weigh: γ^(t−j) q·k_j, which the blocks of
+// The rows of a block of RetentionDecode, and what their tokens weigh: γ^(t−j) q·k_j, which the blocks of
 // a head compute together.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_
 #define RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_
@@ -14,7 +14,7 @@ namespace retnet {
 
 // The rows of one piece, or one of each of several pieces, `readers` of one base. `pieces`
 // [readers] are in shared memory, so as not to take registers.
-struct FewRows {
+struct DecodeRows {
   const RetentionPiece* pieces;
   int32_t readers;
 
@@ -27,26 +27,26 @@ struct FewRows {
 };
 
 // One of the blocks that compute a head of some rows.
-struct FewPlace {
+struct DecodePlace {
   int32_t head;
   int32_t kv_head;
   int32_t block;
   int32_t blocks;
 };
 
-inline constexpr int kFewThreads = 256;
-inline constexpr int kFewWarps = kFewThreads / kWarp;
+inline constexpr int kDecodeThreads = 256;
+inline constexpr int kDecodeWarps = kDecodeThreads / kWarp;
 
 // Up to kRows rows at a time. Of shared memory it has queries [kRows, key_dim] and weights [kRows,
 // kChunk].
 template <int kRows>
-class FewWeights {
+class DecodeWeights {
  public:
   static constexpr int64_t SharedNumbers(int32_t key_dim) { return kRows * (key_dim + kChunk); }
 
-  __device__ FewWeights(const RetentionInputs& inputs, const StatesView& states,
-                        const FewRows& rows, const FewPlace& place, float query_scale,
-                        float* queries)
+  __device__ DecodeWeights(const RetentionInputs& inputs, const StatesView& states,
+                           const DecodeRows& rows, const DecodePlace& place, float query_scale,
+                           float* queries)
       : inputs_(inputs),
         states_(states),
         shape_(states.shape),
@@ -63,7 +63,7 @@ class FewWeights {
   // Rows first … first + rows − 1 are those of the block now.
   __device__ void RotateQueries(int32_t first, int32_t rows) {
 #pragma unroll 1
-    for (int32_t i = threadIdx.x; i < kRows * pairs(); i += kFewThreads) {
+    for (int32_t i = threadIdx.x; i < kRows * pairs(); i += kDecodeThreads) {
       const int32_t row = i / pairs();
       const int32_t pair = i % pairs();
       float2 q{0, 0};
@@ -80,7 +80,7 @@ class FewWeights {
   // kLanePairs pairs of every kLanePairs · kWarp; whether k is in the tail or among the piece's
   // rows, a lane takes the same ones in the same order.
   __device__ void Weigh(int32_t first, int32_t rows) {
-    const int32_t step = kFewWarps * place_.blocks;
+    const int32_t step = kDecodeWarps * place_.blocks;
 #pragma unroll 1
     for (int32_t n = threadIdx.x / kWarp * place_.blocks + place_.block; n < rows * kChunk;
          n += kWarpTokens * step) {
@@ -99,7 +99,7 @@ class FewWeights {
   // another one's progress.
   __device__ void Take(int32_t first, int32_t rows) {
     if (place_.blocks == 1) return;
-    const int32_t share = rows * kChunk / kFewWarps;  // of a warp
+    const int32_t share = rows * kChunk / kDecodeWarps;  // of a warp
     const int32_t begin = threadIdx.x / kWarp * share;
 #pragma unroll 1
     for (int32_t of_warp = begin; of_warp < begin + share; of_warp += kWarp) {
@@ -125,7 +125,7 @@ class FewWeights {
     if (place_.blocks == 1) return;
     const int32_t group = shape_.heads / shape_.kv_heads;
 #pragma unroll 1
-    for (int32_t i = threadIdx.x; i < rows * group * kChunk; i += kFewThreads) {
+    for (int32_t i = threadIdx.x; i < rows * group * kChunk; i += kDecodeThreads) {
       const int32_t row = i / (group * kChunk);
       const int32_t head = place_.kv_head * group + i / kChunk % group;
       states_.ExchangedWeights(of_.Row(row), head)[i % kChunk] = __uint_as_float(kNoWeight);
@@ -220,8 +220,8 @@ class FewWeights {
   const RetentionInputs& inputs_;
   const StatesView& states_;
   const RetentionShape& shape_;
-  const FewRows of_;
-  const FewPlace place_;
+  const DecodeRows of_;
+  const DecodePlace place_;
   const float query_scale_;
   float* const queries_;
   float* const weights_;

@@ -15,21 +15,21 @@ namespace {
 // the keys; the halves' sums are added up at the end of a piece. While q meets the base, the
 // chunk's k, v and weights arrive; while the chunk is folded, the next piece's q.
 constexpr int kRowTiles = kChunk / 16;
-constexpr int kColumns = kManyColumns;
+constexpr int kColumns = kPrefillColumns;
 constexpr int kColumnGroups = kColumns / kTileColumns;
 constexpr int kHalves = 2;
 constexpr int kThreads = kColumnGroups * kHalves * kWarp;
 constexpr int kExchanged = kRowTiles / kHalves * 2 * 4;  // numbers that a lane gives the other half
 
 template <int kKeys, typename Base>
-class ManyBlock {
+class PrefillBlock {
  public:
   static constexpr int kQueryBytes = std::max<int>(Tile<kKeys>::kSize * sizeof(__nv_bfloat16),
                                                    kExchanged* kThreads * sizeof(float));
   static constexpr int kSharedBytes =
       kQueryBytes + (Tile<kKeys>::kSize + 2 * Tile<kColumns>::kSize) * sizeof(__nv_bfloat16);
 
-  __device__ ManyBlock(const ManyArguments& arguments, char* shared)
+  __device__ PrefillBlock(const PrefillArguments& arguments, char* shared)
       : arguments_(arguments),
         states_(arguments.states),
         head_(blockIdx.y),
@@ -271,7 +271,7 @@ class ManyBlock {
     }
   }
 
-  const ManyArguments& arguments_;
+  const PrefillArguments& arguments_;
   const StatesView& states_;
   const int32_t head_;
   const int32_t kv_head_;
@@ -296,17 +296,17 @@ constexpr int kBlocksOfSm =
 
 template <int kKeys, typename Base>
 __global__ void __launch_bounds__(kThreads, kBlocksOfSm<kKeys>)
-    RetainRowsKernel(ManyArguments arguments) {
+    RetainRowsKernel(PrefillArguments arguments) {
   extern __shared__ uint4 shared[];
   const int32_t first = arguments.starts[blockIdx.x];
   const int32_t end = arguments.starts[blockIdx.x + 1];
   if (first == end) return;
-  ManyBlock<kKeys, Base>(arguments, reinterpret_cast<char*>(shared)).Run(first, end);
+  PrefillBlock<kKeys, Base>(arguments, reinterpret_cast<char*>(shared)).Run(first, end);
 }
 
 template <int kKeys, typename Base>
-cudaError_t Launch(const ManyArguments& arguments, dim3 grid, cudaStream_t stream) {
-  constexpr int kBytes = ManyBlock<kKeys, Base>::kSharedBytes;
+cudaError_t Launch(const PrefillArguments& arguments, dim3 grid, cudaStream_t stream) {
+  constexpr int kBytes = PrefillBlock<kKeys, Base>::kSharedBytes;
   const cudaError_t error = cudaFuncSetAttribute(
       RetainRowsKernel<kKeys, Base>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
@@ -316,7 +316,7 @@ cudaError_t Launch(const ManyArguments& arguments, dim3 grid, cudaStream_t strea
 
 }  // namespace
 
-cudaError_t RetainRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t RetainRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream) {
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(extent.segments, shape.heads, (shape.value_dim + kColumns - 1) / kColumns);
@@ -324,12 +324,12 @@ cudaError_t RetainRows(const ManyArguments& arguments, const RetentionExtent& ex
   return ForBaseType(shape.base_type, [&]<typename Base>(Base) {
     if (key_dim <= 64) return Launch<64, Base>(arguments, grid, stream);
     if (key_dim <= 128) return Launch<128, Base>(arguments, grid, stream);
-    return Launch<kMaxManyKeyDim, Base>(arguments, grid, stream);
+    return Launch<kMaxPrefillKeyDim, Base>(arguments, grid, stream);
   });
 }
 
-cudaError_t RetainMany(const ManyArguments& arguments, const RetentionExtent& extent,
-                       cudaStream_t stream) {
+cudaError_t RetentionPrefill(const PrefillArguments& arguments, const RetentionExtent& extent,
+                             cudaStream_t stream) {
   for (const auto launch : {PrepareRows, WeighRows, RetainRows, FinishRows}) {
     const cudaError_t error = launch(arguments, extent, stream);
     if (error != cudaSuccess) return error;

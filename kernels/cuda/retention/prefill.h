@@ -10,12 +10,12 @@
 
 namespace retnet {
 
-// The greatest key_dim that RetainMany serves: a base's tile stays on the chip.
-constexpr int32_t kMaxManyKeyDim = 256;
-constexpr int32_t kManyColumns = 64;  // value columns of a block that walks a segment
+// The greatest key_dim that RetentionPrefill serves: a base's tile stays on the chip.
+constexpr int32_t kMaxPrefillKeyDim = 256;
+constexpr int32_t kPrefillColumns = 64;  // value columns of a block that walks a segment
 
 // The segments of a launch, and what all of its kernels read.
-struct ManyArguments {
+struct PrefillArguments {
   const RetentionPiece* pieces;
   const int32_t* starts;
   RetentionInputs inputs;
@@ -26,23 +26,23 @@ struct ManyArguments {
 // Queues the operator for segments of any numbers of rows and pieces, at most extent.pieces in one:
 // four launches, of which each row's bits are independent of its piece and its neighbours. q, the
 // decayed inner products and, for its product with q, the base are rounded to bf16.
-cudaError_t RetainMany(const ManyArguments& arguments, const RetentionExtent& extent,
-                       cudaStream_t stream);
+cudaError_t RetentionPrefill(const PrefillArguments& arguments, const RetentionExtent& extent,
+                             cudaStream_t stream);
 
 // The launches, in their order.
 // Rotated q and k, and v, as bf16 rows in scratch. 32 registers.
 //   occupancy PrepareRowsKernel             256      0  8  8
-cudaError_t PrepareRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t PrepareRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                         cudaStream_t stream);
 // γ^(t−j) q·k_j of each prepared row with its chunk's tokens, in scratch. A block does a piece
 // and a head. 50 to 56 registers; shared memory 66 KiB for key_dim 256, 34 KiB for 128.
 //   occupancy WeighRowsKernel<256>          128  67584  2  3
 //   occupancy WeighRowsKernel<128>          128  34816  4  6
 //   occupancy WeighRowsKernel<64>           128  18432  8  9
-cudaError_t WeighRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t WeighRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                       cudaStream_t stream);
 // Walks the pieces of each segment, folding as it goes; `out` not yet normed. A block does a
-// segment, a head and kManyColumns columns. No spills; up to 128 registers, on sm_80 167 for heads
+// segment, a head and kPrefillColumns columns. No spills; up to 128 registers, on sm_80 167 for heads
 // of 256, of which shared memory holds one block.
 //   occupancy RetainRowsKernel<256,float>         256  86016  1  2
 //   occupancy RetainRowsKernel<256,__nv_bfloat16> 256  86016  1  2
@@ -53,11 +53,11 @@ cudaError_t WeighRows(const ManyArguments& arguments, const RetentionExtent& ext
 //   occupancy RetainRowsKernel<64,float>          256  44032  2  2
 //   occupancy RetainRowsKernel<64,__nv_bfloat16>  256  44032  2  2
 //   occupancy RetainRowsKernel<64,__half>         256  44032  2  2
-cudaError_t RetainRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t RetainRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream);
 // Head norm and gate in place; the last piece's k and v to the tail. 80 registers.
 //   occupancy FinishRowsKernel              256      0  3  3
-cudaError_t FinishRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t FinishRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream);
 
 }  // namespace retnet

@@ -13,12 +13,12 @@ namespace retnet {
 namespace {
 
 // Blocks are [segments, heads or so, pieces of a segment]. The index of the block's piece, or −1.
-__device__ int32_t PieceOfBlock(const ManyArguments& arguments) {
+__device__ int32_t PieceOfBlock(const PrefillArguments& arguments) {
   const int32_t piece = arguments.starts[blockIdx.x] + blockIdx.z;
   return piece < arguments.starts[blockIdx.x + 1] ? piece : -1;
 }
 
-__global__ void __launch_bounds__(256) PrepareRowsKernel(ManyArguments arguments, float scale) {
+__global__ void __launch_bounds__(256) PrepareRowsKernel(PrefillArguments arguments, float scale) {
   const int32_t index = PieceOfBlock(arguments);
   if (index < 0) return;
   const RetentionPiece piece = arguments.pieces[index];
@@ -63,7 +63,7 @@ constexpr int kWeighThreads = kRowTiles * kWarp;
 
 // A block computes a piece and a head, a warp 16 rows. Shared memory: q and k [kChunk, kKeys].
 template <int kKeys>
-__global__ void __launch_bounds__(kWeighThreads) WeighRowsKernel(ManyArguments arguments) {
+__global__ void __launch_bounds__(kWeighThreads) WeighRowsKernel(PrefillArguments arguments) {
   extern __shared__ uint4 shared[];
   const int32_t index = PieceOfBlock(arguments);
   if (index < 0) return;
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kWeighThreads) WeighRowsKernel(ManyArguments a
   }
 }
 
-__global__ void __launch_bounds__(256) FinishRowsKernel(ManyArguments arguments) {
+__global__ void __launch_bounds__(256) FinishRowsKernel(PrefillArguments arguments) {
   const int32_t index = PieceOfBlock(arguments);
   if (index < 0) return;
   const RetentionPiece piece = arguments.pieces[index];
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(256) FinishRowsKernel(ManyArguments arguments)
 }
 
 template <int kKeys>
-cudaError_t LaunchWeigh(const ManyArguments& arguments, dim3 grid, cudaStream_t stream) {
+cudaError_t LaunchWeigh(const PrefillArguments& arguments, dim3 grid, cudaStream_t stream) {
   constexpr int kBytes = 2 * Tile<kKeys>::kSize * sizeof(__nv_bfloat16);
   const cudaError_t error = cudaFuncSetAttribute(
       WeighRowsKernel<kKeys>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
@@ -142,7 +142,7 @@ cudaError_t LaunchWeigh(const ManyArguments& arguments, dim3 grid, cudaStream_t 
 
 }  // namespace
 
-cudaError_t PrepareRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t PrepareRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                         cudaStream_t stream) {
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(extent.segments, shape.heads + 2 * shape.kv_heads, extent.pieces);
@@ -151,16 +151,16 @@ cudaError_t PrepareRows(const ManyArguments& arguments, const RetentionExtent& e
   return cudaGetLastError();
 }
 
-cudaError_t WeighRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t WeighRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                       cudaStream_t stream) {
   const dim3 grid(extent.segments, arguments.states.shape.heads, extent.pieces);
   const int32_t key_dim = arguments.states.padded_key_dim;
   if (key_dim <= 64) return LaunchWeigh<64>(arguments, grid, stream);
   if (key_dim <= 128) return LaunchWeigh<128>(arguments, grid, stream);
-  return LaunchWeigh<kMaxManyKeyDim>(arguments, grid, stream);
+  return LaunchWeigh<kMaxPrefillKeyDim>(arguments, grid, stream);
 }
 
-cudaError_t FinishRows(const ManyArguments& arguments, const RetentionExtent& extent,
+cudaError_t FinishRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream) {
   const dim3 grid(extent.segments, arguments.states.shape.heads, extent.pieces);
   FinishRowsKernel<<<grid, 256, 0, stream>>>(arguments);

@@ -29,23 +29,23 @@ struct RetentionExtent {
 inline constexpr int32_t kMostReaders = 8;
 
 // The segments of a call, those of sampled rows first. Pointers are to device memory.
-struct RetentionPlan {
+struct DevicePlan {
   const RetentionPiece* pieces = nullptr;
   const int32_t* starts = nullptr;  // [segments + 1]: where each segment's pieces start and end
   // [segments]: how many, this one and those behind it, are read together; 0 for one that is read
   // together with one before it.
   const int32_t* readers = nullptr;
   RetentionExtent sampled;
-  RetentionExtent given;
+  RetentionExtent prompt;
 };
 
 // A plan on the host, to be copied to the device.
-struct RetentionLayout {
+struct HostPlan {
   std::vector<RetentionPiece> pieces;
   std::vector<int32_t> starts;
   std::vector<int32_t> readers;
   RetentionExtent sampled;
-  RetentionExtent given;
+  RetentionExtent prompt;
   std::vector<std::pair<int32_t, int32_t>> order;  // scratch: base and index of sampled segments
 };
 
@@ -54,8 +54,8 @@ struct RetentionLayout {
 // of one sampled row, so that decode steps of as many segments have one extent, but for
 // shares_bases, and as many pieces, those of no segment at the end. Allocates nothing once `layout`
 // has been as large.
-void LayOut(std::span<const RetentionSegment> segments, int32_t sampled_rows,
-            RetentionLayout* layout);
+void PlanRetention(std::span<const RetentionSegment> segments, int32_t sampled_rows,
+                   HostPlan* host_plan);
 
 // Views of device memory.
 struct RetentionInputs {
@@ -70,8 +70,8 @@ struct RetentionInputs {
 // before their first use. Sampled and given rows of a position differ within rounding; each depends
 // on nothing but its own sequence, and a base is folded by one arithmetic whatever class the rows
 // are of. The launches depend on `plan`'s extents alone. Returns the first error of a launch.
-cudaError_t Retain(const RetentionPlan& plan, const RetentionInputs& inputs,
-                   const StatesView& states, MatrixView<float> out, KernelQueue queue);
+cudaError_t Retain(const DevicePlan& plan, const RetentionInputs& inputs, const StatesView& states,
+                   MatrixView<float> out, KernelQueue queue);
 
 }  // namespace retnet
 

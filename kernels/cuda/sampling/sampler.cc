@@ -10,7 +10,7 @@ namespace {
 
 // None where a token is given.
 std::span<const LogitEdit> EditsOf(const SampleRequest& query) {
-  return query.given == kNoToken ? query.sampling.edits : std::span<const LogitEdit>();
+  return query.scored_token == kNoToken ? query.sampling.edits : std::span<const LogitEdit>();
 }
 
 int64_t EditSpace(const SampleRequest& query) {
@@ -121,7 +121,7 @@ const DeviceQuery* CudaSampler::Put(std::span<const SampleRequest> queries,
     const std::span<const LogitEdit> edits = EditsOf(query);
     queries_of_launch_.push_back({.seed = sampling.seed,
                                   .draw = sampling.draw,
-                                  .given = query.given,
+                                  .scored_token = query.scored_token,
                                   .temperature = sampling.temperature,
                                   .top_k = sampling.top_k,
                                   .top_p = sampling.top_p,

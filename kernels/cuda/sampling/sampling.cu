@@ -242,7 +242,7 @@ __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
   const EditedRow row{rows.edited + blockIdx.x * EditedStride(columns), columns};
   uint64_t first = CopyFinite(logits, row, &shared);
 
-  const bool wants_logprob = query.given != kNoToken || query.logprob;
+  const bool wants_logprob = query.scored_token != kNoToken || query.logprob;
   double log_total = 0;
   if ((wants_logprob || query.top_logprobs > 0) && LogitOf(first) != -INFINITY) {
     log_total = LogTotal(row, LogitOf(first), &shared);
@@ -251,7 +251,7 @@ __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
     WriteTop(row, min(query.top_logprobs, columns), first, log_total,
              rows.top + int64_t{blockIdx.x} * kMaxTopLogprobs, &shared);
   }
-  TokenId token = query.given;
+  TokenId token = query.scored_token;
   if (token == kNoToken) {
     if (query.edit_count > 0) {
       __syncthreads();  // the top has been read

@@ -23,7 +23,7 @@ namespace retnet {
 struct DeviceQuery {
   uint64_t seed = 0;
   uint64_t draw = 0;
-  TokenId given = kNoToken;
+  TokenId scored_token = kNoToken;
   float temperature = 1.0f;
   int32_t top_k = 0;
   float top_p = 1.0f;

@@ -39,14 +39,14 @@ TEST(Sequence, SamplesFromTheLastPromptTokenAndThenFromThePendingOne) {
   std::vector<RowOutput> outputs;
   outputs.reserve(8);
   Segment segment = sequence.NextSegment(2, &outputs);
-  EXPECT_EQ(segment.row_class, RowClass::kGiven);
+  EXPECT_EQ(segment.row_class, RowClass::kPrompt);
   EXPECT_TRUE(segment.outputs.empty());
   sequence.Accept(2, {}, At(1));
 
   segment = sequence.NextSegment(1, &outputs);
   EXPECT_EQ(segment.position, 2);
   EXPECT_EQ(segment.tokens[0], 12);
-  EXPECT_EQ(segment.row_class, RowClass::kGiven);
+  EXPECT_EQ(segment.row_class, RowClass::kPrompt);
   ASSERT_EQ(segment.outputs.size(), 1);
   EXPECT_EQ(segment.outputs[0].row, 0);
   EXPECT_EQ(segment.outputs[0].query.sampling.draw, 3) << "the place of the new token";
@@ -127,7 +127,7 @@ TEST(Sequence, ScoresEveryPromptTokenButTheFirst) {
   ASSERT_EQ(segment.outputs.size(), 2);
   for (int32_t row : {0, 1}) {
     EXPECT_EQ(segment.outputs[row].row, row);
-    EXPECT_EQ(segment.outputs[row].query.given, 11 + row);
+    EXPECT_EQ(segment.outputs[row].query.scored_token, 11 + row);
     EXPECT_EQ(segment.outputs[row].query.top_logprobs, 3);
   }
   sequence.Accept(2, std::vector<SampleResult>(2), At(1));

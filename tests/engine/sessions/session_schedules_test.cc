@@ -48,7 +48,7 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
     if (!done.Busies()) return;
     --world_.busy[done.request.session];
     TokenHistory history = done.before;
-    history.Append(done.request.prompt, RowClass::kGiven);
+    history.Append(done.request.prompt, RowClass::kPrompt);
     for (const SampleResult& answer : answers) history.Append(answer.token, RowClass::kSampled);
     ASSERT_LE(completion.session_tokens, history.size());
     if (completion.status.ok()) {

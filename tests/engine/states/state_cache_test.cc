@@ -123,7 +123,7 @@ TEST_F(StateCacheTest, AReadGivesTheBytesAndLeavesTheState) {
 TEST_F(StateCacheTest, ThePrefixCacheForgetsWhatHasBeenEvicted) {
   Start(/*slots=*/1, /*host_bytes=*/0);
   TokenHistory history;
-  history.Append(std::vector<TokenId>(12, 1), RowClass::kGiven);
+  history.Append(std::vector<TokenId>(12, 1), RowClass::kPrompt);
   ChunkKeys keys;
   keys.Begin("anna", 4, false);
   keys.Extend(history, 12);

@@ -22,7 +22,7 @@ TEST(TokenHistory, KeepsTheClassOfEveryTokenThroughAnyChanges) {
       history.Truncate(size);
       classes.resize(size);
     } else {
-      const RowClass row_class = random() % 2 == 0 ? RowClass::kGiven : RowClass::kSampled;
+      const RowClass row_class = random() % 2 == 0 ? RowClass::kPrompt : RowClass::kSampled;
       const std::vector<TokenId> tokens(random() % 4, 7);
       history.Append(tokens, row_class);
       classes.insert(classes.end(), tokens.size(), row_class);
@@ -61,7 +61,7 @@ TEST(ChunkKeys, AreOfOwnerAndWholePrefixHoweverItGrew) {
   ChunkKeys grown;
   grown.Begin("anna", /*chunk=*/4, /*with_classes=*/false);
   for (TokenId token = 0; token < 11; ++token) {
-    history.Append(token, token < 6 ? RowClass::kGiven : RowClass::kSampled);
+    history.Append(token, token < 6 ? RowClass::kPrompt : RowClass::kSampled);
     grown.Extend(history, history.size());
   }
   const ChunkKeys whole = KeysOf(history, false);
@@ -70,16 +70,16 @@ TEST(ChunkKeys, AreOfOwnerAndWholePrefixHoweverItGrew) {
 
   TokenHistory other = history;
   other.Truncate(0);
-  other.Append(std::vector<TokenId>{9, 1, 2, 3, 4, 5, 6, 7}, RowClass::kGiven);
+  other.Append(std::vector<TokenId>{9, 1, 2, 3, 4, 5, 6, 7}, RowClass::kPrompt);
   EXPECT_FALSE(KeysOf(other, false).keys()[1] == whole.keys()[1]) << "its first token differs";
   EXPECT_FALSE(KeysOf(history, false, "ben").keys()[0] == whole.keys()[0]);
 }
 
 TEST(ChunkKeys, DifferByClassesOnlyWhereAskedTo) {
   TokenHistory given;
-  given.Append(std::vector<TokenId>(8, 3), RowClass::kGiven);
+  given.Append(std::vector<TokenId>(8, 3), RowClass::kPrompt);
   TokenHistory sampled;
-  sampled.Append(std::vector<TokenId>(6, 3), RowClass::kGiven);
+  sampled.Append(std::vector<TokenId>(6, 3), RowClass::kPrompt);
   sampled.Append(std::vector<TokenId>(2, 3), RowClass::kSampled);
   EXPECT_TRUE(KeysOf(given, false).keys()[1] == KeysOf(sampled, false).keys()[1]);
   EXPECT_TRUE(KeysOf(given, true).keys()[0] == KeysOf(sampled, true).keys()[0]);

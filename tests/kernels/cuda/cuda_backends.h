@@ -25,7 +25,7 @@ inline std::vector<float> NumbersOnHost(const CudaKernels&, const float* data, i
   return numbers;
 }
 
-enum class CudaRows { kSampled, kGiven };
+enum class CudaRows { kSampled, kPrompt };
 
 // All rows are of one class.
 template <CudaRows kRows>
@@ -36,7 +36,7 @@ struct CudaBackend {
     auto kernels = CudaKernels::Make(/*max_rows=*/512);
     EXPECT_TRUE(kernels.ok()) << kernels.status();
     if (!kernels.ok()) return nullptr;
-    if (kRows == CudaRows::kGiven) kernels->SetSampledRows(0);
+    if (kRows == CudaRows::kPrompt) kernels->SetSampledRows(0);
     return std::make_unique<Type>(*std::move(kernels));
   }
   // Products round activations to the weight's type or as many bits, and a gated product multiplies

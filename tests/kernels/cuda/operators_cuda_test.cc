@@ -5,7 +5,7 @@
 namespace retnet {
 
 using OperatorBackends =
-    testing::Types<CudaBackend<CudaRows::kSampled>, CudaBackend<CudaRows::kGiven>>;
+    testing::Types<CudaBackend<CudaRows::kSampled>, CudaBackend<CudaRows::kPrompt>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, Operators, OperatorBackends, BackendNames);
 
 }  // namespace retnet

@@ -16,7 +16,7 @@
 namespace retnet {
 namespace {
 
-using Given = CudaBackend<CudaRows::kGiven>;
+using Given = CudaBackend<CudaRows::kPrompt>;
 
 TEST(SeededFaults, Normalize) {
   const auto kernels = Given::Make(/*threads=*/1);

@@ -28,7 +28,7 @@ DeviceArray<T> OnDevice(std::span<const T> values) {
   return array;
 }
 
-enum class Rows { kSampled, kGiven };
+enum class Rows { kSampled, kPrompt };
 
 // As much of the concept Kernels as Retention needs; all rows of a step are of one class.
 template <Rows kRows>
@@ -67,26 +67,26 @@ class RetentionKernels {
     rotation.sines = OnDevice<float>(sines);
   }
 
-  std::span<const RetentionSegment> LayOut(std::span<const RetentionSegment> segments) {
+  std::span<const RetentionSegment> PlanRetention(std::span<const RetentionSegment> segments) {
     return segments;
   }
   void Retention(int32_t layer, std::span<const RetentionSegment> segments,
                  MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                  States& states, MatrixView<float> out) {
     const int64_t pairs = static_cast<int64_t>(rotation.theta.size());
-    RetentionLayout layout;
-    retnet::LayOut(segments, kRows == Rows::kSampled ? projections.rows : 0, &layout);
-    const auto pieces = OnDevice<RetentionPiece>(layout.pieces);
-    const auto starts = OnDevice<int32_t>(layout.starts);
-    const auto readers = OnDevice<int32_t>(layout.readers);
+    HostPlan plan;
+    retnet::PlanRetention(segments, kRows == Rows::kSampled ? projections.rows : 0, &plan);
+    const auto pieces = OnDevice<RetentionPiece>(plan.pieces);
+    const auto starts = OnDevice<int32_t>(plan.starts);
+    const auto readers = OnDevice<int32_t>(plan.readers);
     const RetentionInputs inputs{
         layer, projections,
         MatrixView<const float>(rotation.cosines.data(), projections.rows, pairs),
         MatrixView<const float>(rotation.sines.data(), projections.rows, pairs), norm};
-    status_.Update(CudaStatus(
-        Retain({pieces.data(), starts.data(), readers.data(), layout.sampled, layout.given}, inputs,
-               states.view(), out, stream_),
-        "retention"));
+    status_.Update(
+        CudaStatus(Retain({pieces.data(), starts.data(), readers.data(), plan.sampled, plan.prompt},
+                          inputs, states.view(), out, stream_),
+                   "retention"));
     status_.Update(Finish());  // the plan is freed here
   }
 
@@ -200,13 +200,13 @@ TEST_P(CudaRetentionOfBases, BothClassesOfRowsLeaveTheSameState) {
     shape.base_type = GetParam();
     RetentionWorld<RetentionKernels<Rows::kSampled>> sampled(
         std::make_unique<RetentionKernels<Rows::kSampled>>(), shape);
-    RetentionWorld<RetentionKernels<Rows::kGiven>> given(
-        std::make_unique<RetentionKernels<Rows::kGiven>>(), shape);
+    RetentionWorld<RetentionKernels<Rows::kPrompt>> prompt(
+        std::make_unique<RetentionKernels<Rows::kPrompt>>(), shape);
     sampled.Step({{0, /*text=*/1, 200}});
-    given.Step({{0, /*text=*/1, 130}});
-    given.Step({{0, /*text=*/1, 70}});
-    EXPECT_EQ(sampled.Read(0).base, given.Read(0).base);
-    EXPECT_EQ(sampled.Read(0).tail, given.Read(0).tail);
+    prompt.Step({{0, /*text=*/1, 130}});
+    prompt.Step({{0, /*text=*/1, 70}});
+    EXPECT_EQ(sampled.Read(0).base, prompt.Read(0).base);
+    EXPECT_EQ(sampled.Read(0).tail, prompt.Read(0).tail);
   }
 }
 
@@ -243,9 +243,9 @@ class CudaRetentionOfWideHeads : public testing::Test {};
 
 // Both classes fold alike, whatever the type of the bases: see BothClassesOfRowsLeaveTheSameState.
 using CudaBackends = testing::Types<CudaBackend<Rows::kSampled, ElementType::kFloat32>,
-                                    CudaBackend<Rows::kGiven, ElementType::kFloat32>,
+                                    CudaBackend<Rows::kPrompt, ElementType::kFloat32>,
                                     CudaBackend<Rows::kSampled, ElementType::kBFloat16>,
-                                    CudaBackend<Rows::kGiven, ElementType::kFloat16>>;
+                                    CudaBackend<Rows::kPrompt, ElementType::kFloat16>>;
 TYPED_TEST_SUITE(CudaRetentionOfWideHeads, CudaBackends, BackendNames);
 
 TYPED_TEST(CudaRetentionOfWideHeads, IsTheTextbooksFunctionAndCutAnywhereWhole) {

@@ -47,15 +47,15 @@ int64_t DecodeRowBytes(const RetentionShape& shape, int64_t blocks, int64_t tail
 
 }  // namespace
 
-RetentionTraffic DecodeTraffic(const RetentionShape& shape, const RetentionLayout& layout) {
+RetentionTraffic DecodeTraffic(const RetentionShape& shape, const HostPlan& plan) {
   const int64_t columns = shape.ProjectionColumns() + shape.OutputColumns();
-  const int64_t blocks = Blocks(shape.value_dim, FewColumns(shape, layout.sampled));
+  const int64_t blocks = Blocks(shape.value_dim, DecodeColumns(shape, plan.sampled));
   RetentionTraffic traffic;
   std::set<int32_t> bases;
-  for (int32_t segment = 0; segment < layout.sampled.segments; ++segment) {
-    if (layout.readers[segment] > 0) traffic.requested += BaseBytes(shape);
-    for (int32_t i = layout.starts[segment]; i < layout.starts[segment + 1]; ++i) {
-      const RetentionPiece& piece = layout.pieces[i];
+  for (int32_t segment = 0; segment < plan.sampled.segments; ++segment) {
+    if (plan.readers[segment] > 0) traffic.requested += BaseBytes(shape);
+    for (int32_t i = plan.starts[segment]; i < plan.starts[segment + 1]; ++i) {
+      const RetentionPiece& piece = plan.pieces[i];
       bases.insert(piece.base);
       traffic.floor +=
           (piece.tail + 1) * TailTokenBytes(shape) + columns * kFloat + AngleBytes(shape);
@@ -79,7 +79,7 @@ RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows) {
   const int64_t head_row = 2 * shape.key_dim * kTail;
   const int64_t weights = kChunk * kTail;
   const int64_t weighed = shape.heads * (head_row + weights);
-  const int64_t blocks = shape.heads * Blocks(shape.value_dim, kManyColumns);
+  const int64_t blocks = shape.heads * Blocks(shape.value_dim, kPrefillColumns);
   const int64_t retained = blocks * (head_row + weights) + shape.OutputColumns() * (kTail + kFloat);
   traffic.requested = 2 * BaseBytes(shape) +
                       rows * (prepared + weighed + retained + NormBytes(shape, /*reads=*/1)) +

@@ -18,7 +18,7 @@ struct RetentionTraffic {
 // block instead of once a head and a few words that the blocks of a head exchange, all of which lie
 // in the device's L2 cache. The blocks of a head are taken to run beside each other, so that each
 // inner product is computed once; one that is not there in time is computed again.
-RetentionTraffic DecodeTraffic(const RetentionShape& shape, const RetentionLayout& layout);
+RetentionTraffic DecodeTraffic(const RetentionShape& shape, const HostPlan& plan);
 
 // `rows` given rows of one sequence, whole chunks that begin with a base. The floor keeps nothing
 // in scratch; what is requested beyond it are bf16 rows and outputs not yet normed, most of which a

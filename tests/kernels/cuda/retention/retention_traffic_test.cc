@@ -28,9 +28,9 @@ RetentionTraffic Decode(int32_t sequences, bool share_a_base = false) {
         .slot = i, .first_row = i, .rows = 1, .tail = kMeanTail, .base = share_a_base ? 0 : i};
     segments.push_back({&pieces[i], 1});
   }
-  RetentionLayout layout;
-  LayOut(segments, /*sampled_rows=*/sequences, &layout);
-  return DecodeTraffic(kShape, layout);
+  HostPlan plan;
+  PlanRetention(segments, /*sampled_rows=*/sequences, &plan);
+  return DecodeTraffic(kShape, plan);
 }
 
 constexpr int64_t kBase = 8 * 256 * 512 * 4;
@@ -47,7 +47,7 @@ TEST(RetentionTraffic, OneSequenceAndSamplesOfOnePromptHaveABlockForEverySm) {
   for (const bool shares_bases : {false, true}) {
     const RetentionExtent extent{
         .segments = 1, .pieces = 1, .rows = 1, .shares_bases = shares_bases};
-    EXPECT_GE(kShape.heads * kShape.value_dim / FewColumns(kShape, extent), 108);
+    EXPECT_GE(kShape.heads * kShape.value_dim / DecodeColumns(kShape, extent), 108);
   }
 }
 

@@ -1,6 +1,6 @@
 // Several matrices of a checkpoint as one weight of a product.
-#ifndef RETNET_KERNELS_STACK_H_
-#define RETNET_KERNELS_STACK_H_
+#ifndef RETNET_KERNELS_STACKED_WEIGHT_H_
+#define RETNET_KERNELS_STACKED_WEIGHT_H_
 
 #include <cstdint>
 #include <span>
@@ -13,7 +13,7 @@
 namespace retnet {
 
 // What rows of several matrices are together, one below the other.
-struct Stack {
+struct StackedShape {
   ElementType type = ElementType::kFloat32;  // of a mixture fp32, which holds each exactly
   bool mixed = false;
   int64_t rows = 0;
@@ -21,9 +21,9 @@ struct Stack {
 };
 
 // INVALID_ARGUMENT for no tensor, an empty one or unequal columns.
-inline absl::StatusOr<Stack> StackOf(std::span<const HostTensor> tensors) {
+inline absl::StatusOr<StackedShape> StackedShapeOf(std::span<const HostTensor> tensors) {
   if (tensors.empty()) return absl::InvalidArgumentError("a weight needs at least one tensor");
-  Stack stack{.type = tensors[0].type, .columns = tensors[0].columns};
+  StackedShape stack{.type = tensors[0].type, .columns = tensors[0].columns};
   for (const HostTensor& tensor : tensors) {
     if (tensor.rows <= 0 || tensor.columns <= 0 || tensor.columns != stack.columns) {
       return absl::InvalidArgumentError(
@@ -39,4 +39,4 @@ inline absl::StatusOr<Stack> StackOf(std::span<const HostTensor> tensors) {
 
 }  // namespace retnet
 
-#endif  // RETNET_KERNELS_STACK_H_
+#endif  // RETNET_KERNELS_STACKED_WEIGHT_H_

@@ -20,20 +20,20 @@ std::vector<RetentionSegment> SegmentsOf(const std::vector<RetentionPiece>& piec
   return segments;
 }
 
-TEST(RetentionLayout, ReadersOfOneBaseAreTogether) {
+TEST(HostPlan, ReadersOfOneBaseAreTogether) {
   std::vector<RetentionPiece> pieces;
   for (int32_t row = 0; row < 21; ++row) pieces.push_back(DecodeRow(row, row % 2 == 0 ? 5 : row));
-  RetentionLayout layout;
-  LayOut(SegmentsOf(pieces), /*sampled_rows=*/21, &layout);
-  EXPECT_TRUE(layout.sampled.shares_bases);
+  HostPlan plan;
+  PlanRetention(SegmentsOf(pieces), /*sampled_rows=*/21, &plan);
+  EXPECT_TRUE(plan.sampled.shares_bases);
   // Base 5 has the readers 0, 2, … and 5, which are 12.
-  EXPECT_EQ(std::count(layout.readers.begin(), layout.readers.end(), 8), 1);
-  EXPECT_EQ(std::count(layout.readers.begin(), layout.readers.end(), 4), 1);
-  EXPECT_EQ(std::count(layout.readers.begin(), layout.readers.end(), 1), 9);
-  EXPECT_EQ(std::count(layout.readers.begin(), layout.readers.end(), 0), 10);
+  EXPECT_EQ(std::count(plan.readers.begin(), plan.readers.end(), 8), 1);
+  EXPECT_EQ(std::count(plan.readers.begin(), plan.readers.end(), 4), 1);
+  EXPECT_EQ(std::count(plan.readers.begin(), plan.readers.end(), 1), 9);
+  EXPECT_EQ(std::count(plan.readers.begin(), plan.readers.end(), 0), 10);
 }
 
-TEST(RetentionLayout, FoldsDraftsPromptsAndEmptyStatesAreReadAlone) {
+TEST(HostPlan, FoldsDraftsPromptsAndEmptyStatesAreReadAlone) {
   std::vector<RetentionPiece> pieces(8, DecodeRow(0, /*base=*/3));
   for (int32_t row = 0; row < 8; ++row) pieces[row].first_row = pieces[row].slot = row;
   pieces[0].folds = true;
@@ -43,18 +43,18 @@ TEST(RetentionLayout, FoldsDraftsPromptsAndEmptyStatesAreReadAlone) {
   pieces[4].base = 4;
   std::vector<RetentionSegment> segments = SegmentsOf(pieces);
   segments.insert(segments.begin() + 2, RetentionSegment());  // a padding row
-  RetentionLayout layout;
-  LayOut(segments, /*sampled_rows=*/6, &layout);  // those of slots 6 and 7 are of a prompt
-  EXPECT_FALSE(layout.sampled.shares_bases);
-  EXPECT_EQ(layout.readers, std::vector<int32_t>(9, 1));
-  EXPECT_EQ(layout.sampled.segments, 7);
-  EXPECT_EQ(layout.given.segments, 2);
+  HostPlan plan;
+  PlanRetention(segments, /*sampled_rows=*/6, &plan);  // those of slots 6 and 7 are of a prompt
+  EXPECT_FALSE(plan.sampled.shares_bases);
+  EXPECT_EQ(plan.readers, std::vector<int32_t>(9, 1));
+  EXPECT_EQ(plan.sampled.segments, 7);
+  EXPECT_EQ(plan.prompt.segments, 2);
 }
 
 // Whatever the grouping, each segment is there once, in a place that its class allows.
-TEST(RetentionLayout, HoldsEverySegmentOnce) {
+TEST(HostPlan, HoldsEverySegmentOnce) {
   std::mt19937 random(1);
-  RetentionLayout layout;
+  HostPlan plan;
   for (int round = 0; round < 200; ++round) {
     const auto rows = static_cast<int32_t>(1 + random() % 40);
     const auto sampled_rows = static_cast<int32_t>(random() % (rows + 1));
@@ -63,24 +63,24 @@ TEST(RetentionLayout, HoldsEverySegmentOnce) {
       pieces.push_back(DecodeRow(row, static_cast<int32_t>(random() % 6) - 1));
       pieces.back().folds = random() % 5 == 0;
     }
-    LayOut(SegmentsOf(pieces), sampled_rows, &layout);
-    ASSERT_EQ(layout.starts.size(), rows + 1);
+    PlanRetention(SegmentsOf(pieces), sampled_rows, &plan);
+    ASSERT_EQ(plan.starts.size(), rows + 1);
     std::map<int32_t, int32_t> times;
     for (int32_t segment = 0; segment < rows; ++segment) {
-      const RetentionPiece& piece = layout.pieces[layout.starts[segment]];
-      EXPECT_EQ(layout.starts[segment + 1], layout.starts[segment] + 1);
+      const RetentionPiece& piece = plan.pieces[plan.starts[segment]];
+      EXPECT_EQ(plan.starts[segment + 1], plan.starts[segment] + 1);
       EXPECT_EQ(piece.first_row < sampled_rows, segment < sampled_rows);
       ++times[piece.first_row];
-      const int32_t readers = layout.readers[segment];
+      const int32_t readers = plan.readers[segment];
       EXPECT_LE(readers, kMostReaders);
       for (int32_t i = 1; i < readers; ++i) {
-        EXPECT_EQ(layout.readers[segment + i], 0);
-        EXPECT_EQ(layout.pieces[layout.starts[segment + i]].base, piece.base);
+        EXPECT_EQ(plan.readers[segment + i], 0);
+        EXPECT_EQ(plan.pieces[plan.starts[segment + i]].base, piece.base);
       }
     }
     EXPECT_EQ(times.size(), rows);
     int64_t read = 0;
-    for (const int32_t readers : layout.readers) read += readers;
+    for (const int32_t readers : plan.readers) read += readers;
     EXPECT_EQ(read, rows);
   }
 }
