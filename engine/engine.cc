@@ -103,7 +103,7 @@ class Engine::Impl {
 
   // --- The engine thread's.
   void Run();
-  void Take(Inbox* inbox);
+  void AwaitInbox(Inbox* inbox);
   void PublishAndDeliver();
   void YieldToStreams();
   void Fail(const absl::Status& status);
@@ -241,7 +241,7 @@ bool Engine::Impl::healthy() const {
 void Engine::Impl::Run() {
   Inbox inbox;
   while (!inbox.closing) {
-    Take(&inbox);
+    AwaitInbox(&inbox);
     for (const auto& task : inbox.tasks) task();
     for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence), absl::Now());
     for (const auto& [id, ending] : inbox.endings) {
@@ -259,7 +259,7 @@ void Engine::Impl::Run() {
 
 // Waits only when nothing can be computed: no sequence is there, or those that are wait for states
 // to be moved or read.
-void Engine::Impl::Take(Inbox* inbox) {
+void Engine::Impl::AwaitInbox(Inbox* inbox) {
   inbox->Clear();
   std::unique_lock lock(mutex_);
   if (executor_.stalled() && inbox_.empty()) {

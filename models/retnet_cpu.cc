@@ -14,7 +14,7 @@
 namespace retnet {
 namespace {
 
-MemoryNeed NeedOf(const CpuKernels& kernels, const RetNetConfig& config,
+MemoryNeed NeedOf(const cpu::CpuKernels& kernels, const RetNetConfig& config,
                   const ModelWeights& weights, const ModelOptions& options) {
   const RetentionShape shape = config.Retention(/*slots=*/1);
   const int64_t inputs =
@@ -22,7 +22,7 @@ MemoryNeed NeedOf(const CpuKernels& kernels, const RetNetConfig& config,
   const int64_t outputs = std::max<int64_t>(
       {config.vocab_size, shape.ProjectionColumns(), 2 * int64_t{config.intermediate_size}});
   return {.weights = weights.stored_bytes,
-          .step = RetNet<CpuKernels>::StepBytes(config, options.max_rows) +
+          .step = RetNet<cpu::CpuKernels>::StepBytes(config, options.max_rows) +
                   kernels.WorkspaceBytes(inputs, outputs),
           .serving = ServingBytes(kernels.threads()),
           .slot = kernels.BaseBytes(shape) + kChunk * kernels.TailTokenBytes(shape)};
@@ -39,20 +39,21 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCpuModel(const RetNetConfig& config,
                      ", but the CPU keeps states as fp32 only; bf16 and fp16 need a GPU",
                      info.device_note.empty() ? "" : ": ", info.device_note));
   }
-  CpuOptions cpu{.threads = options.threads, .max_rows = options.max_rows};
+  cpu::CpuOptions cpu{.threads = options.threads, .max_rows = options.max_rows};
   if (!options.instruction_set.empty()) {
-    ASSIGN_OR_RETURN(cpu.instruction_set, ParseInstructionSet(options.instruction_set));
+    ASSIGN_OR_RETURN(cpu.instruction_set, cpu::ParseInstructionSet(options.instruction_set));
   }
-  auto kernels = std::make_unique<CpuKernels>(cpu);
+  auto kernels = std::make_unique<cpu::CpuKernels>(cpu);
   MemoryNeed need = NeedOf(*kernels, config, weights, options);
   RETURN_IF_ERROR(PlanSlots(need, ReadFreeMemory(), options).status());
-  ASSIGN_OR_RETURN(auto packed, DeviceWeights<CpuKernels>::Pack(*kernels, weights));
+  ASSIGN_OR_RETURN(auto packed, DeviceWeights<cpu::CpuKernels>::Pack(*kernels, weights));
   need.weights = 0;  // packed, and what they really take is no longer free
   ASSIGN_OR_RETURN(info.slots, PlanSlots(need, ReadFreeMemory(), options));
   info.max_rows = options.max_rows;
   info.backend = absl::StrCat("cpu (", Name(kernels->instruction_set()), ", ", kernels->threads(),
                               kernels->threads() == 1 ? " thread)" : " threads)");
-  return RetNet<CpuKernels>::Create(std::move(kernels), config, std::move(packed), std::move(info));
+  return RetNet<cpu::CpuKernels>::Create(std::move(kernels), config, std::move(packed),
+                                         std::move(info));
 }
 
 }  // namespace retnet

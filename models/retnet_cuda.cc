@@ -17,8 +17,8 @@ namespace {
 
 // Slots take all that the rest leaves of a GPU's memory, which no other process is to share.
 absl::StatusOr<int32_t> PlanDeviceSlots(const MemoryNeed& need, int64_t usable,
-                                        const CudaKernels& kernels, const DeviceMemory& memory,
-                                        ModelOptions options) {
+                                        const cuda::CudaKernels& kernels,
+                                        const cuda::DeviceMemory& memory, ModelOptions options) {
   options.state_memory_fraction = 1;
   const FreeMemory free{
       std::max<int64_t>(usable, 0), memory.total,
@@ -32,20 +32,21 @@ absl::StatusOr<int32_t> PlanDeviceSlots(const MemoryNeed& need, int64_t usable,
 absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
                                                      const ModelWeights& weights,
                                                      const ModelOptions& options, ModelInfo info) {
-  ASSIGN_OR_RETURN(CudaKernels made, CudaKernels::Make(options.max_rows, options.cuda_graphs,
-                                                       options.programmatic_launch));
-  auto kernels = std::make_unique<CudaKernels>(std::move(made));
+  ASSIGN_OR_RETURN(
+      cuda::CudaKernels made,
+      cuda::CudaKernels::Make(options.max_rows, options.cuda_graphs, options.programmatic_launch));
+  auto kernels = std::make_unique<cuda::CudaKernels>(std::move(made));
   info.base_type = StateTypeOf(options);
   const RetentionShape shape = config.Retention(/*slots=*/1, info.base_type);
   MemoryNeed need{.weights = weights.stored_bytes,
-                  .step = RetNet<CudaKernels>::StepBytes(config, options.max_rows) +
-                          options.max_rows * CudaStates::RowBytes(shape),
-                  .slot = CudaStates::SlotBytes(shape)};
-  ASSIGN_OR_RETURN(const DeviceMemory before, CudaKernels::Memory());
+                  .step = RetNet<cuda::CudaKernels>::StepBytes(config, options.max_rows) +
+                          options.max_rows * cuda::CudaStates::RowBytes(shape),
+                  .slot = cuda::CudaStates::SlotBytes(shape)};
+  ASSIGN_OR_RETURN(const cuda::DeviceMemory before, cuda::CudaKernels::Memory());
   const auto usable = static_cast<int64_t>(before.free * options.gpu_memory_fraction);
   RETURN_IF_ERROR(PlanDeviceSlots(need, usable, *kernels, before, options).status());
-  ASSIGN_OR_RETURN(auto packed, DeviceWeights<CudaKernels>::Pack(*kernels, weights));
-  ASSIGN_OR_RETURN(const DeviceMemory after, CudaKernels::Memory());
+  ASSIGN_OR_RETURN(auto packed, DeviceWeights<cuda::CudaKernels>::Pack(*kernels, weights));
+  ASSIGN_OR_RETURN(const cuda::DeviceMemory after, cuda::CudaKernels::Memory());
   const int64_t left = usable - (before.free - after.free);
   need.weights = 0;  // packed; what they, their padding and the products' scratch take is taken
   ASSIGN_OR_RETURN(info.slots, PlanDeviceSlots(need, left, *kernels, before, options));
@@ -56,8 +57,8 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
       (before.free - after.free) / kMebibyte, " MiB for weights, ", need.step / kMebibyte,
       " for steps, ", info.slots * need.slot / kMebibyte, " for sessions with ", options.state_type,
       " states", kernels->Overlaps() ? "; programmatic launches)" : ")");
-  return RetNet<CudaKernels>::Create(std::move(kernels), config, std::move(packed),
-                                     std::move(info));
+  return RetNet<cuda::CudaKernels>::Create(std::move(kernels), config, std::move(packed),
+                                           std::move(info));
 }
 
 }  // namespace retnet

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 inline constexpr int64_t kCacheLine = 64;  // bytes
 
@@ -61,6 +61,6 @@ class AlignedArray {
   int64_t size_ = 0;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_ALIGNED_ARRAY_H_

@@ -12,7 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "kernels/cpu/thread_pool.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 int32_t CoresOfAffinity() {
@@ -70,4 +70,4 @@ int32_t AvailableCores() {
   return cores;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

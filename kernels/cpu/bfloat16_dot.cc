@@ -10,7 +10,7 @@
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16")
-namespace retnet {
+namespace retnet::cpu {
 namespace avx512_bf16 {
 #include "kernels/cpu/bfloat16_dot-inl.h"
 }  // namespace avx512_bf16
@@ -20,18 +20,18 @@ void MultiplyBFloat16Pairs(const PackedActivations& x, const PackedWeight& weigh
   avx512_bf16::MultiplyWeight<avx512_bf16::BFloat16DotSource>(x, weight, first, count, add, out);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 #pragma GCC pop_options
 
 #else
 
-namespace retnet {
+namespace retnet::cpu {
 
 void MultiplyBFloat16Pairs(const PackedActivations&, const PackedWeight&, int64_t, int64_t, bool,
                            MatrixView<float>) {
   std::abort();
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif

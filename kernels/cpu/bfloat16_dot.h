@@ -7,7 +7,7 @@
 #include "kernels/cpu/packed.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // A Product (product.h) of bf16 weights and activations in pairs of bf16: its chain adds, for each
 // pair of k, both terms. The processor must have AVX512_BF16 (and F, BW, VL); it takes subnormal
@@ -16,6 +16,6 @@ namespace retnet {
 void MultiplyBFloat16Pairs(const PackedActivations& x, const PackedWeight& weight, int64_t first,
                            int64_t count, bool add, MatrixView<float> out);
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_BFLOAT16_DOT_H_

@@ -7,7 +7,7 @@
 #include "kernels/cpu/retention.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 static_assert(Kernels<CpuKernels>);
 
@@ -263,4 +263,4 @@ absl::Status CpuKernels::Finish() {
   return absl::OkStatus();
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

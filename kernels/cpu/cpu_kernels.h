@@ -25,7 +25,7 @@
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 struct CpuOptions {
   int32_t threads = 0;  // the caller's included; 0: AvailableCores()
@@ -135,6 +135,6 @@ class CpuKernels : public HostSteps {
   CpuTransfers transfers_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_CPU_KERNELS_H_

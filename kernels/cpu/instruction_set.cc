@@ -5,7 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "hwy/targets.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 constexpr InstructionSet kAll[] = {InstructionSet::kScalar, InstructionSet::kAvx2,
@@ -69,4 +69,4 @@ std::vector<InstructionSet> SupportedInstructionSets() {
 
 InstructionSet BestInstructionSet() { return SupportedInstructionSets().back(); }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // In ascending order of speed. Each has its own rounding; within one, results are exact (the same
 // bits for a row whatever is beside it).
@@ -29,6 +29,6 @@ absl::StatusOr<InstructionSet> ParseInstructionSet(absl::string_view name);
 std::vector<InstructionSet> SupportedInstructionSets();
 InstructionSet BestInstructionSet();
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_INSTRUCTION_SET_H_

@@ -10,7 +10,7 @@
 #include "kernels/cpu/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace retnet {
+namespace retnet::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -48,11 +48,11 @@ MatMulOperators MakeMatMulOperators() {
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace retnet
+}  // namespace retnet::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace retnet {
+namespace retnet::cpu {
 
 MatMulOperators MatMulOperatorsFor(InstructionSet set) {
   MatMulOperators operators = RETNET_FOR_INSTRUCTION_SET(set, MakeMatMulOperators);
@@ -63,5 +63,5 @@ MatMulOperators MatMulOperatorsFor(InstructionSet set) {
   return operators;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 #endif  // HWY_ONCE

@@ -8,7 +8,7 @@
 #include "kernels/cpu/packed.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // Strips [first, first + count) of y = x·Wᵀ, or of y += x·Wᵀ when `add`. `out` views these strips'
 // columns of y, as far as W has them. An element is the sum, in order, of one chain of fused
@@ -35,6 +35,6 @@ struct MatMulOperators {
 
 MatMulOperators MatMulOperatorsFor(InstructionSet set);
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_MATMUL_H_

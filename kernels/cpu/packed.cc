@@ -8,7 +8,7 @@
 #include "kernels/stacked_weight.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 // 16 rows that become one strip's columns; no data where the strip is padding.
@@ -117,4 +117,4 @@ void PackedWeight::ReadRow(int64_t output, float multiplier, float* row) const {
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

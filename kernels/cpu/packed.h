@@ -13,7 +13,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // A product goes over k in blocks: long beside the adding of a block's sums to C, short enough that
 // the block's parts of two strips and of a few hundred rows of activations stay in the second-level
@@ -91,6 +91,6 @@ class PackedActivations {
   int64_t depth_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_PACKED_H_

@@ -6,7 +6,7 @@
 
 #include "kernels/cpu/retention_vectors.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 int32_t PanelsOf(const CpuStates& states) {
@@ -75,4 +75,4 @@ void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states
   });
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

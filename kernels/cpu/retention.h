@@ -11,7 +11,7 @@
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // What a call reads; the views live until it returns.
 struct RetentionInputs {
@@ -29,6 +29,6 @@ struct RetentionInputs {
 void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states,
             MatrixView<float> out, ThreadPool& pool);
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_RETENTION_H_

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 // The base that a segment may read with others; kZeroBase for one that reads none or folds.
@@ -45,4 +45,4 @@ void RetentionGroups::Make(std::span<const RetentionSegment> segments, int64_t m
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

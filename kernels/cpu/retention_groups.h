@@ -8,7 +8,7 @@
 
 #include "kernels/kernels.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // Segments of one piece that does not fold and that read one base (forks, samples of one prompt)
 // form groups, so that the base comes from memory once for all of them; any other segment is a
@@ -34,6 +34,6 @@ class RetentionGroups {
   std::vector<int32_t> ends_;               // of each group, in segments_
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_RETENTION_GROUPS_H_

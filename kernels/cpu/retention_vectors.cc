@@ -14,7 +14,7 @@
 #include "kernels/cpu/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace retnet {
+namespace retnet::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -307,15 +307,15 @@ RetentionVectors MakeRetentionVectors() { return {RetainTask, FinishTask}; }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace retnet
+}  // namespace retnet::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace retnet {
+namespace retnet::cpu {
 
 RetentionVectors RetentionVectorsFor(InstructionSet set) {
   return RETNET_FOR_INSTRUCTION_SET(set, MakeRetentionVectors);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 #endif

@@ -12,7 +12,7 @@
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // The query heads of one kv head in one group of segments, and of their value columns the strips
 // [first_strip, last_strip). Tasks with some of the strips leave the norm and the tail's keys,
@@ -38,6 +38,6 @@ struct RetentionVectors {
 
 RetentionVectors RetentionVectorsFor(InstructionSet set);
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_RETENTION_VECTORS_H_

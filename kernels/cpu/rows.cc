@@ -13,7 +13,7 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace retnet {
+namespace retnet::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -173,15 +173,15 @@ RowOperators MakeRowOperators() {
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace retnet
+}  // namespace retnet::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace retnet {
+namespace retnet::cpu {
 
 RowOperators RowOperatorsFor(InstructionSet set) {
   return RETNET_FOR_INSTRUCTION_SET(set, MakeRowOperators);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 #endif  // HWY_ONCE

@@ -9,7 +9,7 @@
 #include "kernels/cpu/packed.h"
 #include "kernels/kernels.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 struct RowOperators {
   // y = RMSNorm(x), [columns]; y may be x.
@@ -28,6 +28,6 @@ struct RowOperators {
 
 RowOperators RowOperatorsFor(InstructionSet set);
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_ROWS_H_

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
@@ -212,4 +212,4 @@ void CpuSampler::Sample(MatrixView<const float> logits, std::span<const SampleRe
   });
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

@@ -14,7 +14,7 @@
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // The operator Sample of the concept Kernels. A row's answer depends on its logits and query alone.
 // The sampled token is the same on every instruction set, except that top_p without top_k sums the
@@ -37,6 +37,6 @@ class CpuSampler {
   std::vector<AlignedArray<TokenId>> tokens_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_SAMPLING_H_

@@ -16,7 +16,7 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace retnet {
+namespace retnet::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -219,15 +219,15 @@ SamplingSimd MakeSamplingSimd() {
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace retnet
+}  // namespace retnet::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace retnet {
+namespace retnet::cpu {
 
 SamplingSimd SamplingSimdFor(InstructionSet set) {
   return RETNET_FOR_INSTRUCTION_SET(set, MakeSamplingSimd);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 #endif

@@ -9,7 +9,7 @@
 #include "kernels/philox.h"
 #include "kernels/sampling.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // A row is padded with −infinity to a multiple of this, so that no pass has a remainder.
 inline constexpr int64_t kLogitsPadding = 64;
@@ -50,6 +50,6 @@ inline double GumbelScore(float logit, float greatest, TokenId token, const Samp
          GumbelNoise(sampling.seed, sampling.draw, token);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_SAMPLING_SIMD_H_

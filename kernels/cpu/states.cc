@@ -11,7 +11,7 @@
 #include "kernels/kernels.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 // Row `row` of a matrix, as the bytes of `columns` numbers.
@@ -179,4 +179,4 @@ void CpuStates::CopyTail(int32_t from, int32_t to, int32_t tokens) {
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

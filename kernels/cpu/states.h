@@ -13,7 +13,7 @@
 #include "kernels/cpu/strips.h"
 #include "kernels/kernels.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // Numbers of one thread that last for one task of Retention; each is written before it is read.
 struct RetentionScratch {
@@ -93,6 +93,6 @@ class CpuStates {
   AlignedArray<float> scratch_;      // [threads, ScratchSize()]
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_STATES_H_

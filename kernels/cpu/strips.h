@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace retnet {
+namespace retnet::cpu {
 
 // Columns of a strip: one AVX-512 vector of fp32, two of AVX2.
 inline constexpr int64_t kStripColumns = 16;
@@ -61,6 +61,6 @@ struct Panels {
   }
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_STRIPS_H_

@@ -19,10 +19,10 @@
 #else
 #define RETNET_SCALAR_NAMESPACE N_EMU128
 #endif
-#define RETNET_FOR_INSTRUCTION_SET(set, Function)                                   \
-  ((set) == ::retnet::InstructionSet::kScalar ? RETNET_SCALAR_NAMESPACE::Function() \
-   : (set) == ::retnet::InstructionSet::kAvx2 ? N_AVX2::Function()                  \
-                                              : N_AVX3::Function())
+#define RETNET_FOR_INSTRUCTION_SET(set, Function)                                        \
+  ((set) == ::retnet::cpu::InstructionSet::kScalar ? RETNET_SCALAR_NAMESPACE::Function() \
+   : (set) == ::retnet::cpu::InstructionSet::kAvx2 ? N_AVX2::Function()                  \
+                                                   : N_AVX3::Function())
 #else
 #define RETNET_FOR_INSTRUCTION_SET(set, Function) HWY_STATIC_DISPATCH(Function)()
 #endif

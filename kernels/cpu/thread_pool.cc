@@ -5,7 +5,7 @@
 
 #include "hwy/cache_control.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 // Longer than the gap between two operators of a step, short beside a scheduler's time slice.
@@ -103,4 +103,4 @@ void ThreadPool::WorkerLoop(int32_t thread) {
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-namespace retnet {
+namespace retnet::cpu {
 
 // Cores that this process may use: its affinity mask, and the cpu quotas of its control groups. At
 // least 1.
@@ -78,6 +78,6 @@ class ThreadPool {
   std::vector<std::thread> workers_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_THREAD_POOL_H_

@@ -18,7 +18,7 @@
 #include "kernels/cpu/strips.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace retnet {
+namespace retnet::cpu {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
@@ -71,7 +71,7 @@ inline void MultiplyFloat32(const float* a, int64_t a_stride, int64_t rows, Stri
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace retnet
+}  // namespace retnet::cpu
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard

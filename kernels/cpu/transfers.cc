@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace retnet {
+namespace retnet::cpu {
 
 CpuTransfers::CpuTransfers() : thread_([this] { Run(); }) {}
 
@@ -42,4 +42,4 @@ void CpuTransfers::Run() {
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cpu

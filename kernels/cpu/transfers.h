@@ -8,7 +8,7 @@
 #include <mutex>
 #include <thread>
 
-namespace retnet {
+namespace retnet::cpu {
 
 // A thread that does what it is given, one after the other. All functions but the constructor may
 // be called by one other thread.
@@ -35,6 +35,6 @@ class CpuTransfers {
   std::thread thread_;  // last: it uses the members above
 };
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_KERNELS_CPU_TRANSFERS_H_

@@ -9,7 +9,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 static_assert(Kernels<CudaKernels>);
 
@@ -160,7 +160,7 @@ absl::StatusOr<CudaKernels::Rotation> CudaKernels::AllocateRotation(
 }
 
 DevicePlan CudaKernels::PlanRetention(std::span<const RetentionSegment> segments) {
-  retnet::PlanRetention(segments, sampled_rows_, &host_plan_);
+  cuda::PlanRetention(segments, sampled_rows_, &host_plan_);
   if (mode_ == StepMode::kStage) step_kind_.shares_bases |= host_plan_.sampled.shares_bases;
   if (mode_ == StepMode::kRecord) host_plan_.sampled.shares_bases = step_kind_.shares_bases;
   return {.pieces = Send<RetentionPiece>(host_plan_.pieces),
@@ -342,4 +342,4 @@ absl::Status CudaKernels::Finish() {
   return status_;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -34,7 +34,7 @@
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Bytes of device memory.
 struct DeviceMemory {
@@ -167,6 +167,6 @@ class CudaKernels {
   absl::Status status_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_CUDA_KERNELS_H_

@@ -6,7 +6,7 @@
 #include "kernels/cuda/runtime/launch.cuh"
 #include "kernels/operands.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -107,4 +107,4 @@ cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, Matrix
   return LaunchKernel(Gather, {static_cast<unsigned>(y.rows), kThreads}, queue, x, indices, y);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

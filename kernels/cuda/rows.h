@@ -18,7 +18,7 @@
 #include "kernels/cuda/runtime/kernel_queue.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // A matrix of weights [rows, x.columns], `stride` elements from row to row.
 struct EmbeddingTable {
@@ -46,6 +46,6 @@ cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t r
 cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y,
                        KernelQueue queue);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_ROWS_H_

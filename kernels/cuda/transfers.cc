@@ -5,7 +5,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 absl::StatusOr<std::unique_ptr<CudaTransfers>> CudaTransfers::Make(int64_t pinned_bytes) {
   std::unique_ptr<CudaTransfers> transfers(new CudaTransfers());
@@ -80,4 +80,4 @@ absl::Status CudaTransfers::DoCopy(const Job& job) const {
   return job.copy({stream_.get(), pinned_.data(), pinned_size_});
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

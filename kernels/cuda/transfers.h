@@ -18,7 +18,7 @@
 #include "kernels/cuda/runtime/cuda_handles.h"
 #include "kernels/cuda/runtime/staging.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // A thread with a stream of its own does the copies, one after the other. It calls whoever waits
 // for them itself: what CUDA calls back from a stream, it does not once the device has failed, and
@@ -66,6 +66,6 @@ class CudaTransfers {
   std::thread thread_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_TRANSFERS_H_

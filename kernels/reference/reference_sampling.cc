@@ -49,7 +49,7 @@ size_t CountOfTopP(const std::vector<double>& z, float top_p) {
   return z.size();
 }
 
-TokenId Sample(std::vector<float> logits, const Sampling& sampling) {
+TokenId SampleToken(std::vector<float> logits, const Sampling& sampling) {
   for (const LogitEdit& edit : sampling.edits) {
     float& logit = logits[edit.token];
     logit = logit > 0 ? logit / edit.repetition : logit * edit.repetition;
@@ -92,7 +92,7 @@ void ReferenceKernels::Sample(MatrixView<const float> logits,
     SampleResult& result = results[i];
     result = SampleResult{};
     result.token =
-        query.scored_token != kNoToken ? query.scored_token : Sample(row, query.sampling);
+        query.scored_token != kNoToken ? query.scored_token : SampleToken(row, query.sampling);
     if (query.scored_token != kNoToken || query.logprob) {
       result.logprob = static_cast<float>(LogProbability(row, result.token));
     }

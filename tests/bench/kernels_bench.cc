@@ -22,7 +22,7 @@ struct Shape {
 };
 
 struct MatMulCase {
-  InstructionSet set;
+  cpu::InstructionSet set;
   ElementType type;
   Shape shape;
   int64_t rows;
@@ -44,7 +44,7 @@ std::string NameOf(const MatMulCase& c) {
 constexpr int64_t kColdBytes = int64_t{192} << 20;
 
 void RunMatMul(benchmark::State& state, const MatMulCase& c) {
-  CpuKernels kernels(
+  cpu::CpuKernels kernels(
       {.threads = c.threads, .instruction_set = c.set, .max_rows = static_cast<int32_t>(c.rows)});
   const auto [inputs, outputs] = c.shape;
   const int64_t bytes = inputs * outputs * static_cast<int64_t>(SizeOf(c.type));
@@ -55,12 +55,12 @@ void RunMatMul(benchmark::State& state, const MatMulCase& c) {
     data[i + 1] = static_cast<std::byte>((random() & 0x80) | 0x30);
   }
   const HostTensor tensor{c.type, data.data(), outputs, inputs};
-  std::vector<PackedWeight> weights;
+  std::vector<cpu::PackedWeight> weights;
   do {
     weights.push_back(*kernels.Pack({&tensor, 1}));
   } while (c.cold && static_cast<int64_t>(weights.size()) * bytes < kColdBytes);
-  const CpuKernels::Buffer x = *kernels.Allocate(c.rows * inputs);
-  const CpuKernels::Buffer y = *kernels.Allocate(c.rows * outputs);
+  const cpu::CpuKernels::Buffer x = *kernels.Allocate(c.rows * inputs);
+  const cpu::CpuKernels::Buffer y = *kernels.Allocate(c.rows * outputs);
   std::fill_n(x.data(), x.size(), 0.5f);
 
   size_t next = 0;
@@ -82,7 +82,7 @@ void RunMatMul(benchmark::State& state, const MatMulCase& c) {
   state.counters["roof"] = Counter(std::max(memory_time, flops / peak), kRate);
 }
 
-void RunRoofs(benchmark::State& state, InstructionSet set, int32_t threads) {
+void RunRoofs(benchmark::State& state, cpu::InstructionSet set, int32_t threads) {
   const Roofs& roofs = RoofsOf(set, threads);
   for (auto _ : state) benchmark::DoNotOptimize(roofs);
   state.counters["bytes/s"] = roofs.bytes_per_second;
@@ -101,7 +101,7 @@ void RegisterMatMul(const MatMulCase& c) {
 void RegisterAll() {
   const Shape demo[] = {{192, 1152}, {192, 1024}, {512, 192}, {192, 4096}};
   const Shape large[] = {{2048, 12288}, {4096, 2048}, {2048, 5632}, {2816, 2048}, {2048, 32000}};
-  for (InstructionSet set : SupportedInstructionSets()) {
+  for (cpu::InstructionSet set : cpu::SupportedInstructionSets()) {
     for (int32_t threads : {1, 2}) {
       benchmark::RegisterBenchmark(absl::StrCat("Roofs/", Name(set), "/threads:", threads).c_str(),
                                    RunRoofs, set, threads)

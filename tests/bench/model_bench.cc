@@ -154,12 +154,12 @@ int Main(int argc, char** argv) {
     std::cerr << (model.ok() ? config.status() : model.status()) << "\n";
     return 1;
   }
-  const InstructionSet set = options.instruction_set.empty()
-                                 ? BestInstructionSet()
-                                 : *ParseInstructionSet(options.instruction_set);
-  const int32_t threads = options.threads > 0 ? options.threads : AvailableCores();
+  const cpu::InstructionSet set = options.instruction_set.empty()
+                                      ? cpu::BestInstructionSet()
+                                      : *cpu::ParseInstructionSet(options.instruction_set);
+  const int32_t threads = options.threads > 0 ? options.threads : cpu::AvailableCores();
   Subject subject{*std::move(model), *config, on_gpu ? Roofs() : RoofsOf(set, threads),
-                  set == InstructionSet::kAvx512Bf16, on_gpu};
+                  set == cpu::InstructionSet::kAvx512Bf16, on_gpu};
   const ModelInfo& info = subject.model->info();
   benchmark::AddCustomContext("model", info.name);
   benchmark::AddCustomContext("backend", info.backend);

@@ -38,9 +38,9 @@ struct RetentionCase {
 
 // That a layer's step has to move.
 double BytesOf(const RetentionCase& c) {
-  const auto base = static_cast<double>(CpuStates::BaseBytes(c.shape));
+  const auto base = static_cast<double>(cpu::CpuStates::BaseBytes(c.shape));
   if (c.form == Form::kTextbook) return c.sessions * 2 * base;
-  const double tail = kChunk / 2.0 * static_cast<double>(CpuStates::TailTokenBytes(c.shape));
+  const double tail = kChunk / 2.0 * static_cast<double>(cpu::CpuStates::TailTokenBytes(c.shape));
   return c.form == Form::kSamples ? base + c.sessions * tail
                                   : c.sessions * (base * (1 + 2.0 / kChunk) + tail);
 }
@@ -53,15 +53,15 @@ RetentionShape ColdShape(const RetentionCase& c) {
   shape.slots = c.sessions;
   const int64_t bases = c.form == Form::kSamples ? 1 : c.sessions;
   const int64_t tails = c.form == Form::kTextbook ? 0 : c.sessions;
-  const int64_t layer = bases * CpuStates::BaseBytes(c.shape) +
-                        tails * kChunk / 2 * CpuStates::TailTokenBytes(c.shape);
+  const int64_t layer = bases * cpu::CpuStates::BaseBytes(c.shape) +
+                        tails * kChunk / 2 * cpu::CpuStates::TailTokenBytes(c.shape);
   shape.layers = static_cast<int32_t>((kColdBytes + layer - 1) / layer);
   return shape;
 }
 
 // What both forms are given: rows of random projections, and a norm.
 struct Rows {
-  Rows(const RetentionCase& c, CpuKernels& kernels) : count(c.sessions) {
+  Rows(const RetentionCase& c, cpu::CpuKernels& kernels) : count(c.sessions) {
     const RetentionShape& shape = c.shape;
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
@@ -77,8 +77,8 @@ struct Rows {
   Norm norm() const { return {norm_weight.data(), 1e-6f}; }
 
   int64_t count;
-  CpuKernels::Buffer projections, norm_weight, out;
-  CpuKernels::Rotation rotation;
+  cpu::CpuKernels::Buffer projections, norm_weight, out;
+  cpu::CpuKernels::Rotation rotation;
   MatrixView<const float> input;
   MatrixView<float> output;
 };
@@ -110,8 +110,8 @@ std::vector<RetentionPiece> StepPieces(const RetentionCase& c, int32_t tail) {
 
 // Calls layer(tail, i) for each token of a chunk and each layer, in the order of a server's steps.
 template <typename Layer>
-void RunChunks(benchmark::State& state, const RetentionCase& c, CpuKernels& kernels, Rows& rows,
-               const Layer& layer) {
+void RunChunks(benchmark::State& state, const RetentionCase& c, cpu::CpuKernels& kernels,
+               Rows& rows, const Layer& layer) {
   const int32_t layers = ColdShape(c).layers;
   for (auto _ : state) {
     for (int32_t tail = 0; tail < kChunk; ++tail) {
@@ -121,11 +121,12 @@ void RunChunks(benchmark::State& state, const RetentionCase& c, CpuKernels& kern
   }
 }
 
-void RunDeferred(benchmark::State& state, const RetentionCase& c, CpuKernels& kernels, Rows& rows) {
+void RunDeferred(benchmark::State& state, const RetentionCase& c, cpu::CpuKernels& kernels,
+                 Rows& rows) {
   const RetentionShape shape = ColdShape(c);
-  CpuStates states = *kernels.AllocateStates(shape, Decays(shape));
-  const std::vector<std::byte> base(CpuStates::BaseBytes(shape));
-  const std::vector<std::byte> tail(kChunk * CpuStates::TailTokenBytes(shape));
+  cpu::CpuStates states = *kernels.AllocateStates(shape, Decays(shape));
+  const std::vector<std::byte> base(cpu::CpuStates::BaseBytes(shape));
+  const std::vector<std::byte> tail(kChunk * cpu::CpuStates::TailTokenBytes(shape));
   for (int32_t i = 0; i < c.sessions; ++i) {
     kernels.WriteBase(base, i, states);
     kernels.WriteTail(tail, kChunk, i, states);
@@ -144,17 +145,18 @@ void RunDeferred(benchmark::State& state, const RetentionCase& c, CpuKernels& ke
   });
 }
 
-void RunTextbook(benchmark::State& state, const RetentionCase& c, CpuKernels& kernels, Rows& rows) {
+void RunTextbook(benchmark::State& state, const RetentionCase& c, cpu::CpuKernels& kernels,
+                 Rows& rows) {
   const RetentionShape shape = ColdShape(c);
   const std::vector<float> decays = Decays(shape);
   const int64_t matrix = int64_t{shape.key_dim} * shape.value_dim;
   const auto states =
-      *AlignedArray<float>::Make(int64_t{shape.layers} * c.sessions * shape.heads * matrix);
+      *cpu::AlignedArray<float>::Make(int64_t{shape.layers} * c.sessions * shape.heads * matrix);
   std::fill_n(states.data(), states.size(), 0.0f);
-  ThreadPool pool(c.threads);
+  cpu::ThreadPool pool(c.threads);
   const auto rotated = *kernels.Allocate(int64_t{c.threads} * 2 * shape.key_dim);
   const RecurrentStep step = RecurrentStepFor(kernels.instruction_set());
-  const RowOperators row_operators = RowOperatorsFor(kernels.instruction_set());
+  const cpu::RowOperators row_operators = cpu::RowOperatorsFor(kernels.instruction_set());
   const int64_t pairs = shape.key_dim / 2;
   RunChunks(state, c, kernels, rows, [&](int32_t /*tail*/, int32_t layer) {
     pool.Run(int64_t{c.sessions} * shape.heads, [&](int64_t task, int32_t thread) {
@@ -184,7 +186,7 @@ void RunTextbook(benchmark::State& state, const RetentionCase& c, CpuKernels& ke
 }
 
 void RunRetention(benchmark::State& state, const RetentionCase& c) {
-  CpuKernels kernels({.threads = c.threads, .max_rows = c.sessions});
+  cpu::CpuKernels kernels({.threads = c.threads, .max_rows = c.sessions});
   Rows rows(c, kernels);
   const auto run = c.form == Form::kTextbook ? RunTextbook : RunDeferred;
   run(state, c, kernels, rows);

@@ -86,7 +86,7 @@ double ThreadSeconds() {
 // The best rate of `amount(task)` a second over runs on all threads at once: the sum of the
 // threads' own rates, each in the time that it had a processor.
 template <typename Amount>
-double BestRate(ThreadPool& pool, const Amount& amount) {
+double BestRate(cpu::ThreadPool& pool, const Amount& amount) {
   double best = 0;
   for (int run = 0; run < 15; ++run) {
     std::vector<double> rates(pool.threads());
@@ -100,18 +100,18 @@ double BestRate(ThreadPool& pool, const Amount& amount) {
   return best;
 }
 
-Roofs Measure(InstructionSet set, int32_t threads) {
+Roofs Measure(cpu::InstructionSet set, int32_t threads) {
   const auto [run_multiply_adds, read_all] = RETNET_FOR_INSTRUCTION_SET(set, MakeFunctions);
-  ThreadPool pool(threads);
+  cpu::ThreadPool pool(threads);
   Roofs roofs;
   roofs.flops_per_second =
       BestRate(pool, [run = run_multiply_adds](int64_t) { return run(1 << 18); });
   roofs.bfloat16_flops_per_second =
-      set == InstructionSet::kAvx512Bf16
+      set == cpu::InstructionSet::kAvx512Bf16
           ? BestRate(pool, [](int64_t) { return RunBFloat16Dots(1 << 18); })
           : roofs.flops_per_second;
   const int64_t size = (int64_t{1} << 26) / threads;  // 256 MiB in all
-  AlignedArray<float> memory = *AlignedArray<float>::Make(size * threads);
+  cpu::AlignedArray<float> memory = *cpu::AlignedArray<float>::Make(size * threads);
   std::fill_n(memory.data(), memory.size(), 1.0f);
   roofs.bytes_per_second = BestRate(pool, [&, read = read_all](int64_t task) {
     volatile float sum = read(memory.data() + task * size, size);
@@ -123,8 +123,8 @@ Roofs Measure(InstructionSet set, int32_t threads) {
 
 }  // namespace
 
-const Roofs& RoofsOf(InstructionSet set, int32_t threads) {
-  static std::map<std::pair<InstructionSet, int32_t>, Roofs> measured;
+const Roofs& RoofsOf(cpu::InstructionSet set, int32_t threads) {
+  static std::map<std::pair<cpu::InstructionSet, int32_t>, Roofs> measured;
   const auto key = std::make_pair(set, threads);
   const auto found = measured.find(key);
   if (found != measured.end()) return found->second;

@@ -15,7 +15,7 @@ struct Roofs {
 };
 
 // The best of several runs; measured once for each set and number of threads.
-const Roofs& RoofsOf(InstructionSet set, int32_t threads);
+const Roofs& RoofsOf(cpu::InstructionSet set, int32_t threads);
 
 // The operations of `steps` rounds of independent VDPBF16PS in registers; 0 where it was not
 // compiled.

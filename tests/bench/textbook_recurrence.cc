@@ -72,7 +72,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace retnet {
 
-RecurrentStep RecurrentStepFor(InstructionSet set) {
+RecurrentStep RecurrentStepFor(cpu::InstructionSet set) {
   return RETNET_FOR_INSTRUCTION_SET(set, MakeStep);
 }
 

@@ -26,7 +26,7 @@ struct RecurrentHead {
 
 // Rotates q and k, then S = γ S + kᵀ v and o = q S · key_dim^-½ in one pass over S.
 using RecurrentStep = void (*)(const RecurrentHead& head);
-RecurrentStep RecurrentStepFor(InstructionSet set);
+RecurrentStep RecurrentStepFor(cpu::InstructionSet set);
 
 }  // namespace retnet
 

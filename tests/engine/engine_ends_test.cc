@@ -42,7 +42,7 @@ TEST_F(EngineEndsTest, CancelFreesTheSlotWithinAStep) {
   const Completion completion = first_->AwaitDone();
   EXPECT_EQ(completion.reason, FinishReason::kCancelled);
   EXPECT_TRUE(absl::IsCancelled(completion.status));
-  EXPECT_EQ(first_->answers().size(), 1) << "of the step that ran when it was cancelled";
+  EXPECT_EQ(first_->results().size(), 1) << "of the step that ran when it was cancelled";
   control_->AwaitHeldStep();
   EXPECT_EQ(control_->step_count(), 2);
   EXPECT_EQ(engine_->stats().running, 1);
@@ -86,7 +86,7 @@ TEST_F(EngineEndsTest, AFailedModelFailsEveryRequestAndEveryLaterOne) {
     EXPECT_EQ(completion.status, absl::DataLossError("the device is gone"));
     EXPECT_EQ(completion.reason, FinishReason::kError);
   }
-  EXPECT_EQ(first_->answers().size(), 1);
+  EXPECT_EQ(first_->results().size(), 1);
   EXPECT_FALSE(engine_->healthy());
   const absl::Status late = engine_->Submit(Generation(5), waiting).status();
   EXPECT_TRUE(absl::IsUnavailable(late));

@@ -25,7 +25,7 @@ TEST_F(EngineTest, AnswersOneRequest) {
   const Completion completion = first_->AwaitDone();
   EXPECT_TRUE(completion.status.ok());
   EXPECT_EQ(completion.reason, FinishReason::kLength);
-  EXPECT_TRUE(SameResults(first_->answers(), ExpectedOf(model_, request, 32768).results));
+  EXPECT_TRUE(SameResults(first_->results(), ExpectedOf(model_, request, 32768).results));
 }
 
 TEST_F(EngineTest, SubmittedFromManyThreadsEqualsAlone) {
@@ -50,17 +50,17 @@ TEST_F(EngineTest, SubmittedFromManyThreadsEqualsAlone) {
       for (const auto& [request, sink] : mine) {
         const Completion completion = sink->AwaitDone();
         const Expected expected = ExpectedOf(model_, request, kContext);
-        std::span<const SampleResult> answers = expected.answers;
+        std::span<const SampleResult> answers = expected.results;
         if (completion.reason == FinishReason::kCancelled) {
           ++cancelled;
           EXPECT_TRUE(absl::IsCancelled(completion.status));
-          ASSERT_LE(sink->answers().size(), answers.size());
-          answers = answers.first(sink->answers().size());
+          ASSERT_LE(sink->results().size(), answers.size());
+          answers = answers.first(sink->results().size());
         } else {
           ASSERT_TRUE(completion.status.ok());
           EXPECT_EQ(completion.reason, expected.reason);
         }
-        EXPECT_TRUE(SameResults(sink->answers(), answers));
+        EXPECT_TRUE(SameResults(sink->results(), answers));
         EXPECT_EQ(sink->calls_after_done(), 0);
       }
     });

@@ -56,32 +56,32 @@ struct ReferenceBackendOfBases : ReferenceBackend {
   }
 };
 
-template <InstructionSet kSet>
+template <cpu::InstructionSet kSet>
 struct CpuBackend {
-  using Type = CpuKernels;
+  using Type = cpu::CpuKernels;
   static constexpr ElementType kBaseType = ElementType::kFloat32;
-  static bool IsSupported() { return absl::c_linear_search(SupportedInstructionSets(), kSet); }
+  static bool IsSupported() { return absl::c_linear_search(cpu::SupportedInstructionSets(), kSet); }
   static std::unique_ptr<Type> Make(int32_t threads) {
-    return std::make_unique<Type>(CpuOptions{.threads = threads, .instruction_set = kSet});
+    return std::make_unique<Type>(cpu::CpuOptions{.threads = threads, .instruction_set = kSet});
   }
   // The bf16 product rounds activations to 8 bits, and a gated product multiplies two such results.
   static double ErrorBound(ElementType type) {
-    return kSet == InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16 ? 5e-2 : 2e-5;
+    return kSet == cpu::InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16 ? 5e-2 : 2e-5;
   }
   static bool RowsAreExact(ElementType) { return true; }
   static RetentionError RetentionErrorBound() { return {3e-5, 1e-5}; }
   static float RoundToTail(float x) { return x; }
   static std::string Name() {
-    std::string name = "cpu_" + std::string(retnet::Name(kSet));
+    std::string name = "cpu_" + std::string(cpu::Name(kSet));
     std::replace(name.begin(), name.end(), '-', '_');  // a test's name may hold no '-'
     return name;
   }
 };
 
 using Backends =
-    testing::Types<ReferenceBackend, CpuBackend<InstructionSet::kScalar>,
-                   CpuBackend<InstructionSet::kAvx2>, CpuBackend<InstructionSet::kAvx512>,
-                   CpuBackend<InstructionSet::kAvx512Bf16>>;
+    testing::Types<ReferenceBackend, CpuBackend<cpu::InstructionSet::kScalar>,
+                   CpuBackend<cpu::InstructionSet::kAvx2>, CpuBackend<cpu::InstructionSet::kAvx512>,
+                   CpuBackend<cpu::InstructionSet::kAvx512Bf16>>;
 
 struct BackendNames {
   template <typename Backend>

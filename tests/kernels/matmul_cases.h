@@ -52,9 +52,9 @@ inline std::vector<float> RandomFloats(int64_t count, std::mt19937& random) {
 
 // Rows of x ready for a product; owns their memory.
 struct PreparedRows {
-  PreparedRows(const RowOperators& operators, bool pairs, const float* x, int64_t rows,
+  PreparedRows(const cpu::RowOperators& operators, bool pairs, const float* x, int64_t rows,
                int64_t columns)
-      : words(PackedActivations::Words(rows, pairs ? (columns + 1) / 2 : columns)),
+      : words(cpu::PackedActivations::Words(rows, pairs ? (columns + 1) / 2 : columns)),
         view(words.data(), rows, pairs ? (columns + 1) / 2 : columns) {
     const auto prepare = pairs ? operators.prepare_bfloat16_pairs : operators.prepare_float32;
     for (int64_t i = 0; i < rows; ++i) prepare(x + i * columns, columns, nullptr, view, i);
@@ -62,7 +62,7 @@ struct PreparedRows {
   PreparedRows(const PreparedRows&) = delete;
 
   std::vector<uint32_t> words;
-  PackedActivations view;
+  cpu::PackedActivations view;
 };
 
 // What a product makes of a number before it multiplies.

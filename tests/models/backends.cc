@@ -16,14 +16,15 @@ std::vector<Backend> HostBackends() {
          return MakeTestModel(directory, std::make_unique<Wrapper<ReferenceKernels>>(), slots,
                               max_rows);
        }}};
-  for (const InstructionSet set : SupportedInstructionSets()) {
+  for (const cpu::InstructionSet set : cpu::SupportedInstructionSets()) {
     backends.push_back(
         {.name = std::string(Name(set)),
-         .rounds_activations = set == InstructionSet::kAvx512Bf16,
+         .rounds_activations = set == cpu::InstructionSet::kAvx512Bf16,
          .make = [set](const std::string& directory, int32_t slots, int32_t max_rows) {
-           const CpuOptions options{.threads = 2, .instruction_set = set, .max_rows = max_rows};
-           return MakeTestModel(directory, std::make_unique<Wrapper<CpuKernels>>(options), slots,
-                                max_rows);
+           const cpu::CpuOptions options{
+               .threads = 2, .instruction_set = set, .max_rows = max_rows};
+           return MakeTestModel(directory, std::make_unique<Wrapper<cpu::CpuKernels>>(options),
+                                slots, max_rows);
          }});
   }
   return backends;

@@ -18,11 +18,12 @@ Backend CudaBackendOf(const std::string& name, RowClass row_class,
           .exact_in_float32 = row_class == RowClass::kSampled,
           .make = [row_class, base_type](const std::string& directory, int32_t slots,
                                          int32_t max_rows) {
-            auto kernels = CudaKernels::Make(max_rows);
+            auto kernels = cuda::CudaKernels::Make(max_rows);
             EXPECT_TRUE(kernels.ok()) << kernels.status();
             return MakeTestModel(
-                directory, std::make_unique<RecordingKernels<CudaKernels>>(*std::move(kernels)),
-                slots, max_rows, row_class, base_type);
+                directory,
+                std::make_unique<RecordingKernels<cuda::CudaKernels>>(*std::move(kernels)), slots,
+                max_rows, row_class, base_type);
           }};
 }
 
@@ -31,10 +32,11 @@ Backend UnrecordedBackendOf(const std::string& name, bool replays) {
           .rounds_activations = true,
           .rounds_tails = true,
           .make = [replays](const std::string& directory, int32_t slots, int32_t max_rows) {
-            auto kernels = CudaKernels::Make(max_rows, replays);
+            auto kernels = cuda::CudaKernels::Make(max_rows, replays);
             EXPECT_TRUE(kernels.ok()) << kernels.status();
-            return MakeTestModel(directory, std::make_unique<CudaKernels>(*std::move(kernels)),
-                                 slots, max_rows);
+            return MakeTestModel(directory,
+                                 std::make_unique<cuda::CudaKernels>(*std::move(kernels)), slots,
+                                 max_rows);
           }};
 }
 

@@ -46,10 +46,10 @@ std::string Config(int32_t layers) {
 
 // The launches of a kind of decode step.
 int64_t CountLaunches(int32_t layers, StepKind kind) {
-  auto kernels = CudaKernels::Make(/*max_rows=*/40, /*replays=*/true);
+  auto kernels = cuda::CudaKernels::Make(/*max_rows=*/40, /*replays=*/true);
   EXPECT_TRUE(kernels.ok()) << kernels.status();
-  auto owned = std::make_unique<CudaKernels>(*std::move(kernels));
-  const CudaKernels& recorded = *owned;
+  auto owned = std::make_unique<cuda::CudaKernels>(*std::move(kernels));
+  const cuda::CudaKernels& recorded = *owned;
   const TestModel model = MakeTestModel(
       WriteRandomCheckpoint({.config = Config(layers), .type = ElementType::kBFloat16}),
       std::move(owned), /*slots=*/64, /*max_rows=*/40);
@@ -72,11 +72,11 @@ TEST(RetNetGraphs, ALayerOfADecodeStepIsFiveLaunches) {
 TEST(RetNetGraphs, KernelsOverlapWhereTheDeviceCanAndTheyMay) {
   const std::string folder = WriteRandomCheckpoint({.config = Config(/*layers=*/2)});
   const auto launches = [&](bool may, bool* overlaps) {
-    auto kernels = CudaKernels::Make(/*max_rows=*/8, /*replays=*/true, may);
+    auto kernels = cuda::CudaKernels::Make(/*max_rows=*/8, /*replays=*/true, may);
     EXPECT_TRUE(kernels.ok()) << kernels.status();
     *overlaps = kernels->Overlaps();
-    auto owned = std::make_unique<CudaKernels>(*std::move(kernels));
-    const CudaKernels& recorded = *owned;
+    auto owned = std::make_unique<cuda::CudaKernels>(*std::move(kernels));
+    const cuda::CudaKernels& recorded = *owned;
     const TestModel model = MakeTestModel(folder, std::move(owned), /*slots=*/2, /*max_rows=*/8);
     return recorded.CountLaunches({1}) + recorded.CountLaunches({2}) +
            recorded.CountLaunches({2, /*shares_bases=*/true});

@@ -8,7 +8,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // what NVIDIA advises for sm_90
@@ -242,4 +242,4 @@ void CudaMatMul::KeepFirstError(cudaError_t error) {
   if (error != cudaSuccess) status_.Update(CudaStatus(error, "launching a matmul"));
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -20,7 +20,7 @@
 #include "kernels/kernels.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Operators queue on one stream and neither allocate nor wait. Rows [0, sampled_rows) are of the
 // class sampled: skinny.h, in launches of at most 64 rows. The rows behind them are given:
@@ -84,6 +84,6 @@ class CudaMatMul {
   absl::Status status_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_MATMUL_MATMUL_H_

@@ -5,7 +5,7 @@
 #include "kernels/cuda/retention/gate.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -90,4 +90,4 @@ cudaError_t JoinGate(MatrixView<const float> joined, Activation activation, Matr
   return cudaGetLastError();
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -13,7 +13,7 @@
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // y = RMSNorm(x), or x where there is no norm, rounded to `type`; y [rows, y_stride], of which
 // columns beyond x.columns become zero. One block of 256 threads a row. Moves x once from DRAM (the
@@ -27,6 +27,6 @@ cudaError_t PrepareRows(MatrixView<const float> x, const Norm* norm, ElementType
 cudaError_t JoinGate(MatrixView<const float> joined, Activation activation, MatrixView<float> y,
                      cudaStream_t stream);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_MATMUL_PROMPT_ROWS_H_

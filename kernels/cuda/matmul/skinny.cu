@@ -6,7 +6,7 @@
 #include "kernels/cuda/matmul/skinny_warp.cuh"
 #include "kernels/cuda/runtime/launch.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 // Blocks that keep every device busy, and the least steps of a block that are worth its start.
@@ -201,4 +201,4 @@ SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul) {
   return traffic;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -48,7 +48,7 @@
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 enum class SkinnyEpilogue {
   kStore,  // y = product
@@ -102,6 +102,6 @@ struct SkinnyTraffic {
 };
 SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_H_

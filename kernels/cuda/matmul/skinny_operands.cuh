@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/matmul/skinny.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 constexpr int kSkinnyThreads = 128;
 constexpr int kSkinnyWarps = kSkinnyThreads / 32;
@@ -234,6 +234,6 @@ class ActivationChunks {
   float squares_[S::kThreadRows] = {};
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_OPERANDS_CUH_

@@ -7,7 +7,7 @@
 #include "kernels/cuda/matmul/skinny_operands.cuh"
 #include "kernels/cuda/retention/gate.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // One tile's sums over all of k: in shared memory where one block has them all, else parts that the
 // blocks of the tile have left in scratch, [tiles, splits, rows, kOutputs], and behind them
@@ -108,6 +108,6 @@ __device__ void WriteOutputs(const SkinnyMatMul& p, const SkinnySums<S>& sums,
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_SUMS_CUH_

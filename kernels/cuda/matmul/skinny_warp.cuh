@@ -12,7 +12,7 @@
 
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Each type has
 //   kType     the weight's
@@ -144,6 +144,6 @@ struct Float32Warp {
   }
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_MATMUL_SKINNY_WARP_CUH_

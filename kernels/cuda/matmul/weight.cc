@@ -8,7 +8,7 @@
 #include "kernels/stacked_weight.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 std::vector<float> Widened(const HostTensor& tensor) {
@@ -52,4 +52,4 @@ absl::StatusOr<CudaWeight> CudaWeight::Upload(std::span<const HostTensor> tensor
   return weight;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

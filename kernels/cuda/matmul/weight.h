@@ -14,7 +14,7 @@
 #include "kernels/cuda/runtime/device_array.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Row-major; each row is followed by zeros up to a multiple of 128 bytes, so that every row begins
 // at a line of the memory and no kernel needs a ragged end of k. Made by CudaMatMul::Pack.
@@ -50,6 +50,6 @@ class CudaWeight {
   std::optional<cublasLtMatmulAlgo_t> algorithm_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_MATMUL_WEIGHT_H_

@@ -9,7 +9,7 @@
 
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Stored: the rounded number, to the nearest, ties to even. Four: as many in one load.
 template <typename Base>
@@ -73,6 +73,6 @@ cudaError_t ForBaseType(ElementType type, const Function& function) {
   return function(float());
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_BASE_ELEMENT_CUH_

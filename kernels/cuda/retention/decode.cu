@@ -10,7 +10,7 @@
 #include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/cuda/runtime/launch.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr int kThreads = kDecodeThreads;
@@ -330,4 +330,4 @@ cudaError_t RetentionDecode(const DecodeSegments& segments, const RetentionExten
   });
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/retention/retention.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // The value columns of a block of a launch of that extent: few enough for one sequence to fill the
 // device, more where there are blocks enough without, since each of a head's blocks rotates q. Bits
@@ -49,6 +49,6 @@ cudaError_t RetentionDecode(const DecodeSegments& segments, const RetentionExten
                             int32_t piece, const RetentionInputs& inputs, const StatesView& states,
                             MatrixView<float> out, KernelQueue queue);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_DECODE_H_

@@ -10,7 +10,7 @@
 #include "kernels/cuda/retention/states_view.h"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // The rows of one piece, or one of each of several pieces, `readers` of one base. `pieces`
 // [readers] are in shared memory, so as not to take registers.
@@ -227,6 +227,6 @@ class DecodeWeights {
   float* const weights_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_

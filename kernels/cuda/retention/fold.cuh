@@ -11,7 +11,7 @@
 #include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/operands.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // base' = γ^C base + Σ_j k_jᵀ (γ^(C−1−j) v_j). The decayed v is fp32 split into two bf16 numbers,
 // 16 bits in all; each product of 16 tokens is added to the fp32 sum by two mma.m16n8k16, first
@@ -141,6 +141,6 @@ __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int3
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_FOLD_CUH_

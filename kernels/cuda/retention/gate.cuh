@@ -4,13 +4,13 @@
 
 #include "kernels/operands.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 __device__ inline float Activate(Activation activation, float x) {
   if (activation == Activation::kSilu) return x / (1.0f + expf(-x));
   return 0.5f * x * (1.0f + erff(x * 0.70710678f));
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_GATE_CUH_

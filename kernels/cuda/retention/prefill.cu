@@ -7,7 +7,7 @@
 #include "kernels/cuda/retention/tile.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 // A block walks the pieces of a segment for 64 value columns of one head; the base's tile stays in
@@ -337,4 +337,4 @@ cudaError_t RetentionPrefill(const PrefillArguments& arguments, const RetentionE
   return cudaSuccess;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/retention/retention.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // The greatest key_dim that RetentionPrefill serves: a base's tile stays on the chip.
 constexpr int32_t kMaxPrefillKeyDim = 256;
@@ -60,6 +60,6 @@ cudaError_t RetainRows(const PrefillArguments& arguments, const RetentionExtent&
 cudaError_t FinishRows(const PrefillArguments& arguments, const RetentionExtent& extent,
                        cudaStream_t stream);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_PREFILL_H_

@@ -9,7 +9,7 @@
 #include "kernels/cuda/retention/tile.cuh"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 // Blocks are [segments, heads or so, pieces of a segment]. The index of the block's piece, or −1.
@@ -167,4 +167,4 @@ cudaError_t FinishRows(const PrefillArguments& arguments, const RetentionExtent&
   return cudaGetLastError();
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

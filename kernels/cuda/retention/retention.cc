@@ -6,7 +6,7 @@
 #include "kernels/cuda/retention/decode.h"
 #include "kernels/cuda/retention/prefill.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 namespace {
 
@@ -100,4 +100,4 @@ cudaError_t Retain(const DevicePlan& plan, const RetentionInputs& inputs, const 
   return RetainPieceByPiece(plan, plan.sampled.segments, plan.prompt, inputs, states, out, queue);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

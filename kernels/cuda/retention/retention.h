@@ -14,7 +14,7 @@
 #include "kernels/operands.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // How many segments of a class a launch provides for. All are upper bounds: a segment may have no
 // pieces and a piece fewer rows, so that one launch serves every step of a bucket.
@@ -73,6 +73,6 @@ struct RetentionInputs {
 cudaError_t Retain(const DevicePlan& plan, const RetentionInputs& inputs, const StatesView& states,
                    MatrixView<float> out, KernelQueue queue);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_RETENTION_H_

@@ -12,7 +12,7 @@
 #include "kernels/cuda/retention/states_view.h"
 #include "kernels/cuda/runtime/block_reduce.cuh"
 
-namespace retnet {
+namespace retnet::cuda {
 
 __device__ inline float Rounded(float value) {
   return __bfloat162float(__float2bfloat16_rn(value));
@@ -151,6 +151,6 @@ __device__ inline void NormAndGate(const RetentionInputs& inputs, const Retentio
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_ROWS_CUH_

@@ -9,7 +9,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr int64_t kElementBytes = sizeof(__nv_bfloat16);
@@ -256,4 +256,4 @@ absl::Status CudaStates::CopyTail(int32_t from, int32_t to, int32_t tokens, cuda
   return absl::OkStatus();
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -16,7 +16,7 @@
 #include "kernels/cuda/runtime/device_array.h"
 #include "kernels/kernels.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // What copies to the host go over: a stream and pinned memory of their own.
 struct CopyLane {
@@ -76,6 +76,6 @@ class CudaStates {
   DeviceArray<__nv_bfloat16> prepared_;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_STATES_H_

@@ -10,7 +10,7 @@
 
 #include "kernels/operands.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // The bits, of no number that arithmetic gives, of an exchanged weight that is not there.
 constexpr uint32_t kNoWeight = 0xFFFFFFFF;
@@ -75,6 +75,6 @@ struct StatesView {
   }
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_STATES_VIEW_H_

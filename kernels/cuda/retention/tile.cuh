@@ -11,7 +11,7 @@
 #include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/operands.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Copies 16 bytes to shared memory; zeros where there is no source. `any` is an address that may be
 // named without being read.
@@ -122,6 +122,6 @@ struct ChunkTokens {
   }
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RETENTION_TILE_CUH_

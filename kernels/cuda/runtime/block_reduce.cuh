@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace retnet {
+namespace retnet::cuda {
 
 inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 inline constexpr int kWarp = 32;
@@ -48,6 +48,6 @@ __device__ inline uint64_t BlockMax(uint64_t value, uint64_t* partial) {
   return value;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_BLOCK_REDUCE_CUH_

@@ -11,7 +11,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 struct DestroyCudaHandle {
   void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
@@ -44,6 +44,6 @@ inline absl::StatusOr<Event> MakeEvent() {
   return Event(event);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_CUDA_HANDLES_H_

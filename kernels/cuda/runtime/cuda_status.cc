@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 absl::Status CudaStatus(cudaError_t error, absl::string_view what) {
   if (error == cudaSuccess) return absl::OkStatus();
@@ -25,4 +25,4 @@ absl::Status CudaStatus(cudaError_t error, absl::string_view what) {
   }
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/runtime/cuda_status.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Moves, never copies. data() is a device pointer, aligned to 256 bytes. Making and freeing it
 // synchronises with the device, so neither belongs into a step.
@@ -54,6 +54,6 @@ class DeviceArray {
   int64_t size_ = 0;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_DEVICE_ARRAY_H_

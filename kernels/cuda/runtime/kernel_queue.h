@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-namespace retnet {
+namespace retnet::cuda {
 
 struct KernelQueue {
   KernelQueue(cudaStream_t stream, bool overlaps = false)  // implicit: a stream is a queue
@@ -16,6 +16,6 @@ struct KernelQueue {
   bool overlaps;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_KERNEL_QUEUE_H_

@@ -16,7 +16,7 @@
 
 #include "kernels/cuda/runtime/kernel_queue.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 __device__ inline void LetNextKernelBegin() {
 #if __CUDA_ARCH__ >= 900
@@ -53,6 +53,6 @@ cudaError_t LaunchKernel(void (*kernel)(Parameters...), const LaunchShape& shape
   return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_LAUNCH_CUH_

@@ -7,7 +7,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 absl::StatusOr<PinnedBytes> PinnedBytes::Make(int64_t size) {
   void* memory = nullptr;
@@ -47,4 +47,4 @@ cudaError_t Staging::Flush(cudaStream_t stream) {
                          cudaMemcpyHostToDevice, stream);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -14,7 +14,7 @@
 #include "kernels/cuda/runtime/device_array.h"
 #include "kernels/kernels.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Pinned host memory, owned: what the device copies from or to while the host goes on.
 class PinnedBytes {
@@ -73,6 +73,6 @@ class Staging {
   int64_t flushed_ = 0;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_STAGING_H_

@@ -8,7 +8,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 absl::StatusOr<int64_t> CountKernels(cudaGraph_t graph) {
@@ -66,4 +66,4 @@ const StepGraphs::Entry* StepGraphs::Find(StepKind kind) const {
   return nullptr;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

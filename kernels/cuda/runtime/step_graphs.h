@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "kernels/cuda/runtime/cuda_handles.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Which of the recorded steps.
 struct StepKind {
@@ -45,6 +45,6 @@ class StepGraphs {
   std::vector<Entry> entries_;  // few: rows are powers of 2
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_STEP_GRAPHS_H_

@@ -2,7 +2,7 @@
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_STEP_MODE_H_
 #define RETNET_KERNELS_CUDA_RUNTIME_STEP_MODE_H_
 
-namespace retnet {
+namespace retnet::cuda {
 
 enum class StepMode {
   kLaunch,  // send their arguments to the device and launch
@@ -10,6 +10,6 @@ enum class StepMode {
   kRecord,  // launch into a stream that is being captured; put their arguments as when staged
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_RUNTIME_STEP_MODE_H_

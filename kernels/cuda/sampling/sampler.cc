@@ -5,7 +5,7 @@
 #include "kernels/cuda/runtime/cuda_status.h"
 #include "kernels/status_macros.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 // None where a token is given.
@@ -109,7 +109,7 @@ absl::Status CudaSampler::Launch(MatrixView<const float> logits,
                                  .chosen = chosen_.data() + first_row,
                                  .top = top_.data() + first_row * kMaxTopLogprobs,
                                  .last_tokens = last_tokens};
-  return CudaStatus(retnet::Sample(sampled_rows, queue), "answering logits");
+  return CudaStatus(cuda::Sample(sampled_rows, queue), "answering logits");
 }
 
 const DeviceQuery* CudaSampler::Put(std::span<const SampleRequest> queries,
@@ -203,4 +203,4 @@ void CudaSampler::Step::Clear() {
   most_top = 0;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -20,7 +20,7 @@
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Only token ids and the log-probabilities that are asked for cross the bus, once a step.
 // Thread-compatible.
@@ -97,6 +97,6 @@ class CudaSampler {
   bool fits_ = true;
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_

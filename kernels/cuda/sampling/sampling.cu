@@ -9,7 +9,7 @@
 #include "kernels/cuda/sampling/topk_search.cuh"
 #include "kernels/philox.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr float kGreatestFloat = 3.402823466e38f;
@@ -276,4 +276,4 @@ cudaError_t Sample(const SampledRows& rows, KernelQueue queue) {
   return LaunchKernel(SampleRow, {static_cast<unsigned>(rows.logits.rows), threads}, queue, rows);
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -17,7 +17,7 @@
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // A SampleRequest as the device reads it.
 struct DeviceQuery {
@@ -53,6 +53,6 @@ constexpr int64_t EditedStride(int64_t columns) { return (columns + 3) / 4 * 4; 
 // the launch's error.
 cudaError_t Sample(const SampledRows& rows, KernelQueue queue);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_SAMPLING_SAMPLING_H_

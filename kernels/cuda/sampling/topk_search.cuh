@@ -7,7 +7,7 @@
 #include "kernels/cuda/runtime/block_reduce.cuh"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 // Greater for a token that comes earlier: of a greater logit, or of a lower id among equal ones.
 // Logits are finite or −infinity, and no −0.
@@ -140,6 +140,6 @@ __device__ uint64_t Search(const EditedRow& row, uint64_t low, uint64_t high, co
   return low;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_KERNELS_CUDA_SAMPLING_TOPK_SEARCH_CUH_

@@ -36,14 +36,14 @@ class SessionSchedulesTest : public SessionsTest, public testing::WithParamInter
   void Check(const World::Running& done) {
     const Completion completion = done.sink->completion();
     const Expected expected = ExpectedOf(options_, done.request, kContext, done.before);
-    std::vector<SampleResult> answers = done.sink->answers();
+    std::vector<SampleResult> answers = done.sink->results();
     if (completion.status.ok()) {
       ASSERT_EQ(completion.reason, expected.reason);
-      ASSERT_TRUE(SameResults(answers, expected.answers));
+      ASSERT_TRUE(SameResults(answers, expected.results));
     } else {
       ASSERT_TRUE(absl::IsCancelled(completion.status)) << completion.status;
-      ASSERT_LE(answers.size(), expected.answers.size());
-      ASSERT_TRUE(SameResults(answers, std::span(expected.answers).first(answers.size())));
+      ASSERT_LE(answers.size(), expected.results.size());
+      ASSERT_TRUE(SameResults(answers, std::span(expected.results).first(answers.size())));
     }
     if (!done.Busies()) return;
     --world_.busy[done.request.session];

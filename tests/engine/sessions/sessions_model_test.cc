@@ -134,7 +134,7 @@ class SessionsOnModels : public ::testing::TestWithParam<int> {
     const auto sink = std::make_shared<RecordingSink>();
     ASSERT_TRUE(oracle->Submit(request, sink).ok());
     ASSERT_TRUE(sink->AwaitDone().status.ok()) << sink->completion().status;
-    ASSERT_TRUE(SameResults(asked.sink->answers(), sink->answers()));
+    ASSERT_TRUE(SameResults(asked.sink->results(), sink->results()));
   }
 
   const std::string folder_;

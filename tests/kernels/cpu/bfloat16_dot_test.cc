@@ -8,7 +8,7 @@
 #include "simde/x86/avx512.h"
 #include "tests/kernels/matmul_cases.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace emulated {
 #include "kernels/cpu/bfloat16_dot-inl.h"
 }  // namespace emulated
@@ -54,4 +54,4 @@ TEST(BFloat16Dot, EmulatedAgreesWithDoubleAndIsTheSameForARowAlone) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cpu

@@ -10,7 +10,7 @@
 #include "tests/kernels/cpu/instruction_sets.h"
 #include "tests/kernels/matmul_cases.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 constexpr int32_t kMaxRows = 130;
@@ -153,4 +153,4 @@ TEST_P(CpuKernelsTest, AnglesStayRightFarOut) {
 INSTANTIATE_TEST_SUITE_P(InstructionSets, CpuKernelsTest, EveryInstructionSet(), TestNameOf);
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cpu

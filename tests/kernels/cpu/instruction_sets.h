@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "kernels/cpu/instruction_set.h"
 
-namespace retnet {
+namespace retnet::cpu {
 
 // A test's name may hold no '-'.
 inline std::string TestNameOf(const testing::TestParamInfo<InstructionSet>& info) {
@@ -19,6 +19,6 @@ inline std::string TestNameOf(const testing::TestParamInfo<InstructionSet>& info
 
 inline auto EveryInstructionSet() { return testing::ValuesIn(SupportedInstructionSets()); }
 
-}  // namespace retnet
+}  // namespace retnet::cpu
 
 #endif  // RETNET_TESTS_KERNELS_CPU_INSTRUCTION_SETS_H_

@@ -8,7 +8,7 @@
 #include "tests/kernels/cpu/instruction_sets.h"
 #include "tests/kernels/matmul_cases.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 using Case = std::tuple<InstructionSet, ElementType>;
@@ -184,4 +184,4 @@ TEST_F(PackedWeightTest, RefusesWhatCannotBeStacked) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cpu

@@ -11,7 +11,7 @@
 #include "kernels/element.h"
 #include "tests/kernels/cpu/instruction_sets.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 class Rows : public testing::TestWithParam<InstructionSet> {
@@ -136,4 +136,4 @@ TEST_P(Rows, ActivateMultipliesByUpForAnyNumberOfColumns) {
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Rows, EveryInstructionSet(), TestNameOf);
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cpu

@@ -8,7 +8,7 @@
 
 #include "gtest/gtest.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 TEST(ThreadPool, RunsEveryTaskOnceAndShowsWhatItWrote) {
@@ -85,4 +85,4 @@ TEST(AvailableCores, AreBetweenOneAndTheMachines) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cpu

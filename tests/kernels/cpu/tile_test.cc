@@ -7,13 +7,13 @@
 #include "kernels/cpu/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace retnet {
+namespace retnet::cpu {
 namespace HWY_NAMESPACE {
 
 auto MultiplyOfTarget() { return &MultiplyFloat32; }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace retnet
+}  // namespace retnet::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
@@ -25,7 +25,7 @@ HWY_AFTER_NAMESPACE();
 #include "gtest/gtest.h"
 #include "tests/kernels/cpu/instruction_sets.h"
 
-namespace retnet {
+namespace retnet::cpu {
 namespace {
 
 using Multiply = void (*)(const float*, int64_t, int64_t, Strips<const float>, int64_t, int64_t,
@@ -106,5 +106,5 @@ TEST_P(Tile, ARowHasTheSameBitsAloneAndAmongOthers) {
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Tile, EveryInstructionSet(), TestNameOf);
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cpu
 #endif  // HWY_ONCE

@@ -15,7 +15,7 @@
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/tensor.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 inline std::vector<float> NumbersOnHost(const CudaKernels&, const float* data, int64_t size) {
   std::vector<float> numbers(size);
@@ -53,6 +53,6 @@ struct CudaBackend {
   static std::string Name() { return kRows == CudaRows::kSampled ? "cuda_sampled" : "cuda_given"; }
 };
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_TESTS_KERNELS_CUDA_CUDA_BACKENDS_H_

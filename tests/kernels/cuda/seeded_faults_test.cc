@@ -13,7 +13,7 @@
 #include "tests/kernels/cuda/cuda_backends.h"
 #include "tests/kernels/retention_world.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 using Given = CudaBackend<CudaRows::kPrompt>;
@@ -68,4 +68,4 @@ TEST(SeededFaults, Sample) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

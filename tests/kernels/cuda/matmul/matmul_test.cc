@@ -13,7 +13,7 @@
 #include "kernels/reference/reference_kernels.h"
 #include "tests/kernels/matmul_cases.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr int32_t kMaxRows = 80;
@@ -306,4 +306,4 @@ TEST(CudaMatMul, RememberTheFirstError) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -4,7 +4,7 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/matmul/skinny.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 SkinnyMatMul Product(int32_t inputs, int64_t columns, SkinnyEpilogue epilogue, int64_t rows) {
@@ -81,4 +81,4 @@ TEST(SkinnyTraffic, PaddingIsRequestedAndNotInTheFloor) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "tests/kernels/matmul_cases.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 TEST(CudaWeight, StacksTensorsPadsRowsAndWidensMixedTypes) {
@@ -51,4 +51,4 @@ TEST(CudaWeight, RefusesWhatCannotBeStacked) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/retention/retention.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 RetentionPiece DecodeRow(int32_t row, int32_t base) {
@@ -86,4 +86,4 @@ TEST(HostPlan, HoldsEverySegmentOnce) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

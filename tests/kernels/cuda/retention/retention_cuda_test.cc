@@ -17,7 +17,7 @@
 #include "tests/kernels/backends.h"
 #include "tests/kernels/retention_cases.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 template <typename T>
@@ -274,4 +274,4 @@ TYPED_TEST(CudaRetentionOfWideHeads, IsTheTextbooksFunctionAndCutAnywhereWhole) 
 INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, Retention, CudaBackends, BackendNames);
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -5,7 +5,7 @@
 #include "kernels/cuda/retention/decode.h"
 #include "kernels/cuda/retention/prefill.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 constexpr int64_t kFloat = 4;
@@ -87,4 +87,4 @@ RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows) {
   return traffic;
 }
 
-}  // namespace retnet
+}  // namespace retnet::cuda

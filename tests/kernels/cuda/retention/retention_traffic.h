@@ -7,7 +7,7 @@
 #include "kernels/cuda/retention/retention.h"
 #include "kernels/operands.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 struct RetentionTraffic {
   int64_t floor = 0;      // inputs, bases and tails once each, outputs once
@@ -25,6 +25,6 @@ RetentionTraffic DecodeTraffic(const RetentionShape& shape, const HostPlan& plan
 // later launch finds in the L2 cache.
 RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
 
 #endif  // RETNET_TESTS_KERNELS_CUDA_RETENTION_RETENTION_TRAFFIC_H_

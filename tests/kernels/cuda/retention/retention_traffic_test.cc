@@ -7,7 +7,7 @@
 #include "kernels/cuda/retention/decode.h"
 #include "kernels/cuda/retention/retention.h"
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 // retnet-1.3B; a layer.
@@ -73,4 +73,4 @@ TEST(RetentionTraffic, PromptRowsRequestAboutThreeTimesTheFloor) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace retnet {
+namespace retnet::cuda {
 namespace {
 
 TEST(DeviceArray, HoldsWhatIsCopiedIntoIt) {
@@ -31,4 +31,4 @@ TEST(DeviceArray, SaysThatMemoryIsShortAndLeavesTheDeviceUsable) {
 }
 
 }  // namespace
-}  // namespace retnet
+}  // namespace retnet::cuda

@@ -2,9 +2,9 @@
 #include "tests/kernels/cuda/cuda_backends.h"
 #include "tests/kernels/sampling_cases.h"
 
-namespace retnet {
+namespace retnet::cuda {
 
 using SamplingBackends = testing::Types<CudaBackend<CudaRows::kSampled>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, Answers, SamplingBackends, BackendNames);
 
-}  // namespace retnet
+}  // namespace retnet::cuda
