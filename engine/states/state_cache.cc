@@ -17,7 +17,7 @@ StateCache::StateCache(Model* model, int64_t host_bytes, std::function<void()> w
   model->set_transfer_done(
       [ended = ended_, wake = std::move(wake)](Ticket ticket, absl::Status status) {
         {
-          std::lock_guard lock(ended->mutex);
+          const MutexLock lock(&ended->mutex);
           ended->tickets.emplace_back(ticket, std::move(status));
         }
         wake();
@@ -261,7 +261,7 @@ void StateCache::StartRead(const StateRef& state, bool moves_out,
 void StateCache::Poll() {
   std::vector<std::pair<Ticket, absl::Status>> ended;
   {
-    std::lock_guard lock(ended_->mutex);
+    const MutexLock lock(&ended_->mutex);
     ended.swap(ended_->tickets);
   }
   for (const auto& [ticket, status] : ended) {

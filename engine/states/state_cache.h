@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "absl/time/time.h"
 #include "engine/states/byte_vector.h"
 #include "engine/states/slot_pool.h"
+#include "kernels/mutex.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -126,8 +126,8 @@ class StateCache {
   };
   // What StateCache and the model's transfer threads share: outlives both.
   struct Ended {
-    std::mutex mutex;
-    std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
+    Mutex mutex;
+    std::vector<std::pair<Ticket, absl::Status>> tickets ABSL_GUARDED_BY(mutex);
   };
 
   StateRef Make(Model::StateShape shape);
