@@ -45,7 +45,7 @@ std::string Config(int32_t layers) {
 }
 
 // The launches of a kind of decode step.
-int64_t CountLaunches(int32_t layers, StepKind kind) {
+int64_t CountLaunches(int32_t layers, cuda::StepKind kind) {
   auto kernels = cuda::CudaKernels::Make(/*max_rows=*/40, /*replays=*/true);
   EXPECT_TRUE(kernels.ok()) << kernels.status();
   auto owned = std::make_unique<cuda::CudaKernels>(*std::move(kernels));
