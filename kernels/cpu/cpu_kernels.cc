@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/cpu/available_cores.h"
 #include "kernels/cpu/retention.h"
 #include "kernels/status_macros.h"
 

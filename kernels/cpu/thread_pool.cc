@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "hwy/cache_control.h"
+#include "kernels/cpu/available_cores.h"
 
 namespace retnet::cpu {
 namespace {

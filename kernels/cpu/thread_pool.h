@@ -11,10 +11,6 @@
 
 namespace retnet::cpu {
 
-// Cores that this process may use: its affinity mask, and the cpu quotas of its control groups. At
-// least 1.
-int32_t AvailableCores();
-
 // `threads` run the tasks, the caller being one of them. Idle workers block, after a few
 // microseconds of spinning when each thread has a core of its own. Not reentrant: Run is for one
 // thread at a time, and not for tasks.
