@@ -61,7 +61,7 @@ std::vector<Row> RowsUnder(const std::string& heading) {
     const std::vector<std::string> cells = absl::StrSplit(line, '|');
     if (!under || cells.size() < 3 || !absl::StrContains(cells[2], '`')) continue;
     Row row;
-    row.name = absl::StripAsciiWhitespace(cells[1]);
+    row.name = std::string(absl::StripAsciiWhitespace(cells[1]));
     std::istringstream hex(std::string(absl::StripAsciiWhitespace(cells[2])).erase(0, 1));
     for (unsigned byte; hex >> std::hex >> byte;) row.bytes += static_cast<char>(byte);
     rows.push_back(row);
