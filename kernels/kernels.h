@@ -34,9 +34,9 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
                            std::span<const float> floats, const RetentionShape& shape,
                            std::span<const TokenId> tokens, std::span<const int32_t> indices,
                            std::span<const RetentionSegment> segments,
-                           const typename K::Segments& laid_out, MatrixView<float> out,
+                           const typename K::RetentionPlan& plan, MatrixView<float> out,
                            MatrixView<const float> in, Norm norm, Activation activation,
-                           std::span<const SampleRequest> queries, std::span<SampleResult> results,
+                           std::span<const SampleRequest> requests, std::span<SampleResult> results,
                            std::span<std::byte> bytes, std::span<const std::byte> const_bytes,
                            absl::FunctionRef<void()> operators,
                            std::function<void(const absl::Status&)> done) {
@@ -68,7 +68,7 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.SetSampledRows(int32_t{})};
   // Segments as Retention takes them, in every layer of a step; valid until the step ends. Those of
   // sampled rows come first. A segment without pieces stands for a row that is padding.
-  { k.PlanRetention(segments) } -> std::same_as<typename K::Segments>;
+  { k.PlanRetention(segments) } -> std::same_as<typename K::RetentionPlan>;
   // x[i] = weight[tokens[i]] · multiplier; weight is [vocabulary, hidden]. A token may be
   // LastTokenOf a slot that has sampled one.
   {k.Embed(tokens, last_tokens, weight, float{}, out)};
@@ -92,13 +92,13 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // even (fp16: within ±65504), and nothing else is.
   // projections [rows, shape.ProjectionColumns()], out [rows, shape.OutputColumns()]. No segment of
   // a call reads or writes a base that another one writes, and no two name one slot.
-  {k.Retention(int32_t{}, laid_out, in, rotation, norm, states, out)};
+  {k.Retention(int32_t{}, plan, in, rotation, norm, states, out)};
   // y[i] = x[indices[i]].
   {k.Gather(in, indices, out)};
   // answers[i] of logits row i, as kernels/sampling.h says; its token becomes the last one of slot
   // indices[i], unless that is kNotKept; no two rows name one slot. Rows are at most as wide as the
   // longest weight. `answers` are written by the time that the step is waited for.
-  {k.Sample(in, queries, indices, last_tokens, results)};
+  {k.Sample(in, requests, indices, last_tokens, results)};
 
   // --- Steps ---
   // Whether operators are queued and run beside the host, not at the call.

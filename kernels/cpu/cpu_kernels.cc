@@ -229,10 +229,10 @@ void CpuKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indi
   }
 }
 
-void CpuKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+void CpuKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                         std::span<const int32_t> keep_in, LastTokens& last_tokens,
                         std::span<SampleResult> results) {
-  sampler_.Sample(logits, queries, results, pool_);
+  sampler_.Sample(logits, requests, results, pool_);
   last_tokens.Keep(keep_in, results);
 }
 

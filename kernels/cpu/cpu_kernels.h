@@ -42,7 +42,7 @@ class CpuKernels : public HostSteps {
   static constexpr bool kQueues = false;
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using States = CpuStates;
-  using Segments = std::span<const RetentionSegment>;
+  using RetentionPlan = std::span<const RetentionSegment>;
   struct Rotation {
     std::vector<double> thetas;  // [pairs], radians a token
     Buffer cosines;              // [max_rows, pairs]
@@ -67,7 +67,7 @@ class CpuKernels : public HostSteps {
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
   void SetSampledRows(int32_t) const {}  // both classes are one
-  Segments PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
+  RetentionPlan PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x);
   void Normalize(Norm norm, MatrixView<float> x);
@@ -81,7 +81,7 @@ class CpuKernels : public HostSteps {
                  MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                  States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<SampleResult> results);
 

@@ -169,20 +169,20 @@ TokenId Row::Sample(const Sampling& sampling) {
   return best;
 }
 
-void SampleLogits(const SampleRequest& query, Row& row, SampleResult* result) {
-  const bool is_given = query.scored_token != kNoToken;
-  const bool wants_logprob = is_given || query.logprob;
-  if (wants_logprob || query.top_logprobs > 0) row.SumProbabilities();
+void SampleLogits(const SampleRequest& request, Row& row, SampleResult* result) {
+  const bool is_scored = request.scored_token != kNoToken;
+  const bool wants_logprob = is_scored || request.logprob;
+  if (wants_logprob || request.top_logprobs > 0) row.SumProbabilities();
   result->top.clear();
-  if (query.top_logprobs > 0) {
-    for (TokenId token : row.MostProbable(query.top_logprobs)) {
+  if (request.top_logprobs > 0) {
+    for (TokenId token : row.MostProbable(request.top_logprobs)) {
       result->top.push_back({token, row.LogProbability(token)});
     }
   }
-  result->token = query.scored_token;
-  if (!is_given) {
-    row.Edit(query.sampling.edits);
-    result->token = row.Sample(query.sampling);
+  result->token = request.scored_token;
+  if (!is_scored) {
+    row.Edit(request.sampling.edits);
+    result->token = row.Sample(request.sampling);
   }
   result->logprob =
       wants_logprob ? row.LogProbability(result->token) : std::numeric_limits<float>::quiet_NaN();
@@ -203,12 +203,12 @@ absl::Status CpuSampler::Reserve(int64_t columns) {
   return absl::OkStatus();
 }
 
-void CpuSampler::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+void CpuSampler::Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                         std::span<SampleResult> results, ThreadPool& pool) {
-  pool.Run(static_cast<int64_t>(queries.size()), [&](int64_t i, int32_t thread) {
+  pool.Run(static_cast<int64_t>(requests.size()), [&](int64_t i, int32_t thread) {
     Row row(vectors_, logits.row(i), logits.columns, logits_[thread].data(),
             tokens_[thread].data());
-    SampleLogits(queries[i], row, &results[i]);
+    SampleLogits(requests[i], row, &results[i]);
   });
 }
 

@@ -16,7 +16,7 @@
 
 namespace retnet::cpu {
 
-// The operator Sample of the concept Kernels. A row's answer depends on its logits and query alone.
+// The operator Sample of the concept Kernels. A row's answer depends on its logits and request alone.
 // The sampled token is the same on every instruction set, except that top_p without top_k sums the
 // vocabulary's probabilities in fp32, so that a token on the very border of the cut may differ; so
 // may the last bits of log-probabilities. Thread-compatible: one call at a time.
@@ -27,7 +27,7 @@ class CpuSampler {
   // Makes room for rows of up to `columns` logits: before the first Answer over such rows.
   absl::Status Reserve(int64_t columns);
 
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<SampleResult> results, ThreadPool& pool);
 
  private:

@@ -207,7 +207,7 @@ void CudaKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const We
   if (launches()) matmul_->NormGatedMatMul(x, norm, weight, activation, SampledOf(x.rows), y);
 }
 
-void CudaKernels::Retention(int32_t layer, const Segments& segments,
+void CudaKernels::Retention(int32_t layer, const RetentionPlan& plan,
                             MatrixView<const float> projections, const Rotation& rotation,
                             Norm norm, States& states, MatrixView<float> out) {
   if (!launches()) return;
@@ -216,7 +216,7 @@ void CudaKernels::Retention(int32_t layer, const Segments& segments,
                                .cosines = {rotation.cosines.data(), rotation.rows, rotation.pairs},
                                .sines = {rotation.sines.data(), rotation.rows, rotation.pairs},
                                .norm = norm};
-  KeepFirstError(Retain(segments, inputs, states.view(), out, queue()), "Retention");
+  KeepFirstError(Retain(plan, inputs, states.view(), out, queue()), "Retention");
 }
 
 void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indices,
@@ -225,11 +225,11 @@ void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> ind
   if (launches()) KeepFirstError(GatherRows(x, sent, y, queue()), "Gather");
 }
 
-void CudaKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+void CudaKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                          std::span<const int32_t> keep_in, LastTokens& last_tokens,
                          std::span<SampleResult> results) {
   if (!status_.ok()) return;
-  status_.Update(sampler_.Sample(logits, queries, keep_in, last_tokens.tokens.data(), results,
+  status_.Update(sampler_.Sample(logits, requests, keep_in, last_tokens.tokens.data(), results,
                                  queue(), mode_));
 }
 
@@ -256,7 +256,7 @@ void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
     mode_ = StepMode::kLaunch;
     if (sampler_.fits()) {
       KeepFirstError(staging_.Flush(stream_.get()), "sending a step's rows to the device");
-      KeepFirstError(sampler_.Flush(stream_.get()), "sending queries");
+      KeepFirstError(sampler_.Flush(stream_.get()), "sending sample requests");
       if (status_.ok()) {
         KeepFirstError(graphs_.Launch(step_kind_, stream_.get()), "launching a recorded step");
       }

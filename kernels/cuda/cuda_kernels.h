@@ -54,7 +54,7 @@ class CudaKernels {
   static constexpr bool kQueues = true;
   static constexpr ElementType kTailType = ElementType::kBFloat16;
   using States = CudaStates;
-  using Segments = DevicePlan;
+  using RetentionPlan = DevicePlan;
   struct Rotation {
     int64_t pairs = 0;
     int64_t rows = 0;            // that Rotate has written
@@ -86,7 +86,7 @@ class CudaKernels {
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
   void SetSampledRows(int32_t rows) { sampled_rows_ = rows; }
-  Segments PlanRetention(std::span<const RetentionSegment> segments);
+  RetentionPlan PlanRetention(std::span<const RetentionSegment> segments);
 
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x);
@@ -96,10 +96,10 @@ class CudaKernels {
   void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x);
   void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                        Activation activation, MatrixView<float> y);
-  void Retention(int32_t layer, const Segments& segments, MatrixView<const float> projections,
+  void Retention(int32_t layer, const RetentionPlan& plan, MatrixView<const float> projections,
                  const Rotation& rotation, Norm norm, States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<SampleResult> results);
 
