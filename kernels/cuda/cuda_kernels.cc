@@ -15,28 +15,29 @@ static_assert(Kernels<CudaKernels>);
 
 namespace {
 
-// The oldest that the kernels' instructions (cp.async, bf16 mma) run on.
+// The oldest architecture with the kernels' instructions (cp.async, bf16 mma).
 constexpr int kLeastMajor = 8;
-// Programmatic dependent launch.
+// The oldest architecture with programmatic dependent launch.
 constexpr int kLeastMajorThatOverlaps = 9;
 
-// Pinned memory that states are copied over: some copies deep, little beside a state.
+// Pinned memory for copying states: enough for several copies, and small compared with a state.
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
 
-// What a step of so many rows sends: tokens, positions, indices of output rows, and of every row a
-// piece and a segment (its start and readers) at most, in two calls of PlanRetention at most.
+// Bytes that a step of `rows` rows copies to the device at most. For each row: token, position,
+// index of an output row, one piece, and one segment (its start and readers). At most two calls of
+// PlanRetention.
 int64_t StagingBytes(int64_t rows) {
-  constexpr int64_t kArrays = 16;  // that start at an alignment of their own
+  constexpr int64_t kArrays = 16;  // arrays, each with its own alignment
   const int64_t output_launches = rows;
   return rows * static_cast<int64_t>(5 * sizeof(int32_t) + sizeof(RetentionPiece)) +
          (kArrays + output_launches) * Staging::kAlignment;
 }
 
-std::string Version(int number) {  // as CUDA counts: 13020 is 13.2
+std::string Version(int number) {  // in CUDA's format: 13020 is 13.2
   return absl::StrCat(number / 1000, ".", number % 1000 / 10);
 }
 
-// CUDA itself calls a driver that is not there too old.
+// CUDA reports a missing driver as one that is too old. This tells the two apart.
 absl::Status CheckDriver() {
   int driver = 0;
   int runtime = 0;
@@ -67,7 +68,8 @@ absl::StatusOr<std::string> FindDevice() {
   return std::string(properties.name);
 }
 
-// Older code of the kernels, which a newer device runs too, does not await those before.
+// A newer device also runs kernels compiled for an older one, but that code does not wait for
+// earlier kernels. So both the device and the code must be new enough.
 absl::StatusOr<bool> CanOverlap() {
   int major = 0;
   int ptx = 0;
@@ -121,7 +123,7 @@ const T* CudaKernels::Send(std::span<const T> values) {
 
 absl::StatusOr<CudaWeight> CudaKernels::Pack(std::span<const HostTensor> tensors) {
   ASSIGN_OR_RETURN(Weight weight, matmul_->Pack(tensors));
-  RETURN_IF_ERROR(sampler_.Reserve(weight.outputs()));  // any may be the output projection
+  RETURN_IF_ERROR(sampler_.Reserve(weight.outputs()));  // any weight may be the output projection
   return weight;
 }
 
@@ -233,8 +235,8 @@ void CudaKernels::Sample(MatrixView<const float> logits, std::span<const SampleR
                                  queue(), mode_));
 }
 
-// Twice: as the step of rows each of which has a base of its own, and as that of rows some of which
-// share one, whose retention is another kernel.
+// Records a step twice: once for rows that all have different bases, and once for rows of which
+// some share a base. The two use different retention kernels.
 absl::Status CudaKernels::Record(int32_t rows, absl::FunctionRef<void()> operators) {
   mode_ = StepMode::kRecord;
   for (const bool shares_bases : {false, true}) {
