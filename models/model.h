@@ -32,7 +32,7 @@ enum class RowClass { kPrompt, kSampled };
 // What is wanted of one row. Rows without an output cost no logits.
 struct RowOutput {
   int32_t row = 0;  // within its segment; ascending
-  SampleRequest query;
+  SampleRequest request;
 };
 
 // The next tokens of one sequence. `position` is that of the first, and must equal the tokens that

@@ -114,7 +114,7 @@ class RetNet : public Model {
 
   // Of the step being computed.
   StepPlan plan_;
-  std::vector<typename K::Segments> fold_phases_;  // of the plan, laid out
+  std::vector<typename K::RetentionPlan> fold_phases_;
   std::optional<typename K::Rotation> rotation_;
   Buffer stream_;       // [max_rows, hidden]
   Buffer projections_;  // [max_rows, shape.ProjectionColumns()]
@@ -172,7 +172,7 @@ void RetNet<K>::Forward(std::span<SampleResult> results) {
     const auto logits = View(logits_, count, config_.vocab_size);
     kernels_->Gather(x, plan_.output_rows().subspan(first, count), y);
     kernels_->NormMatMul(y, NormOf(weights_.norm), weights_.output_projection(), logits);
-    kernels_->Sample(logits, plan_.queries().subspan(first, count),
+    kernels_->Sample(logits, plan_.requests().subspan(first, count),
                      plan_.keep_in().subspan(first, count), *last_tokens_,
                      results.subspan(first, count));
   }

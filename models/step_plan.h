@@ -39,7 +39,7 @@ class StepPlan {
   // The rows whose logits are wanted, in the order of segments and outputs.
   int32_t outputs() const { return static_cast<int32_t>(output_rows_.size()); }
   std::span<const int32_t> output_rows() const { return output_rows_; }
-  std::span<const SampleRequest> queries() const { return queries_; }
+  std::span<const SampleRequest> requests() const { return requests_; }
   // For each output the slot whose last token it samples, or kNotKept.
   std::span<const int32_t> keep_in() const { return keep_in_; }
 
@@ -67,7 +67,7 @@ class StepPlan {
   std::vector<RetentionPiece> pieces_;  // never reallocated: the waves point into it
   std::array<std::vector<RetentionSegment>, kFoldPhases> fold_phases_;
   std::vector<int32_t> output_rows_;
-  std::vector<SampleRequest> queries_;
+  std::vector<SampleRequest> requests_;
   std::vector<int32_t> keep_in_;
   std::vector<bool> named_;  // [slots]: those that a segment being checked has named
 };

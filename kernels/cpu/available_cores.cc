@@ -17,7 +17,9 @@ namespace {
 int32_t CoresOfAffinity() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());  // more than 1024 processors
+  return std::max(
+      1u,
+      std::thread::hardware_concurrency());  // the mask is too small for more than 1024 processors
 }
 
 std::string FirstLine(const std::string& path) {
@@ -27,7 +29,8 @@ std::string FirstLine(const std::string& path) {
   return line;
 }
 
-// Cores that a quota in microseconds a period allows, rounded up; `unlimited` where there is none.
+// The number of cores that a quota allows, rounded up. `quota` and `period` are in microseconds.
+// Returns `unlimited` if there is no quota.
 int32_t CoresOfQuota(const std::string& quota, const std::string& period, int32_t unlimited) {
   double quota_us, period_us;
   if (!absl::SimpleAtod(quota, &quota_us) || !absl::SimpleAtod(period, &period_us) ||
@@ -44,7 +47,7 @@ int32_t AvailableCores(const std::string& root) {
 }
 
 int32_t CoresWithinQuotas(int32_t cores, const std::string& root) {
-  // A line is "id:controllers:/path"; id 0 is version 2.
+  // A line is "id:controllers:/path". Id 0 means version 2. The quotas of all ancestors apply.
   std::ifstream groups(root + "/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));

@@ -13,9 +13,10 @@ int32_t PanelsOf(const CpuStates& states) {
   return (states.strips() + kPanelStrips - 1) / kPanelStrips;
 }
 
-// Into how many tasks the value columns of a group and kv head are split, so that no thread waits
-// long for another: the time of the last thread, in tasks of the longest group, each block
-// costing the others' inner products of q and k again.
+// Chooses the number of tasks ("blocks" of strips) that share the value columns of a group and kv
+// head, so that threads finish at about the same time. It minimises the time of the last thread, in
+// units of a task of the group with the most rows. Each additional block repeats the inner products
+// of q and k, which cost kCostOfBlock.
 int32_t BlocksOfStrips(const RetentionGroups& groups, const CpuStates& states, int32_t threads) {
   constexpr double kCostOfBlock = 0.08;
   int64_t all_rows = 0;

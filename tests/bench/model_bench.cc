@@ -59,7 +59,7 @@ void Run(Subject& subject, std::span<const Segment> segments, benchmark::State& 
 RowOutput Greedy(int32_t row) {
   RowOutput output;
   output.row = row;
-  output.query.sampling.temperature = 0;
+  output.request.sampling.temperature = 0;
   return output;
 }
 

@@ -41,7 +41,7 @@ absl::StatusOr<std::vector<TokenId>> SampleText(Model& model, uint64_t seed) {
   while (text.size() < kRead + kFollowing) {
     const Sampling sampling = {.seed = seed, .draw = text.size()};
     ASSIGN_OR_RETURN(const auto results,
-                     Step(model, {text.back()}, {{.query = {.sampling = sampling}}}));
+                     Step(model, {text.back()}, {{.request = {.sampling = sampling}}}));
     text.push_back(results[0].token);
   }
   return text;
@@ -52,7 +52,7 @@ absl::StatusOr<Score> ScoreFollowing(Model& model, const std::vector<TokenId>& t
   for (int32_t i = kRead - 1; i + 1 < text.size(); ++i) {
     ASSIGN_OR_RETURN(
         const auto results,
-        Step(model, {text[i]}, {{.query = {.scored_token = text[i + 1], .top_logprobs = 1}}}));
+        Step(model, {text[i]}, {{.request = {.scored_token = text[i + 1], .top_logprobs = 1}}}));
     score.logprobs.push_back(results[0].logprob);
     score.best.push_back(results[0].top[0].token);
   }

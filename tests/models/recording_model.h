@@ -29,13 +29,13 @@ class RecordingKernels : public K {
   explicit RecordingKernels(K&& kernels) : K(std::move(kernels)) {}
 
   void RecordTo(std::vector<float>* logits) { logits_ = logits; }
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, typename K::LastTokens& last_tokens,
               std::span<SampleResult> results) {
     const std::vector<float> numbers =
         NumbersOnHost(static_cast<const K&>(*this), logits.data, logits.rows * logits.columns);
     logits_->insert(logits_->end(), numbers.begin(), numbers.end());
-    K::Sample(logits, queries, keep_in, last_tokens, results);
+    K::Sample(logits, requests, keep_in, last_tokens, results);
   }
 
  private:

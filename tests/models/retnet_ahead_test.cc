@@ -39,8 +39,8 @@ TEST(RetNetAhead, TwoStepsInFlightAreThoseOneAfterAnother) {
 class NextToken {
  public:
   NextToken(TestModel& model, SlotId slot, TokenId token) : token_{token} {
-    output_.query.sampling.temperature = 0;
-    output_.query.logprob = true;
+    output_.request.sampling.temperature = 0;
+    output_.request.logprob = true;
     segment_ = {slot, model->state(slot).position, RowClass::kSampled, token_, {&output_, 1}};
     EXPECT_TRUE(model->Launch({&segment_, 1}).ok());
   }

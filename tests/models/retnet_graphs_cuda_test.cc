@@ -124,7 +124,7 @@ TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
     results.emplace_back();
     for (int step = 0; step < 10; ++step) {
       RowOutput output;
-      output.query.logprob = true;
+      output.request.logprob = true;
       std::vector<Segment> segments;
       for (SlotId slot = 0; slot < kSamples; ++slot) {
         segments.push_back({slot,
@@ -153,7 +153,7 @@ TEST(RetNetGraphs, StepsOfTooManyEditsAreLaunchedInstead) {
   std::vector<LogitEdit> edits(kVocabulary);
   for (int32_t i = 0; i < kVocabulary; ++i) edits[i] = {.token = i, .add = i == 7 ? 100.0f : 0.0f};
   RowOutput output;
-  output.query.sampling = {.temperature = 0, .edits = edits};
+  output.request.sampling = {.temperature = 0, .edits = edits};
   for (const Backend& backend : UnrecordedBackends()) {
     SCOPED_TRACE(backend.name);
     TestModel model = backend.make(folder, kSlots, /*max_rows=*/8);

@@ -128,8 +128,8 @@ class Interleaving {
       tokens.push_back(RandomTokens(count, kVocabulary, random_()));
       RowOutput& output = outputs.emplace_back();
       output.row = count - 1;
-      output.query.sampling.temperature = 0;
-      output.query.logprob = true;
+      output.request.sampling.temperature = 0;
+      output.request.logprob = true;
       segments.push_back({.slot = slot,
                           .position = model_->state(slot).position,
                           .tokens = tokens.back(),

@@ -108,14 +108,14 @@ absl::Status Grow(int64_t size, DeviceArray<T>& array) {
 }  // namespace
 
 absl::StatusOr<CudaMatMul> CudaMatMul::Make(KernelQueue queue, int32_t max_rows) {
-  CudaMatMul matmuls(queue);
-  matmuls.max_rows_ = max_rows;
-  RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the matmuls' kernels"));
+  CudaMatMul matmul(queue);
+  matmul.max_rows_ = max_rows;
+  RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the matmul kernels"));
   cublasLtHandle_t handle = nullptr;
   RETURN_IF_ERROR(BlasStatus(cublasLtCreate(&handle), "starting cuBLASLt"));
-  matmuls.handle_.reset(handle);
-  ASSIGN_OR_RETURN(matmuls.workspace_, DeviceArray<std::byte>::Make(kWorkspaceBytes));
-  return matmuls;
+  matmul.handle_.reset(handle);
+  ASSIGN_OR_RETURN(matmul.workspace_, DeviceArray<std::byte>::Make(kWorkspaceBytes));
+  return matmul;
 }
 
 absl::StatusOr<CudaWeight> CudaMatMul::Pack(std::span<const HostTensor> tensors) {
@@ -225,7 +225,7 @@ void CudaMatMul::Prompt(MatrixView<const float> x, const Norm* norm, const CudaW
                         float beta, MatrixView<float> y) {
   if (x.rows == 0) return;
   KeepFirstError(
-      PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
+      PrepareActivations(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
   Description description(weight, x.rows, y.stride);
   status_.Update(BlasStatus(description.error.get(), "describing a matmul to cuBLASLt"));
   if (!status_.ok()) return;

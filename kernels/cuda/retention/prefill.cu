@@ -330,7 +330,7 @@ cudaError_t RetainRows(const PrefillArguments& arguments, const RetentionExtent&
 
 cudaError_t RetentionPrefill(const PrefillArguments& arguments, const RetentionExtent& extent,
                              cudaStream_t stream) {
-  for (const auto launch : {PrepareRows, WeighRows, RetainRows, FinishRows}) {
+  for (const auto launch : {PrepareTokens, WeighRows, RetainRows, FinishRows}) {
     const cudaError_t error = launch(arguments, extent, stream);
     if (error != cudaSuccess) return error;
   }

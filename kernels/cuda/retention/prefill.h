@@ -31,9 +31,9 @@ cudaError_t RetentionPrefill(const PrefillArguments& arguments, const RetentionE
 
 // The launches, in their order.
 // Rotated q and k, and v, as bf16 rows in scratch. 32 registers.
-//   occupancy PrepareRowsKernel             256      0  8  8
-cudaError_t PrepareRows(const PrefillArguments& arguments, const RetentionExtent& extent,
-                        cudaStream_t stream);
+//   occupancy PrepareTokensKernel             256      0  8  8
+cudaError_t PrepareTokens(const PrefillArguments& arguments, const RetentionExtent& extent,
+                          cudaStream_t stream);
 // γ^(t−j) q·k_j of each prepared row with its chunk's tokens, in scratch. A block does a piece
 // and a head. 50 to 56 registers; shared memory 66 KiB for key_dim 256, 34 KiB for 128.
 //   occupancy WeighRowsKernel<256>          128  67584  2  3

@@ -18,7 +18,8 @@ __device__ int32_t PieceOfBlock(const PrefillArguments& arguments) {
   return piece < arguments.starts[blockIdx.x + 1] ? piece : -1;
 }
 
-__global__ void __launch_bounds__(256) PrepareRowsKernel(PrefillArguments arguments, float scale) {
+__global__ void __launch_bounds__(256)
+    PrepareTokensKernel(PrefillArguments arguments, float scale) {
   const int32_t index = PieceOfBlock(arguments);
   if (index < 0) return;
   const RetentionPiece piece = arguments.pieces[index];
@@ -142,12 +143,12 @@ cudaError_t LaunchWeigh(const PrefillArguments& arguments, dim3 grid, cudaStream
 
 }  // namespace
 
-cudaError_t PrepareRows(const PrefillArguments& arguments, const RetentionExtent& extent,
-                        cudaStream_t stream) {
+cudaError_t PrepareTokens(const PrefillArguments& arguments, const RetentionExtent& extent,
+                          cudaStream_t stream) {
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(extent.segments, shape.heads + 2 * shape.kv_heads, extent.pieces);
-  PrepareRowsKernel<<<grid, 256, 0, stream>>>(arguments,
-                                              static_cast<float>(1 / std::sqrt(shape.key_dim)));
+  PrepareTokensKernel<<<grid, 256, 0, stream>>>(arguments,
+                                                static_cast<float>(1 / std::sqrt(shape.key_dim)));
   return cudaGetLastError();
 }
 

@@ -28,7 +28,7 @@ absl::StatusOr<int64_t> CountKernels(cudaGraph_t graph) {
 
 }  // namespace
 
-// In relaxed mode, since the runtime may load a kernel at its first launch.
+// The capture is in relaxed mode, because the runtime may load a kernel at its first launch.
 absl::Status StepGraphs::Record(StepKind kind, absl::FunctionRef<void()> operators,
                                 cudaStream_t stream) {
   RETURN_IF_ERROR(

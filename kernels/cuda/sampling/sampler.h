@@ -1,4 +1,4 @@
-// The operator Sample of the concept Kernels on a GPU: queries there, answers back.
+// The operator Sample of the concept Kernels on a GPU: requests there, answers back.
 #ifndef RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_
 #define RETNET_KERNELS_CUDA_SAMPLING_SAMPLER_H_
 
@@ -36,10 +36,10 @@ class CudaSampler {
   // See the operator Sample; `answers` lives until Collect. Where the edits of a step, or the rows
   // since the last Collect, are more than the memory for them holds, waits for the stream, or but
   // notes it when there is nothing to wait for because the step is only staged or recorded.
-  absl::Status Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  absl::Status Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                       std::span<const int32_t> keep_in, TokenId* last_tokens,
                       std::span<SampleResult> results, KernelQueue queue, StepMode mode);
-  // Whether all queries that were staged in this step fit.
+  // Whether all requests that were staged in this step fit.
   bool fits() const { return fits_; }
   cudaError_t Flush(cudaStream_t stream);
   // Forgets what was asked in this step, which has been staged or recorded, not launched.
@@ -73,24 +73,25 @@ class CudaSampler {
     void Clear();
   };
 
-  int64_t CountRows(std::span<const SampleRequest> queries) const;
-  absl::Status Launch(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  int64_t CountRows(std::span<const SampleRequest> requests) const;
+  absl::Status Launch(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                       std::span<const int32_t> keep_in, TokenId* last_tokens,
                       std::span<SampleResult> results, KernelQueue queue, StepMode mode);
-  // Where the launch reads its queries on the device.
-  const DeviceQuery* Put(std::span<const SampleRequest> queries, std::span<const int32_t> keep_in);
+  // Where the launch reads its requests on the device.
+  const DeviceRequest* Put(std::span<const SampleRequest> requests,
+                           std::span<const int32_t> keep_in);
   absl::Status QueueResults(const Step& step, cudaStream_t stream) const;
   void Write(Step& step) const;
 
   int64_t max_rows_ = 0;
   int64_t columns_ = 0;
   int64_t edit_bytes_ = 0;  // of edits_
-  Staging queries_;  // DeviceQuery, of each launch at one address in every step of as many rows
-  Staging edits_;    // LogitEdit, of each query that has some
+  Staging requests_;  // DeviceRequest, of each launch at one address in every step of as many rows
+  Staging edits_;     // LogitEdit, of each request that has some
   DeviceArray<float> edited_;         // [kLaunchRows, EditedStride(columns_)]
   DeviceArray<TokenLogprob> chosen_;  // [max_rows_]
   DeviceArray<TokenLogprob> top_;     // [max_rows_, kMaxTopLogprobs]
-  std::vector<DeviceQuery> queries_of_launch_;
+  std::vector<DeviceRequest> requests_of_launch_;
   std::array<Step, kStepsInFlight> steps_;
   int32_t current_ = 0;
   int32_t ended_ = 0;

@@ -91,18 +91,18 @@ __device__ uint64_t LastOf(const EditedRow& row, int32_t count, uint64_t first, 
 }
 
 // The last key that top_k and top_p leave.
-__device__ uint64_t Cut(const EditedRow& row, const DeviceQuery& query, uint64_t first,
+__device__ uint64_t Cut(const EditedRow& row, const DeviceRequest& request, uint64_t first,
                         Shared* shared) {
-  const bool cuts_top_k = query.top_k > 0 && query.top_k < row.columns;
-  const uint64_t least = cuts_top_k ? LastOf(row, query.top_k, first, shared) : 0;
-  if (!(query.top_p < 1)) return least;
-  const Weigher weigh{LogitOf(first), query.temperature, /*in_double=*/cuts_top_k};
+  const bool cuts_top_k = request.top_k > 0 && request.top_k < row.columns;
+  const uint64_t least = cuts_top_k ? LastOf(row, request.top_k, first, shared) : 0;
+  if (!(request.top_p < 1)) return least;
+  const Weigher weigh{LogitOf(first), request.temperature, /*in_double=*/cuts_top_k};
   uint64_t sum = 0;
   row.ForEach([&](TokenId token, float logit) {
     if (KeyOf(logit, token) >= least) sum += weigh(logit);
   });
   const auto total = BlockSum(sum, shared->greatest);
-  const double share = ceil(double{query.top_p} * static_cast<double>(total));
+  const double share = ceil(double{request.top_p} * static_cast<double>(total));
   const uint64_t needed = min(max(static_cast<uint64_t>(share), uint64_t{1}), total);
   return Search(
       row, least, first + 1, weigh, [needed](const Reach& reach) { return reach.weight >= needed; },
@@ -121,9 +121,10 @@ __device__ float Noise(uint32_t word) { return -logf(log1pf(Uniform(~word) / Uni
 // One row's Gumbel-max over the tokens whose key is at least `least`.
 class Gumbel {
  public:
-  __device__ Gumbel(const EditedRow& row, const DeviceQuery& query, uint64_t first, uint64_t least)
+  __device__ Gumbel(const EditedRow& row, const DeviceRequest& request, uint64_t first,
+                    uint64_t least)
       : row_(row),
-        query_(query),
+        request_(request),
         greatest_(LogitOf(first)),
         first_(TokenOf(first)),
         least_(least) {}
@@ -134,9 +135,9 @@ class Gumbel {
     const float bound = FindBound(static_cast<float>(first_score), shared);
     uint64_t best = OrderedBits(first_score);
     TokenId best_token = first_;
-    const float least_z = logf(query_.min_p) - kSlack;
+    const float least_z = logf(request_.min_p) - kSlack;
     ForEachScore(bound - 2 * kSlack, least_z, [&](TokenId token, float logit, float) {
-      if (exp(ScaledLogit(logit, greatest_, query_.temperature)) < double{query_.min_p}) return;
+      if (exp(ScaledLogit(logit, greatest_, request_.temperature)) < double{request_.min_p}) return;
       const uint64_t score = OrderedBits(Score(logit, token));
       if (score < best || (score == best && token > best_token)) return;
       best = score;
@@ -150,14 +151,14 @@ class Gumbel {
  private:
   // z + g in double.
   __device__ double Score(float logit, TokenId token) const {
-    const uint32_t word = RandomWord(query_.seed, query_.draw, token);
+    const uint32_t word = RandomWord(request_.seed, request_.draw, token);
     const double uniform = (word + 0.5) * 0x1p-32;
-    return ScaledLogit(logit, greatest_, query_.temperature) - log(-log(uniform));
+    return ScaledLogit(logit, greatest_, request_.temperature) - log(-log(uniform));
   }
 
   // The greatest fp32 score of the tokens that are certain to be kept, of which the first is one.
   __device__ float FindBound(float bound, Shared* shared) const {
-    const float certain_z = logf(query_.min_p) + kSlack;
+    const float certain_z = logf(request_.min_p) + kSlack;
     ForEachScore(bound, certain_z,
                  [&](TokenId, float, float score) { bound = fmaxf(bound, score); });
     const uint64_t greatest = BlockMax(OrderedBits(bound), shared->greatest);
@@ -177,13 +178,13 @@ class Gumbel {
       bool reaches = false;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        z[i] = (logits[i] - greatest_) / query_.temperature;
+        z[i] = (logits[i] - greatest_) / request_.temperature;
         reaches |= z[i] >= needed_z && KeyOf(logits[i], first + i) >= least_;
       }
       if (!reaches) continue;
       const auto words =
-          Philox4x32({static_cast<uint32_t>(first) / 4, Low(query_.draw), High(query_.draw), 0},
-                     {Low(query_.seed), High(query_.seed)});
+          Philox4x32({static_cast<uint32_t>(first) / 4, Low(request_.draw), High(request_.draw), 0},
+                     {Low(request_.seed), High(request_.seed)});
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (!(z[i] >= needed_z) || KeyOf(logits[i], first + i) < least_) continue;
@@ -197,16 +198,16 @@ class Gumbel {
   __device__ static uint32_t High(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
 
   const EditedRow row_;
-  const DeviceQuery& query_;
+  const DeviceRequest& request_;
   const float greatest_;
   const TokenId first_;
   const uint64_t least_;
 };
 
-__device__ TokenId Sample(const EditedRow& row, const DeviceQuery& query, uint64_t first,
+__device__ TokenId Sample(const EditedRow& row, const DeviceRequest& request, uint64_t first,
                           Shared* shared) {
-  if (query.temperature == 0 || LogitOf(first) == -INFINITY) return TokenOf(first);
-  return Gumbel(row, query, first, Cut(row, query, first, shared)).Sample(shared);
+  if (request.temperature == 0 || LogitOf(first) == -INFINITY) return TokenOf(first);
+  return Gumbel(row, request, first, Cut(row, request, first, shared)).Sample(shared);
 }
 
 __device__ float LogProbability(float logit, double log_total) {
@@ -236,31 +237,31 @@ __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
   __shared__ Shared shared;
   LetNextKernelBegin();
   AwaitEarlierKernels();
-  const DeviceQuery query = rows.queries[blockIdx.x];
+  const DeviceRequest request = rows.requests[blockIdx.x];
   const int32_t columns = static_cast<int32_t>(rows.logits.columns);
   const float* logits = rows.logits.row(blockIdx.x);
   const EditedRow row{rows.edited + blockIdx.x * EditedStride(columns), columns};
   uint64_t first = CopyFinite(logits, row, &shared);
 
-  const bool wants_logprob = query.scored_token != kNoToken || query.logprob;
+  const bool wants_logprob = request.scored_token != kNoToken || request.logprob;
   double log_total = 0;
-  if ((wants_logprob || query.top_logprobs > 0) && LogitOf(first) != -INFINITY) {
+  if ((wants_logprob || request.top_logprobs > 0) && LogitOf(first) != -INFINITY) {
     log_total = LogTotal(row, LogitOf(first), &shared);
   }
-  if (query.top_logprobs > 0) {
-    WriteTop(row, min(query.top_logprobs, columns), first, log_total,
+  if (request.top_logprobs > 0) {
+    WriteTop(row, min(request.top_logprobs, columns), first, log_total,
              rows.top + int64_t{blockIdx.x} * kMaxTopLogprobs, &shared);
   }
-  TokenId token = query.scored_token;
+  TokenId token = request.scored_token;
   if (token == kNoToken) {
-    if (query.edit_count > 0) {
+    if (request.edit_count > 0) {
       __syncthreads();  // the top has been read
-      first = Edit(row, query.edits, query.edit_count, &shared);
+      first = Edit(row, request.edits, request.edit_count, &shared);
     }
-    token = Sample(row, query, first, &shared);
+    token = Sample(row, request, first, &shared);
   }
   if (threadIdx.x == 0) {
-    if (query.keep_in != kNotKept) rows.last_tokens[query.keep_in] = token;
+    if (request.keep_in != kNotKept) rows.last_tokens[request.keep_in] = token;
     rows.chosen[blockIdx.x] = {
         token, wants_logprob ? LogProbability(Finite(logits[token]), log_total) : NAN};
   }

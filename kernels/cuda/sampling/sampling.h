@@ -20,7 +20,7 @@
 namespace retnet::cuda {
 
 // A SampleRequest as the device reads it.
-struct DeviceQuery {
+struct DeviceRequest {
   uint64_t seed = 0;
   uint64_t draw = 0;
   TokenId scored_token = kNoToken;
@@ -38,9 +38,9 @@ struct DeviceQuery {
 // Pointers are to device memory.
 struct SampledRows {
   MatrixView<const float> logits;
-  const DeviceQuery* queries = nullptr;  // [logits.rows]
-  float* edited = nullptr;               // scratch [logits.rows, EditedStride(logits.columns)]
-  TokenLogprob* chosen = nullptr;        // [logits.rows]; NaN where no log-probability is asked for
+  const DeviceRequest* requests = nullptr;  // [logits.rows]
+  float* edited = nullptr;                  // scratch [logits.rows, EditedStride(logits.columns)]
+  TokenLogprob* chosen = nullptr;  // [logits.rows]; NaN where no log-probability is asked for
   TokenLogprob* top =
       nullptr;  // [logits.rows, kMaxTopLogprobs], the first of each row that are asked
   TokenId* last_tokens = nullptr;  // [slots]
@@ -49,7 +49,7 @@ struct SampledRows {
 // Columns of the scratch that a row of logits takes.
 constexpr int64_t EditedStride(int64_t columns) { return (columns + 3) / 4 * 4; }
 
-// Queues one launch over all rows; a row's answer depends on its logits and query alone. Returns
+// Queues one launch over all rows; a row's answer depends on its logits and request alone. Returns
 // the launch's error.
 cudaError_t Sample(const SampledRows& rows, KernelQueue queue);
 

@@ -16,10 +16,10 @@
 namespace retnet::cuda {
 namespace {
 
-using Given = CudaBackend<CudaRows::kPrompt>;
+using PromptRows = CudaBackend<CudaRows::kPrompt>;
 
 TEST(SeededFaults, Normalize) {
-  const auto kernels = Given::Make(/*threads=*/1);
+  const auto kernels = PromptRows::Make(/*threads=*/1);
   const std::vector<float> values(300, 3.0f);
   const auto x = *kernels->Upload(values);
   kernels->Normalize({.epsilon = 0}, MatrixView<float>(x.data(), 1, 300));
@@ -28,7 +28,7 @@ TEST(SeededFaults, Normalize) {
 }
 
 TEST(SeededFaults, Rotate) {
-  const auto kernels = Given::Make(/*threads=*/1);
+  const auto kernels = PromptRows::Make(/*threads=*/1);
   const std::vector<double> thetas(33, 0.5);
   auto rotation = *kernels->AllocateRotation(/*max_rows=*/3, thetas);
   kernels->Rotate(std::vector<int32_t>{0, 2, 4}, rotation);
@@ -40,7 +40,7 @@ TEST(SeededFaults, Rotate) {
 TEST(SeededFaults, Retention) {
   const RetentionShape shape{
       .layers = 1, .heads = 2, .kv_heads = 1, .key_dim = 24, .value_dim = 20, .slots = 1};
-  RetentionWorld cuda(Given::Make(/*threads=*/1), shape);
+  RetentionWorld cuda(PromptRows::Make(/*threads=*/1), shape);
   RetentionWorld reference(std::make_unique<ReferenceKernels>(), shape);
   const std::vector<float> expected = reference.Step({{0, /*text=*/1, /*tokens=*/70}});
   const std::vector<float> actual = cuda.Step({{0, /*text=*/1, /*tokens=*/70}});
@@ -50,7 +50,7 @@ TEST(SeededFaults, Retention) {
 }
 
 TEST(SeededFaults, Sample) {
-  const auto kernels = Given::Make(/*threads=*/1);
+  const auto kernels = PromptRows::Make(/*threads=*/1);
   std::vector<float> logits(50, 0.0f);
   logits[7] = 5;
   const auto uploaded = *kernels->Upload(logits);
@@ -58,10 +58,10 @@ TEST(SeededFaults, Sample) {
       {.data = std::as_bytes(std::span(logits)).data(), .rows = 50, .columns = 1}});
   ASSERT_TRUE(packed.ok());  // as many outputs as there are logits
   std::vector<SampleResult> results(1);
-  const std::vector<SampleRequest> queries(1);
+  const std::vector<SampleRequest> requests(1);
   const std::vector<int32_t> keep_in{kNotKept};
   auto last_tokens = *kernels->AllocateLastTokens(1);
-  kernels->Sample(MatrixView<const float>(uploaded.data(), 1, 50), queries, keep_in, last_tokens,
+  kernels->Sample(MatrixView<const float>(uploaded.data(), 1, 50), requests, keep_in, last_tokens,
                   results);
   ASSERT_TRUE(kernels->Finish().ok());
   EXPECT_EQ(results[0].token, 7);

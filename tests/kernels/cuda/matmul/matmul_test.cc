@@ -138,17 +138,17 @@ class CudaMatMulTest : public testing::TestWithParam<ElementType> {
  protected:
   void SetUp() override {
     ASSERT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), cudaSuccess);
-    auto products = CudaMatMul::Make(stream_, kMaxRows);
-    ASSERT_TRUE(products.ok()) << products.status();
-    products_.emplace(*std::move(products));
+    auto matmul = CudaMatMul::Make(stream_, kMaxRows);
+    ASSERT_TRUE(matmul.ok()) << matmul.status();
+    matmul_.emplace(*std::move(matmul));
   }
   void TearDown() override {
-    products_.reset();
+    matmul_.reset();
     EXPECT_EQ(cudaStreamDestroy(stream_), cudaSuccess);
   }
 
   CudaWeight Pack(const Operands& in) {
-    auto weight = products_->Pack(in.Tensors());
+    auto weight = matmul_->Pack(in.Tensors());
     EXPECT_TRUE(weight.ok()) << weight.status();
     return *std::move(weight);
   }
@@ -158,13 +158,13 @@ class CudaMatMulTest : public testing::TestWithParam<ElementType> {
     const Norm norm{norm_weight, kEpsilon};
     switch (op) {
       case Operator::kNormMatMul:
-        return products_->NormMatMul(x, norm, weight, sampled_rows, y);
+        return matmul_->NormMatMul(x, norm, weight, sampled_rows, y);
       case Operator::kMatMulAdd:
-        return products_->MatMulAdd(x, weight, sampled_rows, y);
+        return matmul_->MatMulAdd(x, weight, sampled_rows, y);
       case Operator::kSilu:
-        return products_->NormGatedMatMul(x, norm, weight, Activation::kSilu, sampled_rows, y);
+        return matmul_->NormGatedMatMul(x, norm, weight, Activation::kSilu, sampled_rows, y);
       case Operator::kGelu:
-        return products_->NormGatedMatMul(x, norm, weight, Activation::kGelu, sampled_rows, y);
+        return matmul_->NormGatedMatMul(x, norm, weight, Activation::kGelu, sampled_rows, y);
     }
   }
 
@@ -176,14 +176,14 @@ class CudaMatMulTest : public testing::TestWithParam<ElementType> {
     const MatrixView<float> all(y.data(), in.rows, in.outputs);
     Launch(in.op, MatrixView<const float>(x.data(), in.rows, in.inputs).Rows(first, rows),
            norm_weight.data(), weight, sampled_rows, all.Rows(first, rows));
-    EXPECT_TRUE(products_->status().ok()) << products_->status();
+    EXPECT_TRUE(matmul_->status().ok()) << matmul_->status();
     EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
     const std::vector<float> result = ToHost(y);
     return {result.begin() + first * in.outputs, result.begin() + (first + rows) * in.outputs};
   }
 
   cudaStream_t stream_ = nullptr;
-  std::optional<CudaMatMul> products_;
+  std::optional<CudaMatMul> matmul_;
   std::mt19937 random_{31};
 };
 
@@ -288,20 +288,20 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaMatMulTest,
                          });
 
 TEST(CudaMatMul, RememberTheFirstError) {
-  auto products = CudaMatMul::Make(nullptr, kMaxRows);
-  ASSERT_TRUE(products.ok()) << products.status();
+  auto matmul = CudaMatMul::Make(nullptr, kMaxRows);
+  ASSERT_TRUE(matmul.ok()) << matmul.status();
   std::mt19937 random(34);
   const Operands in(Operator::kMatMulAdd, ElementType::kFloat32, 8, 32, 16, random);
-  const auto weight = products->Pack(in.Tensors());
+  const auto weight = matmul->Pack(in.Tensors());
   ASSERT_TRUE(weight.ok()) << weight.status();
   const DeviceArray<float> x = ToDevice(in.x), y = ToDevice(in.y);
   const MatrixView<const float> from(x.data(), 8, 32);
-  products->MatMulAdd(from, *weight, /*sampled_rows=*/0, {y.data(), 8, 16, /*stride=*/12});
-  EXPECT_EQ(products->status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(products->status().message(), testing::HasSubstr("cuBLASLt"));
-  const absl::Status first = products->status();
-  products->MatMulAdd(from, *weight, /*sampled_rows=*/8, {y.data(), 8, 16});
-  EXPECT_EQ(products->status(), first);
+  matmul->MatMulAdd(from, *weight, /*sampled_rows=*/0, {y.data(), 8, 16, /*stride=*/12});
+  EXPECT_EQ(matmul->status().code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(matmul->status().message(), testing::HasSubstr("cuBLASLt"));
+  const absl::Status first = matmul->status();
+  matmul->MatMulAdd(from, *weight, /*sampled_rows=*/8, {y.data(), 8, 16});
+  EXPECT_EQ(matmul->status(), first);
   EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
 }
 
