@@ -7,7 +7,7 @@
 
 namespace retnet {
 
-// An option that calls `set` when it is given, so that the server's default holds otherwise.
+// Adds an option that calls `set` only if it is given. Otherwise the server's default applies.
 template <typename Value, typename Request>
 void AddField(CLI::App* command, const std::string& name, Request* request,
               void (Request::*set)(Value), const std::string& description) {
