@@ -32,7 +32,7 @@ def blocks(text: str) -> list[tuple[int, str, str]]:
         elif line.startswith("    ") and (kind == "code" or not before.strip() or before.startswith("#")):
             kind = "code"
         else:
-            kind = "table" if line.startswith("|") else "text"
+            kind = "table" if line.lstrip().startswith("|") else "text"
         found.append((number, kind, line))
         before = line
     return found
