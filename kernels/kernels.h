@@ -84,7 +84,7 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // outputs / 2].
   {k.NormGatedMatMul(in, norm, weight, activation, out)};
   // Per head: rotate q (times key_dim^-½) and k, append k and v to the tails, retain, RMSNorm over
-  // value_dim, times silu(g) when gated (RETNET.md, "Block"). With t = tokens in the tail before
+  // value_dim, times silu(g) when gated (docs/retnet.md). With t = tokens in the tail before
   // the row:
   //   o = γ^(t+1) q·base + Σ_{j≤t} γ^(t−j) (q·k_j) v_j,  base term, then the sum, j ascending;
   //   fold: base' = γ^C base + Σ_j γ^(C−1−j) k_jᵀ v_j,   C = kChunk,
