@@ -12,7 +12,7 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kMebibyte = 1 << 20;
 
-// 100 MiB beside the slots of 2 MiB.
+// 100 MiB in addition to slots of 2 MiB.
 constexpr MemoryNeed kNeed = {.weights = 60 * kMebibyte,
                               .step = 10 * kMebibyte,
                               .serving = 30 * kMebibyte,
@@ -37,7 +37,7 @@ TEST(PlanSlots, OneByteLessThanTheNeedOfOneSlotIsRefused) {
             absl::StatusCode::kResourceExhausted);
 }
 
-TEST(PlanSlots, SlotsThatAreAskedForCountWhole) {
+TEST(PlanSlots, AnExplicitNumberOfSlotsCountsWhole) {
   ModelOptions options;
   options.slots = 2000;
   EXPECT_EQ(*PlanSlots(kNeed, Free(4100 * kMebibyte), options), 2000);
