@@ -22,8 +22,8 @@ constexpr int32_t kMostTokens = 40;  // of a segment: folds are frequent
 // an order ends the transfer.
 class Interleaving {
  public:
-  // With `during_steps`, a transfer is waited for when an order ends it; otherwise as soon as it has
-  // begun.
+  // With `during_steps`, a transfer is waited for when an order ends it; otherwise as soon as it
+  // has begun.
   Interleaving(TestModel& model, bool during_steps, uint32_t seed)
       : model_(model), during_steps_(during_steps), random_(seed) {}
 

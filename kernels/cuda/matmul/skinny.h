@@ -16,8 +16,8 @@
 //
 // DRAM traffic is the floor: the weight, x and y once. In addition, every tile reads x from the
 // cache, and the parts of k go through the cache: at most 7 MB for the products of a 1.3B layer.
-// What all blocks request, over the floor (102 MB of weights): 4% more at 1 row, 29% at 8, 33% at 16,
-// 65% at 32, 2.2 times as much at 64 (TrafficOf).
+// What all blocks request, compared with the floor (102 MB of weights): 4% more at 1 row, 29% at 8,
+// 33% at 16, 65% at 32, 2.2 times as much at 64 (TrafficOf).
 //
 // Registers on sm_80 and sm_90, and KB of dynamic shared memory. ptxas reports no spills.
 //   rows            8             16             32             64

@@ -21,8 +21,8 @@ namespace retnet::cuda {
 //   kInputs   elements of k in the 16 bytes of a lane
 //   Round     converts fp32 to Staged
 //   Tile      the sums of one lane, of 16 outputs by 8 rows
-//   Multiply  adds the products of the lane's 16 bytes of both rows with 8 rows of x; x points to row 0
-//             and the first element of k of the lane
+//   Multiply  adds the products of the lane's 16 bytes of both rows with 8 rows of x; x points to
+//             row 0 and the first element of k of the lane
 //   Total     the sums in the format of mma.sync: outputs g, g, g + 8, g + 8 by rows 2t, 2t + 1, …
 
 struct BFloat16Warp {

@@ -59,9 +59,8 @@ class DecodeWeights {
 
   __device__ float query(int32_t i, int32_t k) const { return queries_[i * shape_.key_dim + k]; }
   __device__ float operator()(int32_t i, int32_t j) const { return weights_[i * kChunk + j]; }
-  __device__ float* end() const {
-    return weights_ + kRows * kChunk;
-  }  // the end of its shared memory
+  // The end of its shared memory.
+  __device__ float* end() const { return weights_ + kRows * kChunk; }
 
   // Rotates and scales the q of rows first … first + rows − 1. They replace the previous rows.
   __device__ void RotateQueries(int32_t first, int32_t rows) {

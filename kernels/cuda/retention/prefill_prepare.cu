@@ -89,8 +89,8 @@ __global__ void __launch_bounds__(kWeighThreads) WeighRowsKernel(PrefillArgument
   const int32_t first_row = threadIdx.x / kWarp * kTileRows;
   if (first_row >= piece.rows) return;
   float products[kChunk / kTileKeys][4] = {};
-  const int32_t last =
-      piece.tail + first_row + kTileRows;  // rows of the warp read tokens below this
+  // The rows of the warp read tokens below this.
+  const int32_t last = piece.tail + first_row + kTileRows;
   for (int k = 0; k < kKeys; k += kFoldTokens) {
     const FragmentA a = queries.A(first_row, k);
 #pragma unroll

@@ -48,8 +48,8 @@ struct HostPlan {
   std::vector<int32_t> readers;
   RetentionExtent sampled;
   RetentionExtent prompt;
-  std::vector<std::pair<int32_t, int32_t>>
-      order;  // scratch: base and index of each sampled segment
+  // Scratch: base and index of each sampled segment.
+  std::vector<std::pair<int32_t, int32_t>> order;
 };
 
 // Writes the plan of `segments` to `host_plan`. Segments of rows [0, sampled_rows) must come first.
