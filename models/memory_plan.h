@@ -16,7 +16,7 @@ struct MemoryNeed {
   int64_t weights = 0;  // that are not in memory yet
   int64_t step = 0;     // what a step of options.max_rows computes in
   int64_t serving = 0;  // what is no model's: libraries, threads, calls
-  int64_t slot = 0;     // one session's base and tail
+  int64_t slot = 0;     // one sequence's base and tail
 };
 
 // What `need.serving` has to be for a server of so many kernel threads.

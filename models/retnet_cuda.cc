@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
   info.backend = absl::StrCat(
       "cuda (", kernels->device_name(), "; of ", before.free / kMebibyte, " MiB free, ",
       (before.free - after.free) / kMebibyte, " MiB for weights, ", need.step / kMebibyte,
-      " for steps, ", info.slots * need.slot / kMebibyte, " for sessions with ", options.state_type,
+      " for steps, ", info.slots * need.slot / kMebibyte, " for sequences with ", options.state_type,
       " states", kernels->Overlaps() ? "; programmatic launches)" : ")");
   return RetNet<cuda::CudaKernels>::Create(std::move(kernels), config, std::move(packed),
                                            std::move(info));
