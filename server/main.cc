@@ -221,7 +221,7 @@ constexpr RenamedFlag kRenamedFlags[] = {
 // `notes` what to say about each old name.
 std::vector<std::string> WithNewNames(int argc, char** argv, std::vector<std::string>* notes) {
   std::vector<std::string> arguments;
-  for (int i = argc - 1; i >= 1; --i) {
+  for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
     for (const RenamedFlag& flag : kRenamedFlags) {
       const size_t name_size = std::min(argument.find('='), argument.size());
@@ -232,6 +232,7 @@ std::vector<std::string> WithNewNames(int argc, char** argv, std::vector<std::st
     }
     arguments.push_back(argument);
   }
+  std::reverse(arguments.begin(), arguments.end());
   return arguments;
 }
 
