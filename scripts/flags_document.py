@@ -23,6 +23,16 @@ the same under each of them. A value comes after the flag (`--threads 2`) or aft
 
 The server reads three flags from the environment as well, where the table says so; the command line wins. A wrong
 value ends a program with exit status 2 and a message that names the flag, the value and the bound.
+
+| exit status | `retnetd` | `retnet` |
+|---|---|---|
+| 0 | it drained after SIGTERM or Ctrl-C | the call succeeded |
+| 1 | it could not start, or failed | the server refused the call |
+| 2 | wrong usage | wrong usage |
+| 3 | the device of `--device` is not there | |
+| 4 | | the server cannot be reached |
+
+`retnet` ends by SIGINT when Ctrl-C cancels its call. A second signal ends `retnetd` at once.
 """
 
 # What other servers call it: our flag, vLLM's name, llama.cpp's name, what differs. A name that the help has as well is
