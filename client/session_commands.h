@@ -12,10 +12,10 @@
 
 namespace retnet {
 
-// Adds `retnet sessions` with its subcommands. Not copyable or movable: options write into it.
+// Adds the subcommands of `retnet sessions`. Not copyable or movable: options write into it.
 class SessionCommands {
  public:
-  explicit SessionCommands(CLI::App* app);
+  explicit SessionCommands(CLI::App* command);
   SessionCommands(const SessionCommands&) = delete;
 
   // Valid after parsing.
@@ -27,6 +27,7 @@ class SessionCommands {
   CLI::App* Add(const std::string& name, const std::string& description,
                 std::function<ExitCode(Client*)> run);
   void AddCreateOptions(CLI::App* command);
+  void AddForkOptions(CLI::App* command);
 
   CLI::App* const command_;
   std::vector<std::pair<CLI::App*, std::function<ExitCode(Client*)>>> commands_;
