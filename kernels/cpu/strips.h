@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/ceil_divide.h"
+
 namespace retnet::cpu {
 
 // Columns of a strip: one AVX-512 vector of fp32, two of AVX2.
 inline constexpr int64_t kStripColumns = 16;
 
-constexpr int64_t StripsOf(int64_t columns) {
-  return (columns + kStripColumns - 1) / kStripColumns;
-}
+constexpr int64_t StripsOf(int64_t columns) { return CeilDivide(columns, kStripColumns); }
 
 // A view: element (i, j) is strip(j / 16)[i * row_stride + j % 16]. Row-major memory with `stride`
 // elements a row is {data, stride, kStripColumns}; every strip must be whole: there, memory must be
