@@ -16,7 +16,7 @@
 //
 // DRAM: the weight, x and y once, the floor. The cache also gives x to every tile and takes the
 // parts, at most 7 MB for a 1.3B layer's products: over the floor of its 102 MB of weights, 4% more
-// at 1 row, 29% at 8, 33% at 16, 65% at 32, 2.2 times as much at 64 (TrafficOf).
+// at 1 row, 29% at 8, 33% at 16, 65% at 32, 2.2 times as much at 64: docs/gpu.md.
 //
 // Registers, of sm_80 and of sm_90, and KB of dynamic shared memory; ptxas reports no spills.
 //   rows            8             16             32             64
@@ -91,16 +91,6 @@ cudaError_t LaunchSkinny(const SkinnyMatMul& matmul, KernelQueue queue);
 // The architecture that the current device's code of the kernels was compiled for as PTX, 90 for
 // compute_90. From there on they know how to await earlier kernels.
 cudaError_t SkinnyPtxVersion(int* version);
-
-// The bytes of a product, counted from its launch: for documents and tests.
-struct SkinnyTraffic {
-  int64_t floor = 0;      // the weight without its padding, x and y once; y twice for kAdd
-  int64_t weights = 0;    // of `requested`
-  int64_t once = 0;       // `requested` without what the launch has read or written before
-  int64_t requested = 0;  // by all blocks, as if a cache kept nothing
-  int64_t kept = 0;       // what a cache holds that gives all that is asked for again: x and parts
-};
-SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul);
 
 }  // namespace retnet::cuda
 

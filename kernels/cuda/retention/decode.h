@@ -10,11 +10,6 @@
 
 namespace retnet::cuda {
 
-// The value columns of a block of a launch of that extent: few enough for one sequence to fill the
-// device, more where there are blocks enough without, since each of a head's blocks rotates q. Bits
-// do not depend on them.
-int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent);
-
 // The segments of a launch, in device memory.
 struct DecodeSegments {
   const RetentionPiece* pieces;
@@ -31,8 +26,8 @@ struct DecodeSegments {
 //
 // 256 threads; registers on sm_80 and sm_90, no spills: blocks of 32 columns 80 (three on an SM),
 // 64 columns up to 111 and 112, 128 columns up to 116 and 112, 8 rows 122 (two on an SM). Shared
-// memory for key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. Bytes:
-// retention_traffic.h.
+// memory for key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. What the blocks
+// ask memory for: docs/gpu.md.
 //   occupancy RetentionDecodeKernel<1,1,float>         256   2304  3  3
 //   occupancy RetentionDecodeKernel<1,1,__nv_bfloat16> 256   2304  3  3
 //   occupancy RetentionDecodeKernel<1,1,__half>        256   2304  3  3
