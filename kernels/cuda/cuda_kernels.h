@@ -108,8 +108,6 @@ class CudaKernels {
   bool Replays() const { return replays_; }
   absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators);
   void Replay(int32_t rows, absl::FunctionRef<void()> operators);
-  // Launches of kernels that a recorded step takes the place of.
-  int64_t CountLaunches(StepKind kind) const { return graphs_.CountLaunches(kind); }
   // Kernels of decode steps begin before those before them have ended, where the device and the
   // code for it can: see launch.cuh.
   bool Overlaps() const { return overlaps_; }

@@ -30,13 +30,10 @@ class StepGraphs {
   bool Has(StepKind kind) const { return Find(kind) != nullptr; }
   // Only of a step that there is.
   cudaError_t Launch(StepKind kind, cudaStream_t stream) const;
-  // Launches of kernels that it takes the place of, 0 where there is none.
-  int64_t CountLaunches(StepKind kind) const;
 
  private:
   struct Entry {
     StepKind kind;
-    int64_t launches = 0;
     ExecutableGraph graph;
   };
 
