@@ -32,6 +32,7 @@ void Executor::Admit(std::unique_ptr<Sequence> sequence, absl::Time now) {
 void Executor::Close() {
   sessions_.Close();
   state_manager_.state_cache().AwaitTransfers();
+  state_manager_.ClearCache();
 }
 
 void Executor::Ready(Sequence* sequence) {

@@ -70,10 +70,10 @@ class Executor : private SequenceOwner {
   // Calls of the sessions' own; their errors are not the executor's.
   Sessions& sessions() { return sessions_; }
   // Before it is destroyed: calls on sessions that wait are answered, what is to be written is
-  // given to the store.
+  // given to the store, and no prefix is cached any more. A slot or a byte that is then held is a
+  // session's or a sequence's.
   void Close();
   bool transferring() const { return state_manager_.state_cache().transferring(); }
-  void ClearCache() { state_manager_.ClearCache(); }
   // Counts what Executor knows of; the rest is 0.
   EngineStats stats() const;
 

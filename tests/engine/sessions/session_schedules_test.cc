@@ -216,8 +216,7 @@ TEST_P(SessionSchedulesTest, AnyScheduleEqualsOneShot) {
     ASSERT_EQ(info->tokens, history.size());
     ASSERT_TRUE(Delete(key).ok());
   }
-  executor_->ClearCache();
-  TurnUntil([this] { return !executor_->transferring(); });
+  executor_->Close();
   EXPECT_EQ(executor_->stats().free_slots, options.slots);
   EXPECT_EQ(executor_->stats().parked_slots, 0);
   EXPECT_EQ(executor_->stats().host_state_bytes, 0);
