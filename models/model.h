@@ -72,9 +72,10 @@ struct ModelInfo {
   ElementType base_type = ElementType::kFloat32;  // of the numbers of a base
   ElementType tail_type = ElementType::kFloat32;  // and of a tail
   uint64_t fingerprint = 0;  // of config and weights: equal for models that compute the same
-  std::string backend;       // "cpu (avx512-bf16, 2 threads)"
-  std::string device_note;   // why it is not a better device; empty where it was asked for
-  TokenId bos = kNoToken;    // kNoToken where the checkpoint names none
+  bool states_in_host_memory = false;  // slots take the memory that the host's programs share
+  std::string backend;                 // for people: "cpu (avx512-bf16, 2 threads)"
+  std::string device_note;  // why it is not a better device; empty where it was asked for
+  TokenId bos = kNoToken;   // kNoToken where the checkpoint names none
   std::vector<TokenId> eos;
 };
 

@@ -8,7 +8,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -189,9 +188,9 @@ void WaitForSignal() {
 // What may be taken beside slots that have not been used yet, and are memory that looks free.
 int64_t HostStateBytes(const ModelInfo& info) {
   constexpr int64_t kMost = int64_t{1} << 30;
-  const bool slots_here = absl::StartsWith(info.backend, "cpu");
   const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
-  const int64_t free = ReadFreeMemory().bytes - (slots_here ? info.slots * slot_bytes : 0);
+  const int64_t slots_bytes = info.states_in_host_memory ? info.slots * slot_bytes : 0;
+  const int64_t free = ReadFreeMemory().bytes - slots_bytes;
   return std::clamp<int64_t>(free / 2, 0, kMost);
 }
 
