@@ -36,7 +36,7 @@ struct Options {
   EngineOptions engine;
   ServerOptions server;
   std::string metrics_listen;  // empty: no page
-  double max_step_ms = 50;
+  double max_step_ms = absl::ToDoubleMilliseconds(EngineOptions().executor.max_step);
   int64_t host_state_bytes = -1;
   std::string snapshot_store = "none";
   int64_t snapshot_bytes = 0;
@@ -52,7 +52,7 @@ std::string CheckListen(const std::string& text) {
 }
 
 void AddSessionOptions(CLI::App* app, Options* options) {
-  app->add_option("--max-kept-sessions", options->engine.max_kept_sessions,
+  app->add_option("--max-kept-sessions", options->engine.executor.sessions.max_kept,
                   "Sessions that outlive their requests, running ones included")
       ->check(CLI::Range(1, 1 << 24));
   app->add_option(
@@ -69,14 +69,15 @@ void AddSessionOptions(CLI::App* app, Options* options) {
   app->add_option("--snapshot-at-rest", options->snapshot_encoding,
                   "How states are written; bf16 and int8 are smaller and NOT exact")
       ->check(CLI::IsMember({"exact", "bf16", "int8"}));
-  app->add_option("--snapshot-zstd-level", options->engine.snapshot_zstd_level,
+  app->add_option("--snapshot-zstd-level", options->engine.snapshots.zstd_level,
                   "Compression of what is written; 0: none")
       ->check(CLI::Range(0, 19));
   app->add_flag_callback(
-      "--no-prefix-cache", [options] { options->engine.prefix_cache = false; },
+      "--no-prefix-cache",
+      [options] { options->engine.executor.state_manager.prefix_cache = false; },
       "Compute every prompt from its first token");
   app->add_flag(
-      "--deterministic", options->engine.deterministic,
+      "--deterministic", options->engine.executor.state_manager.deterministic,
       "On a GPU: cached prefixes never change a bit of an answer, and serve fewer prompts");
   app->add_option("--speculate", options->speculate,
                   "Guesses tokens ahead from what followed the same ones earlier; requests may say "
@@ -185,23 +186,22 @@ void WaitForSignal() {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
-// What may be taken beside slots that have not been used yet, and are memory that looks free.
+// Half of the free memory, at most the engine's default. Slots in host memory that have not been
+// used yet look free; they are not counted as such.
 int64_t HostStateBytes(const ModelInfo& info) {
-  constexpr int64_t kMost = int64_t{1} << 30;
   const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
   const int64_t slots_bytes = info.states_in_host_memory ? info.slots * slot_bytes : 0;
   const int64_t free = ReadFreeMemory().bytes - slots_bytes;
-  return std::clamp<int64_t>(free / 2, 0, kMost);
+  return std::clamp<int64_t>(free / 2, 0, StateCacheOptions().host_bytes);
 }
 
 EngineOptions MakeEngineOptions(const Options& options, const ModelInfo& info) {
   EngineOptions engine = options.engine;
-  engine.host_state_bytes =
+  engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
-  engine.max_step = absl::Milliseconds(options.max_step_ms);
-  if (options.speculate == "ngram") engine.max_draft_tokens = options.max_draft_tokens;
-  if (options.snapshot_encoding == "bf16") engine.snapshot_encoding = StateEncoding::kBf16;
-  if (options.snapshot_encoding == "int8") engine.snapshot_encoding = StateEncoding::kInt8;
+  engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
+  if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
+  if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
   return engine;
 }
 
@@ -224,10 +224,10 @@ absl::Status Serve(const Options& options) {
     return absl::FailedPreconditionError(
         absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
   }
-  const EngineOptions engine_options = MakeEngineOptions(options, info);
-  Engine engine(std::move(model), engine_options, *std::move(store));
+  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store));
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
-                     std::move(defaults), engine_options.max_draft_tokens};
+                     std::move(defaults),
+                     options.speculate == "ngram" ? options.max_draft_tokens : 0};
   RETURN_IF_ERROR(CheckDefaults(served));
   CallMetrics metrics;
   std::unique_ptr<MetricsPage> page;

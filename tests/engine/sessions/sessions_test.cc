@@ -17,7 +17,7 @@ TEST_F(SessionsTest, LeakNeitherSlotsNorBytes) {
   options.slots = 4;
   ExecutorOptions executor;
   executor.max_rows = 16;
-  executor.states.host_bytes = 2000;
+  executor.state_cache.host_bytes = 2000;
   Start(options, executor, /*with_store=*/false);
   for (int i = 0; i < 10000; ++i) {
     const SessionKey key = Key(i);
@@ -256,7 +256,7 @@ TEST_F(SessionsTest, BeginWithTheFirstTokenOnceWhoeverComesFirst) {
 TEST_F(SessionsTest, KeepPromptAndAnswerOfWhatIsStopped) {
   ExecutorOptions executor;
   executor.max_rows = 3;
-  executor.states.prefix_cache = false;
+  executor.state_manager.prefix_cache = false;
   Start({}, executor, /*with_store=*/false);
   const std::vector<TokenId> prompt = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
   std::set<bool> answered;
