@@ -20,6 +20,7 @@ StateCache::StateCache(Model* model, const StateCacheOptions& options, std::func
           std::lock_guard lock(ended->mutex);
           ended->tickets.emplace_back(ticket, std::move(status));
         }
+        ended->added.notify_one();
         wake();
       });
 }
@@ -34,7 +35,9 @@ StateCache::~StateCache() {
 void StateCache::AwaitTransfers() {
   Poll();
   while (transferring() && status_.ok()) {
-    absl::SleepFor(absl::Microseconds(100));
+    std::unique_lock lock(ended_->mutex);
+    ended_->added.wait(lock, [this] { return !ended_->tickets.empty(); });
+    lock.unlock();
     Poll();
   }
 }

@@ -3,6 +3,7 @@
 #ifndef RETNET_ENGINE_STATES_STATE_CACHE_H_
 #define RETNET_ENGINE_STATES_STATE_CACHE_H_
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -131,6 +132,7 @@ class StateCache {
   // What StateCache and the model's transfer threads share: outlives both.
   struct Ended {
     std::mutex mutex;
+    std::condition_variable added;
     std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
   };
 
