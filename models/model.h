@@ -76,9 +76,10 @@ struct ModelInfo {
   ElementType base_type = ElementType::kFloat32;  // of the elements of a base
   ElementType tail_type = ElementType::kFloat32;  // of the elements of a tail
   uint64_t fingerprint = 0;  // of config and weights: equal for models that compute the same
-  std::string backend;       // for logs: "cpu (avx512-bf16, 2 threads)"
-  std::string device_note;   // why `auto` did not choose a better device; empty otherwise
-  TokenId bos = kNoToken;    // kNoToken if the checkpoint names none
+  bool states_in_host_memory = false;  // slots take memory from the host's other programs
+  std::string backend;                 // for logs: "cpu (avx512-bf16, 2 threads)"
+  std::string device_note;             // why `auto` did not choose a better device; empty otherwise
+  TokenId bos = kNoToken;              // kNoToken if the checkpoint names none
   std::vector<TokenId> eos;
 };
 

@@ -19,9 +19,10 @@ FOLDERS = {
 # The arrows inside a folder: files, and the headers of other rooms of the same folder that they may include. A room
 # is one folder. The first row that matches a file counts; a file without a row may include its own room alone.
 ROOMS = [
-    (r"engine/(engine|executor|inbox)\.", r"engine/(scheduling|sessions|snapshots|states)/"),
-    (r"engine/sessions/", r"engine/(session\.h|(scheduling|snapshots|states)/)"),
-    (r"engine/scheduling/", r"engine/(request\.h|states/)"),
+    (r"engine/(engine|executor|inbox|options)\.", r"engine/(scheduling|sessions|snapshots|states)/"),
+    (r"engine/sessions/", r"engine/((options|session)\.h|(scheduling|snapshots|states)/)"),
+    (r"engine/scheduling/", r"engine/((options|request)\.h|states/)"),
+    (r"engine/states/", r"engine/options\.h"),
     (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/byte_vector\.h)"),
     (r"server/[^/]+$", r"server/(calls|ops|text|wire)/"),
     (r"server/calls/", r"server/(ops|text|wire)/"),
