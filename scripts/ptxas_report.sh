@@ -20,7 +20,7 @@ kernels() {
     /Compiling entry function/ {
       match($0, /'"'"'.*'"'"' for/)
       name = substr($0, RSTART + 1, RLENGTH - 6)
-      gsub(/\(anonymous namespace\)::|retnet::|^void | /, "", name)
+      gsub(/\(anonymous namespace\)::|retnet::|cuda::|^void | /, "", name)
       sub(/\(.*/, "", name)
     }
     /spill stores/ { spills = $5 + $9 }
@@ -41,10 +41,10 @@ hasty() {
     /^}/ { if (name != "" && (!waits || hasty)) print name; name = "" }' | c++filt
 }
 
-sed -n 's,^// *occupancy  *,,p' kernels/cuda/* >"$work/claims"
+find kernels/cuda -type f -exec sed -n 's,^// *occupancy  *,,p' {} + >"$work/claims"
 status=0
 for architecture in "$@"; do
-  for source in kernels/cuda/*.cu; do
+  for source in $(find kernels/cuda -name '*.cu' | sort); do
     "$nvcc" -std=c++20 -O2 -I. --expt-relaxed-constexpr -Xptxas -v -arch="$architecture" -c "$source" -o "$work/object" \
       --keep --keep-dir "$work" 2>"$work/report" || { cat "$work/report" >&2; exit 1; }
     if [[ ${architecture#sm_} -ge 90 ]] && grep -q '^#include "kernels/cuda/runtime/launch.cuh"' "$source"; then

@@ -170,7 +170,7 @@ Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
   if (kind() == RequestKind::kScore) {
     for (int32_t row = std::max(0, session_tokens_ - 1 - scheduled_tokens_); row < rows; ++row) {
       const TokenId given = history_[scheduled_tokens_ + row + 1];
-      outputs->push_back({.row = row, .query = ScoreQueryOf(given, request_)});
+      outputs->push_back({.row = row, .request = ScoreQueryOf(given, request_)});
     }
   } else if (kind() == RequestKind::kGenerate && rows >= rows_left()) {
     if (rows > rows_left()) segment.tokens = std::span(segment_tokens_).first(rows);
@@ -178,7 +178,7 @@ Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
     for (int32_t row = std::max(0, rows_left() - 1); row < rows; ++row) {
       // The place of the token to be sampled.
       query_.sampling.draw = static_cast<uint64_t>(scheduled_tokens_) + row + 1;
-      outputs->push_back({.row = row, .query = query_});
+      outputs->push_back({.row = row, .request = query_});
     }
   }
   segment.outputs = std::span(*outputs).subspan(first_output);

@@ -4,11 +4,13 @@
 #include <chrono>
 
 #include "hwy/cache_control.h"
+#include "kernels/cpu/available_cores.h"
 
 namespace retnet::cpu {
 namespace {
 
-// Longer than the gap between two operators of a step, short beside a scheduler's time slice.
+// Longer than the gap between two operators of a step, and much shorter than a time slice of the
+// operating system's scheduler.
 constexpr std::chrono::microseconds kSpinTime(10);
 
 constexpr uint64_t kTaskMask = 0xFFFFFFFFu;
@@ -63,7 +65,7 @@ void ThreadPool::RunTasks(int32_t thread) {
 }
 
 void ThreadPool::RunOnAll(int64_t tasks, Call call, const void* context) {
-  // All tasks of the job before are claimed and finished: nobody uses its fields any more.
+  // All tasks of the previous job are finished, so no thread uses its fields any more.
   call_.store(call, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
   tasks_.store(tasks, std::memory_order_relaxed);

@@ -20,7 +20,7 @@ LatencyHistogram::Counts LatencyHistogram::counts() const {
   return counts;
 }
 
-// Of one call.
+// Counts one call when it ends.
 class CallMetrics::CallCounter : public grpc::experimental::Interceptor {
  public:
   CallCounter(CallMetrics* metrics, const char* method) : metrics_(metrics), method_(method) {}
