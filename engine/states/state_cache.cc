@@ -35,9 +35,10 @@ StateCache::~StateCache() {
 void StateCache::AwaitTransfers() {
   Poll();
   while (transferring() && status_.ok()) {
-    const MutexLock lock(&ended_->mutex);
-    while (ended_->tickets.empty()) ended_->added.Wait(&ended_->mutex);
-    lock.unlock();
+    {
+      const MutexLock lock(&ended_->mutex);
+      while (ended_->tickets.empty()) ended_->added.Wait(&ended_->mutex);
+    }
     Poll();
   }
 }
