@@ -69,9 +69,8 @@ static void test_ldmatrix() {
       }
 }
 
-// Mma.sync.
-// Every variant computes D = A B + C with A[M][K] row-major and B[K][8] column-major; fragments are gathered
-// from global memory by the layout of the PTX ISA.
+// mma.sync. Every variant computes D = A B + C with A[M][K] row-major and B[K][8] column-major;
+// fragments are gathered from global memory by the layout of the PTX ISA.
 enum Kind { BF16, F16, F16ACC, TF32, S8, U8S8, BF16K8, F16K8, TF32K4, S8K16 };
 template <int K>
 struct Shape;

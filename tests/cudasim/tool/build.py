@@ -26,7 +26,9 @@ class BuildError(Exception):
 
 
 def cache_root():
-    return os.environ.get('CUDASIM_CACHE') or '/tmp/cudasim-cache'
+    """$CUDASIM_CACHE, else a folder of its own where the user's caches are."""
+    caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return os.path.abspath(os.environ.get('CUDASIM_CACHE') or os.path.join(caches, 'cudasim'))
 
 
 def source_files():

@@ -1,6 +1,7 @@
-// A small retention layer: RMSNorm, a cuBLAS projection to q, k and v, chunkwise retention for the prompt
-// (tensor cores), and recurrent decoding replayed from a CUDA graph. Everything is checked against a double
-// reference: the chunkwise and the recurrent form must agree with it and with each other.
+// A small retention layer: RMSNorm, a cuBLAS projection to q, k and v, chunkwise retention for the
+// prompt (tensor cores), and recurrent decoding replayed from a CUDA graph. Everything is checked
+// against a double reference: the chunkwise and the recurrent form must agree with it and with each
+// other.
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
 #include <cuda_pipeline.h>
@@ -156,7 +157,8 @@ __global__ void __launch_bounds__(128) retention_chunks(const bf16* qkv, const f
     state[(size_t)head * D * D + i] = m.state[i / D * LF + i % D];
 }
 
-// One token: state = decay * state + k v^T, out = q state. One block per head, one thread per column.
+// One token: state = decay * state + k v^T, out = q state. One block per head, one thread per
+// column.
 __global__ void retention_step(const bf16* qkv, const float* log2_decay, float* state, float* out) {
   __shared__ float q[D], k[D];
   const int head = blockIdx.x, c = threadIdx.x;

@@ -94,7 +94,8 @@ cudaError_t copy(const char* call, void* dst, size_t dst_pitch, const void* src,
     for (size_t r = 0; r < rows; ++r) memmove(d + r * dst_pitch, q + r * src_pitch, width);
   };
   if (cudaError_t e = submit(s, work, cudaGraphNodeTypeMemcpy)) return report(e);
-  // Synchronous copies, and asynchronous ones into pageable host memory, complete before the call returns.
+  // Synchronous copies, and asynchronous ones into pageable host memory, complete before the call
+  // returns.
   if (!capturing && (!async || pageable(dst))) return report(synchronize_stream(s));
   return cudaSuccess;
 }

@@ -88,7 +88,8 @@ std::string module_path(const FatBinary& b) {
   return std::string(dir ? dir : "") + "/" + b.key + "/module.so";
 }
 
-// Asks the command-line tool to translate a module that `run` did not see (for example in a dlopen'ed library).
+// Asks the command-line tool to translate a module that `run` did not see (for example in a
+// dlopen'ed library).
 void prepare(const FatBinary& b) {
   char path[] = "/tmp/cudasim-entry-XXXXXX";
   const int fd = mkstemp(path);
@@ -142,8 +143,8 @@ cudaError_t load(FatBinary& b) {
   }
   auto* m = (const ModuleInfo*)dlsym(so, "cudasim_module");
   if (!m || m->abi != kModuleAbi) return b.load_error = cudaErrorInvalidPtx;
-  // Two identical translation units share one .so but must not share variables: the first user takes the .so,
-  // later users load a private copy.
+  // Two identical translation units share one .so but must not share variables: the first user
+  // takes the .so, later users load a private copy.
   if (m->global_count && m->global_addresses[0]) {
     char copy[] = "/tmp/cudasim-module-XXXXXX";
     const int fd = mkstemp(copy);

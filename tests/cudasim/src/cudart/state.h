@@ -118,13 +118,13 @@ cudaError_t synchronize_stream(Stream*);  // waits for everything submitted so f
 cudaError_t synchronize_device();
 cudaError_t check_not_capturing(const char* call,
                                 bool device_wide);  // for calls that are illegal during capture
-std::mutex& api_mutex();
 
 }  // namespace cudasim::rt
 
 // For the stand-in math libraries: adds an operation to a stream (or to the graph captured on it).
 cudaError_t cudasim_submit(cudaStream_t stream, std::function<void()> work);
-// Storage behind a device (or host) pointer; faults with `what` in the message when the range is invalid.
+// Storage behind a device (or host) pointer; faults with `what` in the message when the range is
+// invalid.
 void* cudasim_storage(const void* p, size_t size, const char* what);
 
 #endif  // RETNET_TESTS_CUDASIM_SRC_CUDART_STATE_H_

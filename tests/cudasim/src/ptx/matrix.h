@@ -1,7 +1,7 @@
 // ldmatrix, mma.sync and wmma.
 //
-// Accumulation is a chain of fp32 fused multiply-adds in ascending k, which is not the rounding of any
-// particular tensor core.
+// Accumulation is a chain of fp32 fused multiply-adds in ascending k, which is not the rounding of
+// any particular tensor core.
 #ifndef RETNET_TESTS_CUDASIM_SRC_PTX_MATRIX_H_
 #define RETNET_TESTS_CUDASIM_SRC_PTX_MATRIX_H_
 

@@ -2,7 +2,7 @@
 #ifndef RETNET_TESTS_CUDASIM_SRC_PTX_MEMORY_H_
 #define RETNET_TESTS_CUDASIM_SRC_PTX_MEMORY_H_
 
-#include "ptx/arith.h"
+#include "ptx/bits.h"
 
 namespace ptx {
 

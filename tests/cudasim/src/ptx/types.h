@@ -47,7 +47,8 @@ inline T as(S s) {
   return t;
 }
 
-// Assignment of a typed result to a raw register (wider integer registers are sign- or zero-extended).
+// Assignment of a typed result to a raw register (wider integer registers are sign- or
+// zero-extended).
 template <class R, class T>
 inline void set(R& r, T v) {
   if constexpr (std::is_same<R, bool>::value)
@@ -84,8 +85,8 @@ inline float to_float(f16 h) {
 
 enum class Round { nearest, zero, down, up };
 
-// Shortens the double x (which may be the odd-rounded result of an exact operation) to a format with
-// mantissa bits M, exponent bits E.
+// Shortens the double x (which may be the odd-rounded result of an exact operation) to a format
+// with mantissa bits M, exponent bits E.
 template <int E, int M>
 inline uint16_t narrow(double x, Round mode = Round::nearest) {
   constexpr int bias = (1 << (E - 1)) - 1, emax = (1 << E) - 1;

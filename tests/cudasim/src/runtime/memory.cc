@@ -51,8 +51,8 @@ State& state() {
 std::vector<Allocation> g_snapshot;
 uint64_t g_snapshot_version = 0;
 
-// Large allocations are backed by a private mapping of one 0xff-filled file, so that poison costs no memory
-// until it is overwritten.
+// Large allocations are backed by a private mapping of one 0xff-filled file, so that poison costs
+// no memory until it is overwritten.
 bool map_poisoned(State& s, uint64_t storage, uint64_t size) {
   if (s.poison_fd < 0) {
     s.poison_fd = memfd_create("cudasim-poison", MFD_CLOEXEC);

@@ -28,7 +28,8 @@ bool remove_host_range(const void* p);
 enum HostKind { kHostNone = 0, kHostPinned = 1, kHostManaged = 2 };
 int host_range_kind(const void* p, size_t size);
 
-// Storage behind [p, p+size) for use by copies and library routines. Returns nullptr and fills why on error.
+// Storage behind [p, p+size) for use by copies and library routines. Returns nullptr and fills why
+// on error.
 void* resolve(const void* p, size_t size, std::string* why);
 
 std::string describe_address(uint64_t address);

@@ -71,7 +71,6 @@ Options read() {
   o.lax_barrier = flag("CUDASIM_LAX_BARRIER", false);
   o.lax_cp_async = flag("CUDASIM_LAX_CPASYNC", false);
   o.poison = flag("CUDASIM_POISON", true);
-  o.verbose = flag("CUDASIM_VERBOSE", false);
   o.workers = (int)number("CUDASIM_THREADS", (long)std::thread::hardware_concurrency());
   if (o.workers < 1) o.workers = 1;
   if (o.race) o.workers = 1;  // the shadow memory is not shared between OS threads
@@ -88,8 +87,6 @@ Options read() {
   o.async_flush_ms = (int)number("CUDASIM_ASYNC_FLUSH_MS", 200);
   o.livelock_seconds = (int)number("CUDASIM_LIVELOCK_S", 120);
   if (const char* h = getenv("CUDASIM_HOME")) o.home = h;
-  const char* c = getenv("CUDASIM_CACHE");
-  o.cache = c && *c ? c : "/tmp/cudasim-cache";
   return o;
 }
 

@@ -16,7 +16,6 @@ struct Options {
   bool strict_shuffle = false;  // shuffle from a lane outside the mask is a fault
   bool lax_barrier = false, lax_cp_async = false;
   bool poison = true;
-  bool verbose = false;
   int workers = 0;  // OS threads executing blocks
   uint32_t stack_kb = 256;
   int cc_major = 8, cc_minor = 0;
@@ -25,7 +24,7 @@ struct Options {
   uint32_t shared_optin = 163 * 1024;
   int async_flush_ms = 200;
   int livelock_seconds = 120;  // a block that only spins for this long is a fault
-  std::string home, cache;
+  std::string home;  // the folder of `run`
 };
 const Options& options();
 

@@ -1,5 +1,6 @@
-// Happens-before race detector. Ordering edges: block barriers, warp collectives (for the lanes that took
-// part), and atomics or volatile accesses to a common address (treated as acquire + release).
+// Happens-before race detector. Ordering edges: block barriers, warp collectives (for the lanes
+// that took part), and atomics or volatile accesses to a common address (treated as acquire +
+// release).
 #include "runtime/race.h"
 
 #include <array>
@@ -73,8 +74,8 @@ bool ordered(const Record& r, uint32_t thread, bool shared) {
   return it != known.end() && r.clock < it->second;
 }
 
-// A plain load that races with an atomic is the normal start of a compare-and-swap loop. It is reported only if
-// the thread does not go on to an atomic on that address.
+// A plain load that races with an atomic is the normal start of a compare-and-swap loop. It is
+// reported only if the thread does not go on to an atomic on that address.
 struct Doubtful {
   uint32_t thread;
   uint64_t address;

@@ -1,7 +1,8 @@
 // Interface between translated PTX modules and the simulator runtime.
 //
-// A translated kernel is a C++ function that receives the Thread it executes as. Everything a kernel
-// needs from the runtime (barriers, warp collectives, memory checks, faults) is declared here.
+// A translated kernel is a C++ function that receives the Thread it executes as. Everything a
+// kernel needs from the runtime (barriers, warp collectives, memory checks, faults) is declared
+// here.
 #ifndef RETNET_TESTS_CUDASIM_SRC_RUNTIME_SIM_H_
 #define RETNET_TESTS_CUDASIM_SRC_RUNTIME_SIM_H_
 
@@ -10,9 +11,9 @@
 
 namespace cudasim {
 
-// Address map.
-// Device pointers seen by the program are addresses inside a reserved, inaccessible range ("arena").
-// Their storage lies kArenaOffset higher, so host code that dereferences a device pointer traps.
+// Address map. Device pointers seen by the program are addresses inside a reserved, inaccessible
+// range ("arena"). Their storage lies kArenaOffset higher, so host code that dereferences a device
+// pointer traps.
 constexpr uint64_t kArenaBase = 0x110000000000ull;
 constexpr uint64_t kArenaSize = 1ull << 44;
 constexpr uint64_t kArenaOffset = 0x200000000000ull;

@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from emit_arith import ArithmeticEmitter
 from emit_base import RAW, Operands, Unsupported, cname, split_operands
+from emit_bits import BitsEmitter
 from emit_control import ControlEmitter, label
 from emit_matrix import MatrixEmitter
 from emit_memory import MemoryEmitter
@@ -26,7 +27,7 @@ def c_string(s):
     return '"' + s.replace('\\', '\\\\').replace('"', '\\"') + '"'
 
 
-class FunctionEmitter(Operands, ArithmeticEmitter, MemoryEmitter, MatrixEmitter, ControlEmitter):
+class FunctionEmitter(Operands, ArithmeticEmitter, BitsEmitter, MemoryEmitter, MatrixEmitter, ControlEmitter):
     def __init__(self, module, fn, shared):
         self.module, self.fn = module, fn
         self.is_entry = fn.is_entry

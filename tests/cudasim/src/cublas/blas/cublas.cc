@@ -39,7 +39,8 @@ struct Operand {
   cublasOperation_t op = CUBLAS_OP_N;
 };
 
-// One call of the GEMM family: `batch` products whose matrices are a stride apart, or listed in device arrays.
+// One call of the GEMM family: `batch` products whose matrices are a stride apart, or listed in
+// device arrays.
 cublasStatus_t gemm(cublasHandle_t h, const char* name, int64_t m, int64_t n, int64_t k,
                     const void* alpha, const void* beta, Operand a, Operand b, Operand c,
                     int64_t batch, cublasComputeType_t compute, bool pointer_arrays) {

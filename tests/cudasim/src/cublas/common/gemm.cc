@@ -85,7 +85,8 @@ size_t span(const Matrix& x, int64_t rows, int64_t cols) {  // of the stored (no
   return major && minor ? (size_t)((major - 1) * x.ld + minor) * type_size(x.type) : 0;
 }
 
-// Unpacks op(X) as `outer` vectors of length `inner`: A by rows, B by columns, both contiguous in k.
+// Unpacks op(X) as `outer` vectors of length `inner`: A by rows, B by columns, both contiguous in
+// k.
 template <class T>
 void unpack(const Matrix& x, const uint8_t* data, int64_t outer, int64_t inner, bool outer_is_row,
             int64_t from, int64_t to, T* out) {
