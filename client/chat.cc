@@ -23,16 +23,16 @@ namespace retnet {
 namespace {
 
 constexpr char kHelp[] =
-    "What you type is added to the session and gone on with; an empty line just goes on.\n"
-    "  /fork [ID]      go on in a copy; the session stays as it is\n"
-    "  /rewind [N]     take back the last N turns, 1 if not said\n"
+    "Each line is added to the session, and the model continues it. An empty line lets it go on.\n"
+    "  /fork [ID]      continue in a copy; the session stays as it is\n"
+    "  /rewind [N]     take back the last N turns; 1 without N\n"
     "  /save FILE      write the session to a file\n"
-    "  /load FILE      go on in a new session from a file\n"
-    "  /reset          begin anew\n"
-    "  /session        which session this is\n"
-    "  /help           this\n"
-    "  /quit           end (as the end of input does)\n"
-    "A line that is to begin with / is typed with //. Ctrl-C ends an answer.\n";
+    "  /load FILE      continue in a new session made from a file\n"
+    "  /reset          remove all text from the session\n"
+    "  /session        show the id of the session and its length\n"
+    "  /help           show this\n"
+    "  /quit           end the chat, as the end of input does\n"
+    "Type // for a line that begins with /. Ctrl-C ends an answer.\n";
 
 // When a chat that was killed leaves its session behind.
 constexpr double kLostSessionSeconds = 24 * 60 * 60;

@@ -96,8 +96,8 @@ int32_t SlotStates::Advance(SlotId id, int32_t rows, int32_t first_row,
   return fold_phase;
 }
 
-// Moves the slot's base to the end of its full tail: in place when nobody else reads it, else into
-// a free one. Returns the fold phase.
+// In place if no other slot reads the base, otherwise into a free base. The first fold reads no
+// base.
 int32_t SlotStates::Fold(Slot& slot, RetentionPiece& piece) {
   piece.folds = true;
   piece.fold_source = slot.base;

@@ -19,7 +19,7 @@ absl::Status CheckToken(TokenId token, int32_t vocab_size) {
   return Invalid("token ", token, " is not in the vocabulary of ", vocab_size);
 }
 
-// Written so that NaN fails.
+// The conditions are written so that NaN fails.
 absl::Status CheckSampling(const Sampling& sampling, int32_t vocab_size) {
   if (!(sampling.temperature >= 0.0f && std::isfinite(sampling.temperature))) {
     return Invalid("temperature is ", sampling.temperature, "; it must be finite and at least 0");
@@ -92,7 +92,7 @@ bool StepPlan::decodes() const {
 }
 
 void StepPlan::Pad(int32_t rows) {
-  SampleRequest greedy;  // the least work
+  SampleRequest greedy;  // the cheapest request
   greedy.sampling.temperature = 0;
   for (int32_t row = this->rows(); row < rows; ++row) {
     tokens_.push_back(0);

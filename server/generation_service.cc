@@ -46,7 +46,12 @@ void DescribeModel(const ServedModel& model, const EngineOptions& options,
   wire->set_parameters(info.parameters);
   wire->set_weight_bytes(info.weight_bytes);
   wire->set_max_context_length(options.max_context_length);
+  wire->set_max_sequences(info.slots);
+  // For clients of release 0.1.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
   wire->set_max_sessions(info.slots);
+#pragma GCC diagnostic pop
   wire->set_max_queue(options.max_queue);
   wire->set_state_bytes(info.base_bytes);
   wire->set_tail_token_bytes(info.tail_token_bytes);

@@ -51,7 +51,7 @@ LIBRARIES = [
 ]
 
 # Knows nothing of any folder: everybody may include it.
-ANYBODY = {"kernels/status_macros.h"}
+ANYBODY = {"kernels/status_macros.h", "server/command_line.h"}
 
 # Narrower than the folders: a file pattern and the only headers of another folder that it may include.
 ONLY = [

@@ -1,4 +1,4 @@
-// A line on standard error that says how a run goes.
+// A line on standard error that shows the progress of a run.
 #ifndef RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
 #define RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
 
@@ -11,8 +11,8 @@
 
 namespace retnet {
 
-// Five times a second from a thread of its own while it lives, and gone after it. Does nothing
-// unless standard error is a terminal.
+// Updates the line five times a second on a thread of its own. The destructor erases the line. Does
+// nothing unless standard error is a terminal.
 class ProgressLine {
  public:
   ProgressLine(std::string title, const LoadProgress* progress);

@@ -22,12 +22,12 @@ struct StreamCallOptions {
   PlannedRequest planned;
   double due = 0;
   SteadyTime run_start;
-  double timeout_seconds = 0;                 // 0: none
-  std::function<void()> break_off = nullptr;  // of kVanishes: breaks its connection
+  double timeout_seconds = 0;                 // 0: no timeout
+  std::function<void()> break_off = nullptr;  // for kVanishes: breaks the connection
 };
 
-// Its address is the tag of its one pending operation. Every call takes mu_: gRPC hands the call
-// from thread to thread, which the thread sanitizer does not see.
+// At most one operation is pending. Its tag is the address of this object. Every method takes mu_:
+// gRPC passes the call from thread to thread in a way that the thread sanitizer does not see.
 class StreamCall {
  public:
   enum class Next { kEvent, kPause, kEnd };
@@ -35,12 +35,13 @@ class StreamCall {
   StreamCall(StreamCallOptions options, std::shared_ptr<v1::Generation::Stub> stub);
 
   void Start(grpc::CompletionQueue* queue);
-  // The pending operation has ended at `now`. kPause: nothing is pending until Resume.
+  // Call this when the pending operation has ended, at `now`. After kPause nothing is pending until
+  // Resume.
   Next Proceed(bool ok, SteadyTime now, int* new_tokens);
   void Resume();
-  // From any thread, also before Start.
+  // May be called from any thread, also before Start.
   void Interrupt();
-  // Once, after kEnd.
+  // Call once, after kEnd.
   RequestRecord TakeRecord();
 
  private:
@@ -60,9 +61,9 @@ class StreamCall {
   std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateResponse>> reader_;
   v1::GenerateResponse response_;
   Pending pending_ = Pending::kStart;
-  bool left_ = false;  // on its own account
+  bool left_ = false;  // the client ended the call on purpose
   bool interrupted_ = false;
-  SteadyTime newest_;  // when tokens came last
+  SteadyTime newest_;  // when the last tokens arrived
   RequestRecord record_;
 };
 

@@ -17,9 +17,8 @@ namespace {
 int32_t CoresOfAffinity() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(
-      1u,
-      std::thread::hardware_concurrency());  // the mask is too small for more than 1024 processors
+  // The mask is too small for a machine with more than 1024 processors.
+  return std::max(1u, std::thread::hardware_concurrency());
 }
 
 std::string FirstLine(const std::string& path) {

@@ -1,7 +1,7 @@
 // Operators on rows, other than matrix products and retention. Pointers are to device memory. Every
 // function queues one launch and returns its error. A launch reads and writes each row once. That
-// is a few KB, so the launch itself dominates the time. ptxas, sm_80 and sm_90: at most 32
-// registers, no spills; blocks of 256 threads, one per row.
+// is a few KB, so the launch itself dominates the time.
+// ptxas, sm_80 and sm_90: at most 32 registers, no spills; blocks of 256 threads, one per row.
 //   occupancy Embed<__nv_bfloat16>          256      0  8  8
 //   occupancy Embed<__half>                 256      0  8  8
 //   occupancy Embed<float>                  256      0  8  8

@@ -1,5 +1,5 @@
-// What rounding a state at rest does to what follows it: texts sampled from a model are scored on
-// from a state that went through a snapshot, and from one that did not.
+// The effect of a lossy state encoding on the tokens that follow: texts sampled from a model are
+// scored from a state that went through a snapshot, and from a state that did not.
 //   build-bench/state_encoding_error models/demo
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
-// Sampling, scoring and the most probable tokens, on every backend. Instantiate the suite SampleResults
-// with backends like those of backends.h.
+// Sampling, scoring and the most probable tokens, on every backend. Instantiate the suite
+// SampleResults with backends like those of backends.h.
 #ifndef RETNET_TESTS_KERNELS_SAMPLING_CASES_H_
 #define RETNET_TESTS_KERNELS_SAMPLING_CASES_H_
 
@@ -27,7 +27,7 @@ inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 inline constexpr int64_t kMostLogits = 32003;
 
-// Log-probabilities may differ by this much from double's.
+// Log-probabilities may differ by this much from those computed in double.
 inline constexpr double kLogprobBound = 2e-5;
 
 template <typename Backend>
@@ -36,7 +36,7 @@ class SampleResults : public BackendTest<Backend> {
   void SetUp() override {
     BackendTest<Backend>::SetUp();
     if (this->IsSkipped()) return;
-    // Backends take from weights how wide logits may be.
+    // Backends size their scratch for logits by the packed weights.
     const std::vector<float> projection(kMostLogits);
     ASSERT_TRUE(kernels_
                     ->Pack(std::vector<HostTensor>{
@@ -148,7 +148,7 @@ TYPED_TEST_P(SampleResults, KeepWhatEachCutKeeps) {
   EXPECT_EQ(this->Sampled(logits, {.min_p = 0.2501f}), (Tokens{0, 2, 3}));
   EXPECT_EQ(this->Sampled(logits, {.min_p = 0.51f}), (Tokens{0, 2}));
   EXPECT_EQ(this->Sampled(logits, {.min_p = 1}), (Tokens{2}));
-  // After top_k = 3 the probabilities are 4/9, 3/9, 2/9, so that top_p = 0.75 needs but two.
+  // After top_k = 3 the probabilities are 4/9, 3/9, 2/9, so that top_p = 0.75 needs only two.
   EXPECT_EQ(this->Sampled(logits, {.top_k = 3, .top_p = 0.75f}), (Tokens{0, 2}));
   EXPECT_EQ(this->Sampled(logits, {.top_p = 0.75f}), (Tokens{0, 2, 3}));
   EXPECT_EQ(this->Sampled(logits, {.top_k = 3, .min_p = 0.6f}), (Tokens{0, 2}));
@@ -197,13 +197,13 @@ TYPED_TEST_P(SampleResults, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
   EXPECT_NEAR(result.top[2].logprob, std::log(0.2), 1e-6);
 }
 
-TYPED_TEST_P(SampleResults, LogprobsThatNobodyAskedForAreAbsent) {
+TYPED_TEST_P(SampleResults, LogprobsThatAreNotRequestedAreAbsent) {
   const SampleResult result = this->Of(FourLogits(), SampleRequest{});
   EXPECT_TRUE(std::isnan(result.logprob));
   EXPECT_TRUE(result.top.empty());
 }
 
-TYPED_TEST_P(SampleResults, ScoreAGivenToken) {
+TYPED_TEST_P(SampleResults, ReportTheLogprobOfAScoredToken) {
   const SampleResult result = this->Of(FourLogits(), SampleRequest{.scored_token = 1});
   EXPECT_EQ(result.token, 1);
   EXPECT_NEAR(result.logprob, std::log(0.1), 1e-6);
@@ -247,7 +247,7 @@ TYPED_TEST_P(SampleResults, TinyTemperaturesAreGreedy) {
             greedy);
 }
 
-// Requests of many kinds; the edits live in `edits`.
+// A random request. Its edits are stored in `edits`.
 inline SampleRequest RandomRequest(int64_t vocabulary, std::mt19937& random,
                                    std::vector<LogitEdit>* edits) {
   const auto one_of = [&](std::vector<float> values) { return values[random() % values.size()]; };
@@ -271,7 +271,7 @@ inline SampleRequest RandomRequest(int64_t vocabulary, std::mt19937& random,
   return request;
 }
 
-TYPED_TEST_P(SampleResults, AgreeWithTheReferenceWhateverIsBesideThem) {
+TYPED_TEST_P(SampleResults, AgreeWithTheReferenceInAnyBatch) {
   std::mt19937 random(7);
   for (int64_t vocabulary :
        std::initializer_list<int64_t>{1, 2, 5, 63, 64, 65, 1000, 4096, kMostLogits}) {
@@ -317,10 +317,10 @@ REGISTER_TYPED_TEST_SUITE_P(SampleResults, AtTemperatureZeroAreTheGreatestLogitO
                             FollowTheSoftmax, KeepWhatEachCutKeeps, CutsTakeTheLowestIdsAmongEquals,
                             EditsScaleThenAdd, NeverSampleABannedToken,
                             LogprobsAreOfTheModelBeforeEditsAndTemperature,
-                            LogprobsThatNobodyAskedForAreAbsent, ScoreAGivenToken,
+                            LogprobsThatAreNotRequestedAreAbsent, ReportTheLogprobOfAScoredToken,
                             TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary,
                             NumbersThatAreNotFiniteHaveAMeaning, TinyTemperaturesAreGreedy,
-                            AgreeWithTheReferenceWhateverIsBesideThem);
+                            AgreeWithTheReferenceInAnyBatch);
 
 }  // namespace retnet
 

@@ -57,7 +57,7 @@ TEST(LoadModel, CountsSlotsFromTheFreeMemory) {
   options.state_memory_fraction = 0.5;
   const auto model = LoadModel(SmallCheckpoint(), options);
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ((*model)->info().slots, 1024);  // small states: as many as are ever taken unasked
+  EXPECT_EQ((*model)->info().slots, 1024);  // the states are small: the default maximum
   options.state_memory_fraction = 1e-15;
   EXPECT_EQ(LoadModel(SmallCheckpoint(), options).status().code(),
             absl::StatusCode::kResourceExhausted);

@@ -1,4 +1,4 @@
-// Makes the TestModel of a backend; its logits are kept if it is one of RecordingKernels.
+// Makes the TestModel of a backend. With RecordingKernels, it keeps the logits.
 #ifndef RETNET_TESTS_MODELS_RECORDING_MODEL_H_
 #define RETNET_TESTS_MODELS_RECORDING_MODEL_H_
 
@@ -21,7 +21,7 @@
 
 namespace retnet {
 
-// A backend that keeps a copy of the logits it turns into answers.
+// A backend that keeps a copy of all logits that it samples or scores.
 template <Kernels K>
 class RecordingKernels : public K {
  public:

@@ -21,7 +21,7 @@ namespace {
 int64_t overlapping_launches = 0;
 }  // namespace
 
-// In front of the runtime's own: counts the launches that may overlap with those before them.
+// Replaces the function of the runtime: counts the launches that may overlap with earlier ones.
 extern "C" cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* kernel,
                                            void** arguments) {
   for (unsigned i = 0; i < config->numAttrs; ++i) {
@@ -44,7 +44,7 @@ std::string Config(int32_t layers) {
       layers, "}");
 }
 
-// The launches of a kind of decode step.
+// The number of launches of a kind of decode step.
 int64_t CountLaunches(int32_t layers, cuda::StepKind kind) {
   auto kernels = cuda::CudaKernels::Make(/*max_rows=*/40, /*replays=*/true);
   EXPECT_TRUE(kernels.ok()) << kernels.status();
@@ -56,7 +56,7 @@ int64_t CountLaunches(int32_t layers, cuda::StepKind kind) {
   return recorded.CountLaunches(kind);
 }
 
-// With weights of bf16 or fp16; of fp32 the products take up to 16 rows each.
+// For bf16 and fp16 weights. With fp32 weights, a launch of a matrix product takes at most 16 rows.
 TEST(RetNetGraphs, ALayerOfADecodeStepIsFiveLaunches) {
   for (const bool shares_bases : {false, true}) {
     for (const int32_t rows : {1, 2, 4, 8, 16, 32, 40}) {
@@ -68,7 +68,7 @@ TEST(RetNetGraphs, ALayerOfADecodeStepIsFiveLaunches) {
   }
 }
 
-// Of a whole decode step: none is launched in the way of old.
+// All kernels of a decode step do.
 TEST(RetNetGraphs, KernelsOverlapWhereTheDeviceCanAndTheyMay) {
   const std::string folder = WriteRandomCheckpoint({.config = Config(/*layers=*/2)});
   const auto launches = [&](bool may, bool* overlaps) {
@@ -116,8 +116,8 @@ TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
   for (const Backend& backend : UnrecordedBackends()) {
     TestModel model = backend.make(folder, kSamples, /*max_rows=*/200);
     StepResult result;
-    const std::vector<Segment> given = {{0, 0, RowClass::kPrompt, prompt, {}}};
-    ASSERT_TRUE(model->Launch(given).ok());
+    const std::vector<Segment> prompt_step = {{0, 0, RowClass::kPrompt, prompt, {}}};
+    ASSERT_TRUE(model->Launch(prompt_step).ok());
     ASSERT_TRUE(model->Wait(&result).ok());
     for (SlotId slot = 1; slot < kSamples; ++slot) ASSERT_TRUE(model->Fork(0, slot).ok());
     std::vector<TokenId> tokens = RandomTokens(kSamples, /*vocab_size=*/97, /*seed=*/6);
@@ -143,7 +143,7 @@ TEST(RetNetGraphs, ReplayedSamplesOfOnePromptAreThoseThatAreLaunched) {
   ExpectSameResults(results[0], results[1]);
 }
 
-// Edits of every logit of many rows are more than fit at a time.
+// Edits of all logits of many rows do not fit into their memory.
 TEST(RetNetGraphs, StepsOfTooManyEditsAreLaunchedInstead) {
   constexpr int32_t kVocabulary = 40000;
   constexpr int32_t kSlots = 4;

@@ -1,5 +1,5 @@
-// Model's contract on a small random checkpoint: what Launch refuses, answers, steps in flight,
-// transfers.
+// The contract of Model on a small random checkpoint: what Launch refuses, results, steps in
+// flight, transfers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -87,7 +87,7 @@ TEST_F(LaunchRefuses, SlotsThatDoNotExistOrComeTwice) {
   EXPECT_EQ(ResultsOf(model_, {twice, 1}).size(), 0);  // named by a refused step only
 }
 
-TEST_F(LaunchRefuses, SampledTokensBehindGivenOnes) {
+TEST_F(LaunchRefuses, SampledTokensAfterPromptTokens) {
   std::vector segments = {MakeSegment(0, 0, tokens_), MakeSegment(1, 0, tokens_)};
   segments[1].row_class = RowClass::kSampled;
   Expect(segments, "slot 1 has a segment of sampled tokens after one of prompt tokens");
@@ -176,7 +176,7 @@ TEST(RetNetSteps, GreedyTakesTheGreatestLogit) {
   }
 }
 
-// More outputs than the rows of logits that exist at a time.
+// More outputs than rows of logits are computed at a time.
 TEST(RetNetSteps, ScoresEveryRowOfALongSegment) {
   TestModel model = Make();
   const auto tokens = RandomTokens(kMaxRows, kVocabulary, 5);
@@ -208,7 +208,7 @@ TEST(RetNetSteps, AReusedResultKeepsNothingOfTheStepBefore) {
   rich.request.top_logprobs = 3;
   const RowOutput plain = Greedy(0);
   StepResult result;
-  for (int32_t i = 0; i < 6; ++i) {  // each of the vectors that take turns
+  for (int32_t i = 0; i < 6; ++i) {  // every vector of results is reused
     ASSERT_TRUE(model->Launch(std::vector{MakeSegment(0, 2 * i, token, {&rich, 1})}).ok());
     ASSERT_TRUE(model->Wait(&result).ok());
     ASSERT_EQ(result.results[0].top.size(), 3);

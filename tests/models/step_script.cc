@@ -47,7 +47,7 @@ class StepScript::Generator {
     }
   }
 
-  // Sampled tokens before given ones.
+  // A step with sampled tokens first, then prompt tokens.
   Order Step() {
     Order order;
     const bool decodes = Below(4) > 0;

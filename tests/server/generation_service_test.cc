@@ -353,7 +353,11 @@ TEST(GetModel, DescribesWhatIsServed) {
   ASSERT_TRUE(server.stub().GetModel(&context, v1::GetModelRequest(), &model).ok());
   EXPECT_EQ(model.vocab_size(), options.model.vocab_size);
   EXPECT_EQ(model.max_context_length(), 4096);
-  EXPECT_EQ(model.max_sessions(), 3);
+  EXPECT_EQ(model.max_sequences(), 3);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  EXPECT_EQ(model.max_sessions(), 3);  // the old name, for clients of release 0.1
+#pragma GCC diagnostic pop
   EXPECT_EQ(model.max_queue(), 17);
   EXPECT_EQ(model.bos_token_id(), 1);
   EXPECT_THAT(model.eos_token_ids(), ElementsAre(2));

@@ -25,7 +25,7 @@ __device__ __nv_bfloat16 Round<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
 }
 
-// 1 / sqrt(mean(x²) + epsilon), for every thread of the block.
+// 1 / sqrt(mean(x²) + epsilon). Every thread of the block gets the result.
 __device__ float NormScale(const float* x, int64_t columns, float epsilon) {
   __shared__ float partial[kWarp];
   float sum = 0;

@@ -8,7 +8,7 @@
 namespace retnet::cuda {
 namespace {
 
-// None where a token is given.
+// The edits of a request. None if it scores a token.
 std::span<const LogitEdit> EditsOf(const SampleRequest& request) {
   return request.scored_token == kNoToken ? request.sampling.edits : std::span<const LogitEdit>();
 }
@@ -24,7 +24,7 @@ absl::StatusOr<CudaSampler> CudaSampler::Make(int64_t max_rows) {
   sampler.max_rows_ = max_rows = std::max(max_rows, kLaunchRows);
   ASSIGN_OR_RETURN(sampler.chosen_, DeviceArray<TokenLogprob>::Make(max_rows));
   ASSIGN_OR_RETURN(sampler.top_, DeviceArray<TokenLogprob>::Make(max_rows * kMaxTopLogprobs));
-  // A launch takes all rows that there is scratch for, or as few as one where edits fill theirs.
+  // Sized for launches of one row each, which happen if the edits of one row fill their memory.
   ASSIGN_OR_RETURN(sampler.requests_,
                    Staging::Make(max_rows * Staging::Space(sizeof(DeviceRequest))));
   sampler.requests_of_launch_.reserve(kLaunchRows);
@@ -46,7 +46,7 @@ absl::Status CudaSampler::Reserve(int64_t columns) {
   return absl::OkStatus();
 }
 
-// The first of the requests whose edits fit together into empty memory; at least one.
+// Counts requests whose edits fit together into empty memory; at least one.
 int64_t CudaSampler::CountRows(std::span<const SampleRequest> requests) const {
   int64_t bytes = 0;
   int64_t rows = 0;

@@ -1,5 +1,6 @@
-// ptxas: 96 registers on sm_80 and 92 on sm_90, 792 bytes of shared memory, no spills; one block of
-// at most 512 threads a row, which is what there are of rows in a decode step.
+// ptxas: 96 registers on sm_80 and 92 on sm_90, 792 bytes of shared memory, no spills. One block of
+// at most 512 threads per row. One block per multiprocessor is enough, since a decode step has few
+// rows.
 //   occupancy SampleRow                     512      0  1  1
 #include <algorithm>
 
@@ -13,10 +14,10 @@ namespace retnet::cuda {
 namespace {
 
 constexpr float kGreatestFloat = 3.402823466e38f;
-// More than the fp32 error of z + g wherever that sum may be the greatest: |z| < 30 there.
+// Exceeds the fp32 error of z + g for every token that can win; |z| < 30 for these.
 constexpr float kSlack = 1e-3f;
 constexpr int kMostThreads = 512;
-constexpr int kTokensOfThread = 16;  // at least, so that small vocabularies take few warps
+constexpr int kTokensOfThread = 16;  // tokens per thread at least: few warps for small vocabularies
 
 struct Shared {
   SearchSums sums;
@@ -26,7 +27,7 @@ struct Shared {
   int top_count;
 };
 
-// What a logit that is not finite counts as: kernels/sampling.h. Adding 0 turns −0 to 0.
+// Replaces a logit that is not finite as kernels/sampling.h says. Adding 0 turns −0 into 0.
 __device__ float Finite(float logit) {
   return isnan(logit) ? -INFINITY : fminf(logit, kGreatestFloat) + 0.0f;
 }
@@ -35,7 +36,7 @@ __device__ double ScaledLogit(float logit, float greatest, float temperature) {
   return (double{logit} - greatest) / temperature;
 }
 
-// An order of doubles as integers, above 0 but for NaN.
+// Maps doubles to integers in the same order. The result is above 0 unless the value is NaN.
 __device__ uint64_t OrderedBits(double value) {
   const auto bits = static_cast<uint64_t>(__double_as_longlong(value));
   return bits >> 63 != 0 ? ~bits : bits | uint64_t{1} << 63;
@@ -45,7 +46,7 @@ __device__ double FromOrderedBits(uint64_t ordered) {
       static_cast<int64_t>(ordered >> 63 != 0 ? ordered & ~(uint64_t{1} << 63) : ~ordered));
 }
 
-// Makes the row of `logits`; the key of its first token.
+// Copies logits [row.columns] to `row`, made finite and padded. Returns the key of the first token.
 __device__ uint64_t CopyFinite(const float* logits, const EditedRow& row, Shared* shared) {
   uint64_t greatest = 0;
   for (int32_t i = threadIdx.x; i < EditedStride(row.columns); i += blockDim.x) {
@@ -55,14 +56,14 @@ __device__ uint64_t CopyFinite(const float* logits, const EditedRow& row, Shared
   return BlockMax(greatest, shared->greatest);
 }
 
-// log Σ exp(logit), greatest being finite.
+// log Σ exp(logit). `greatest` is the greatest logit and must be finite.
 __device__ double LogTotal(const EditedRow& row, float greatest, Shared* shared) {
   float sum = 0;
   row.ForEach([&](TokenId, float logit) { sum += expf(logit - greatest); });
   return greatest + log(BlockSum(double{sum}, shared->total));
 }
 
-// Edits each token once; the key of the row's first token after.
+// Applies the edits, at most one per token. Returns the key of the row's first token afterwards.
 __device__ uint64_t Edit(const EditedRow& row, const LogitEdit* edits, int32_t count,
                          Shared* shared) {
   for (int32_t i = threadIdx.x; i < count; i += blockDim.x) {
@@ -77,11 +78,12 @@ __device__ uint64_t Edit(const EditedRow& row, const LogitEdit* edits, int32_t c
   return BlockMax(greatest, shared->greatest);
 }
 
+// For searches that count tokens only.
 struct NoWeight {
   __device__ uint64_t operator()(float) const { return 0; }
 };
 
-// The last key among the `count` first tokens. 0 < count <= row.columns.
+// The key of the last of the `count` first tokens. 0 < count <= row.columns.
 __device__ uint64_t LastOf(const EditedRow& row, int32_t count, uint64_t first, Shared* shared) {
   if (count == row.columns) return 0;
   return Search(
@@ -90,7 +92,7 @@ __device__ uint64_t LastOf(const EditedRow& row, int32_t count, uint64_t first, 
       &shared->sums);
 }
 
-// The last key that top_k and top_p leave.
+// The key of the last token that top_k and top_p keep.
 __device__ uint64_t Cut(const EditedRow& row, const DeviceRequest& request, uint64_t first,
                         Shared* shared) {
   const bool cuts_top_k = request.top_k > 0 && request.top_k < row.columns;
@@ -109,16 +111,17 @@ __device__ uint64_t Cut(const EditedRow& row, const DeviceRequest& request, uint
       &shared->sums);
 }
 
-// (x + ½) · 2⁻³² with one rounding.
+// (x + ½) · 2⁻³², rounded once.
 __device__ float Uniform(uint32_t word) {
   return fmaf(static_cast<float>(word >> 16), 0x1p-16f,
               (static_cast<float>(word & 0xFFFFu) + 0.5f) * 0x1p-32f);
 }
 
-// −ln(−ln u) to within fp32's precision: −ln u = ln(1 + (1 − u) / u) keeps it at both ends.
+// The Gumbel noise −ln(−ln u) in fp32. −ln u = ln(1 + (1 − u) / u) keeps its relative precision for
+// u near 0 and near 1.
 __device__ float Noise(uint32_t word) { return -logf(log1pf(Uniform(~word) / Uniform(word))); }
 
-// One row's Gumbel-max over the tokens whose key is at least `least`.
+// Samples a row by the Gumbel-max rule, from the tokens whose key is at least `least`.
 class Gumbel {
  public:
   __device__ Gumbel(const EditedRow& row, const DeviceRequest& request, uint64_t first,
@@ -129,7 +132,7 @@ class Gumbel {
         first_(TokenOf(first)),
         least_(least) {}
 
-  // fp32 only decides which tokens cannot be it; the others are compared in double.
+  // fp32 only excludes tokens that cannot win. The others are compared in double.
   __device__ TokenId Sample(Shared* shared) const {
     const double first_score = Score(greatest_, first_);
     const float bound = FindBound(static_cast<float>(first_score), shared);
@@ -149,14 +152,15 @@ class Gumbel {
   }
 
  private:
-  // z + g in double.
+  // The score z + g in double.
   __device__ double Score(float logit, TokenId token) const {
     const uint32_t word = RandomWord(request_.seed, request_.draw, token);
     const double uniform = (word + 0.5) * 0x1p-32;
     return ScaledLogit(logit, greatest_, request_.temperature) - log(-log(uniform));
   }
 
-  // The greatest fp32 score of the tokens that are certain to be kept, of which the first is one.
+  // The greatest fp32 score among the tokens that min_p certainly keeps. The first token is one of
+  // them.
   __device__ float FindBound(float bound, Shared* shared) const {
     const float certain_z = logf(request_.min_p) + kSlack;
     ForEachScore(bound, certain_z,
@@ -165,8 +169,9 @@ class Gumbel {
     return static_cast<float>(FromOrderedBits(greatest));
   }
 
-  // Calls function(token, logit, fp32 score) of kept tokens whose score reaches `bound` (read anew
-  // for every four tokens) and whose z reaches `least_z`.
+  // Calls function(token, logit, fp32 score) for each kept token whose score is at least `bound`
+  // and whose z is at least `least_z`. `function` may raise `bound`, which is read again for every
+  // four tokens.
   template <typename F>
   __device__ void ForEachScore(const float& bound, float least_z, const F& function) const {
     for (int32_t first = 4 * threadIdx.x; first < row_.columns; first += 4 * blockDim.x) {
@@ -214,7 +219,7 @@ __device__ float LogProbability(float logit, double log_total) {
   return logit == -INFINITY ? logit : static_cast<float>(logit - log_total);
 }
 
-// The `count` first tokens, best first, into `top`.
+// Writes the `count` first tokens to `top`, best first.
 __device__ void WriteTop(const EditedRow& row, int32_t count, uint64_t first, double log_total,
                          TokenLogprob* top, Shared* shared) {
   const uint64_t least = LastOf(row, count, first, shared);
@@ -255,7 +260,7 @@ __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
   TokenId token = request.scored_token;
   if (token == kNoToken) {
     if (request.edit_count > 0) {
-      __syncthreads();  // the top has been read
+      __syncthreads();  // WriteTop has read the logits
       first = Edit(row, request.edits, request.edit_count, &shared);
     }
     token = Sample(row, request, first, &shared);

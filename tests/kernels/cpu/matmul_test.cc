@@ -65,8 +65,8 @@ TEST_P(MatMulTest, AgreesWithDoubleForAnyShape) {
           sum += term;
           magnitude += std::abs(term);
         }
-        // Each of the additions rounds by half an ulp at most (without fused multiply-add, the
-        // products do too).
+        // Each addition rounds by half an ulp at most. Without fused multiply-add, each
+        // multiplication does too.
         ASSERT_LE(std::abs(y[i * stride + j] - sum), 2 * (inputs + 8) * 0x1p-24 * magnitude)
             << "at " << i << ", " << j;
       }

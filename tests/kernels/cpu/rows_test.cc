@@ -54,14 +54,14 @@ TEST_P(Rows, PreparedRowsAreTheNormalizedOnesInBlocks) {
     std::vector<uint32_t> words(PackedActivations::Words(3, columns), 0xFFFFFFFFu);
     const PackedActivations activations(words.data(), 3, columns);
     const PackedActivations pairs(words.data(), 3, (columns + 1) / 2);
-    for (const Norm* given : {static_cast<const Norm*>(nullptr), &norm}) {
-      const std::vector<float>& expected = given == nullptr ? x : normalized;
-      operators_.prepare_float32(x.data(), columns, given, activations, 1);
+    for (const Norm* norm_or_null : {static_cast<const Norm*>(nullptr), &norm}) {
+      const std::vector<float>& expected = norm_or_null == nullptr ? x : normalized;
+      operators_.prepare_float32(x.data(), columns, norm_or_null, activations, 1);
       for (int64_t i = 0; i < columns; ++i) {
         ASSERT_EQ(activations.block<float>(i / kBlockDepth)[kBlockStride + i % kBlockDepth],
                   expected[i]);
       }
-      operators_.prepare_bfloat16_pairs(x.data(), columns, given, pairs, 1);
+      operators_.prepare_bfloat16_pairs(x.data(), columns, norm_or_null, pairs, 1);
       for (int64_t i = 0; i < columns + columns % 2; ++i) {
         const uint32_t pair =
             pairs.block<uint32_t>(i / 2 / kBlockDepth)[kBlockStride + i / 2 % kBlockDepth];

@@ -1,5 +1,5 @@
-// One small call each of the operators that seeded_faults.cmake puts faults into: right without
-// them, under every check of the emulator.
+// One small call of each operator into which seeded_faults.cmake puts a fault. Without the fault,
+// all pass under every check of the emulator.
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -56,7 +56,7 @@ TEST(SeededFaults, Sample) {
   const auto uploaded = *kernels->Upload(logits);
   const auto packed = kernels->Pack(std::vector<HostTensor>{
       {.data = std::as_bytes(std::span(logits)).data(), .rows = 50, .columns = 1}});
-  ASSERT_TRUE(packed.ok());  // as many outputs as there are logits
+  ASSERT_TRUE(packed.ok());  // reserves scratch for rows of this many logits
   std::vector<SampleResult> results(1);
   const std::vector<SampleRequest> requests(1);
   const std::vector<int32_t> keep_in{kNotKept};
