@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
@@ -11,7 +10,6 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "client/commands.h"
@@ -36,8 +34,6 @@ constexpr char kHelp[] =
 
 // When a chat that was killed leaves its session behind.
 constexpr double kLostSessionSeconds = 24 * 60 * 60;
-// How long an answer that was interrupted may still hold its session.
-constexpr std::chrono::milliseconds kEndOfAnswer(20);
 
 class Chat {
  public:
@@ -72,6 +68,7 @@ class Chat {
   grpc::Status RewindTurns(const std::string& count);
   grpc::Status RewindTo(int32_t tokens);
   grpc::Status Load(const std::string& file);
+  grpc::Status AwaitEndOfAnswer();
   grpc::Status Describe();
   void Enter(const v1::Session& session, bool made);
 
@@ -84,7 +81,6 @@ class Chat {
   std::string id_;
   std::vector<int32_t> turns_;     // the history's length before each turn of this session
   int32_t tokens_ = 0;             // its length now
-  bool busy_ = false;              // when it was last described
   std::vector<std::string> made_;  // sessions to delete at the end
 
   std::mutex mu_;
@@ -179,13 +175,27 @@ grpc::Status Chat::Turn(const std::string& line) {
   if (status.error_code() == grpc::StatusCode::CANCELLED) {
     // The answer so far is part of the session.
     std::cerr << "(interrupted)" << std::endl;
-    do {
-      std::this_thread::sleep_for(kEndOfAnswer);
-      status = Describe();
-    } while (status.ok() && busy_);
+    status = AwaitEndOfAnswer();
+    if (status.ok()) status = Describe();
   }
   if (status.ok()) turns_.push_back(before);
   return status;
+}
+
+// The server ends a cancelled answer a little later than the client. A score waits in the session's
+// queue until then, computes one row and leaves the session as it is; every vocabulary has token 0.
+grpc::Status Chat::AwaitEndOfAnswer() {
+  v1::ScoreRequest request;
+  request.set_session_id(id_);
+  request.set_when_busy(v1::WHEN_BUSY_WAIT);
+  request.mutable_token_ids()->add_ids(0);
+  return Call([&](grpc::ClientContext* context) {
+    const auto reader = generation_->Score(context, request);
+    v1::ScoreResponse response;
+    while (reader->Read(&response)) {
+    }
+    return reader->Finish();
+  });
 }
 
 grpc::Status Chat::Describe() {
@@ -196,8 +206,7 @@ grpc::Status Chat::Describe() {
       [&](grpc::ClientContext* context) { return sessions_->Get(context, request, &session); });
   if (!status.ok()) return status;
   tokens_ = session.tokens();
-  busy_ = session.busy();
-  if (!busy_) std::cerr << "session " << id_ << ", " << tokens_ << " tokens" << std::endl;
+  std::cerr << "session " << id_ << ", " << tokens_ << " tokens" << std::endl;
   return status;
 }
 

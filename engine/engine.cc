@@ -19,13 +19,6 @@
 namespace retnet {
 namespace {
 
-EngineOptions Resolved(EngineOptions options, const ModelInfo& info) {
-  if (options.max_step_rows <= 0 || options.max_step_rows > info.max_rows) {
-    options.max_step_rows = info.max_rows;
-  }
-  return options;
-}
-
 // Snapshots that wait to be written take no more memory than states in host memory may, or a
 // little where those may take none.
 std::unique_ptr<SnapshotIo> MakeIo(std::unique_ptr<SnapshotStore> store,
@@ -35,15 +28,6 @@ std::unique_ptr<SnapshotIo> MakeIo(std::unique_ptr<SnapshotStore> store,
   return std::make_unique<SnapshotIo>(std::move(store), format, std::max(kLeast, host_state_bytes));
 }
 
-ExecutorOptions ExecutorOptionsOf(const EngineOptions& options, SnapshotIo* store) {
-  return {.max_rows = options.max_step_rows,
-          .max_step = options.max_step,
-          .states = {.host_bytes = options.host_state_bytes,
-                     .prefix_cache = options.prefix_cache,
-                     .deterministic = options.deterministic},
-          .sessions = {.max_kept = options.max_kept_sessions, .store = store}};
-}
-
 }  // namespace
 
 class Engine::Impl {
@@ -51,11 +35,11 @@ class Engine::Impl {
   Impl(std::unique_ptr<Model> model, const EngineOptions& options,
        std::unique_ptr<SnapshotStore> store)
       : info_(model->info()),
-        options_(Resolved(options, info_)),
+        options_(options),
         format_(
-            MakeSnapshotFormat(info_, options_.snapshot_encoding, options_.snapshot_zstd_level)),
-        store_(MakeIo(std::move(store), format_, options_.host_state_bytes)),
-        executor_(std::move(model), ExecutorOptionsOf(options_, store_.get()),
+            MakeSnapshotFormat(info_, options.snapshots.encoding, options.snapshots.zstd_level)),
+        store_(MakeIo(std::move(store), format_, options.executor.state_cache.host_bytes)),
+        executor_(std::move(model), options.executor, store_.get(),
                   [this](std::function<void()> task) { Post(std::move(task)); }) {
     counters_ = executor_.stats();
     thread_ = std::thread([this] { Run(); });
@@ -85,11 +69,15 @@ class Engine::Impl {
   const EngineOptions& options() const { return options_; }
   const SnapshotFormat& format() const { return format_; }
 
-  // Runs `call` on the engine thread; or answers why not.
-  template <typename T>
-  void Call(const Reply<T>& reply, std::function<void(Sessions&)> call) {
+  // Calls `method` of Sessions with the arguments, then `reply`, on the engine thread; or replies
+  // why not.
+  template <typename T, typename... Parameters, typename... Arguments>
+  void Call(void (Sessions::*method)(Parameters...), const Reply<T>& reply,
+            Arguments... arguments) {
     if (absl::Status refusal = Refusal(); !refusal.ok()) return reply(refusal);
-    Post([this, call = std::move(call)] { call(executor_.sessions()); });
+    Post([this, method, reply, ... arguments = std::move(arguments)]() mutable {
+      (executor_.sessions().*method)(std::move(arguments)..., reply);
+    });
   }
 
  private:
@@ -243,7 +231,7 @@ void Engine::Impl::Run() {
   while (!inbox.closing) {
     AwaitInbox(&inbox);
     for (const auto& task : inbox.tasks) task();
-    for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence), absl::Now());
+    for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence));
     for (const auto& [id, ending] : inbox.endings) {
       ending == Ending::kCancel ? executor_.Cancel(id) : executor_.Stop(id);
     }
@@ -321,52 +309,37 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, std::shared_ptr<TokenS
 }
 
 void Engine::CreateSession(SessionSpec spec, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(reply, [spec = std::move(spec), reply](Sessions& sessions) {
-    sessions.Create(spec, absl::Now(), reply);
-  });
+  impl_->Call(&Sessions::Create, reply, std::move(spec), absl::Now());
 }
 
 void Engine::GetSession(SessionKey key, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(
-      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Get(key, reply); });
+  impl_->Call(&Sessions::Get, reply, std::move(key));
 }
 
 void Engine::ListSessions(std::string owner, std::string after, int32_t limit,
                           Reply<std::vector<SessionInfo>> reply) {
-  impl_->Call<std::vector<SessionInfo>>(
-      reply, [owner = std::move(owner), after = std::move(after), limit,
-              reply](Sessions& sessions) { sessions.List(owner, after, limit, reply); });
+  impl_->Call(&Sessions::List, reply, std::move(owner), std::move(after), limit);
 }
 
 void Engine::ForkSession(SessionKey key, std::vector<std::string> ids,
                          Reply<std::vector<SessionInfo>> reply) {
-  impl_->Call<std::vector<SessionInfo>>(
-      reply, [key = std::move(key), ids = std::move(ids), reply](Sessions& sessions) {
-        sessions.Fork(key, ids, absl::Now(), reply);
-      });
+  impl_->Call(&Sessions::Fork, reply, std::move(key), std::move(ids), absl::Now());
 }
 
 void Engine::RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(reply, [key = std::move(key), rewind, reply](Sessions& sessions) {
-    sessions.Rewind(key, rewind, absl::Now(), reply);
-  });
+  impl_->Call(&Sessions::Rewind, reply, std::move(key), rewind, absl::Now());
 }
 
 void Engine::DeleteSession(SessionKey key, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(
-      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Delete(key, reply); });
+  impl_->Call(&Sessions::Delete, reply, std::move(key));
 }
 
 void Engine::ExportSession(SessionKey key, Reply<Snapshot> reply) {
-  impl_->Call<Snapshot>(
-      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Export(key, reply); });
+  impl_->Call(&Sessions::Export, reply, std::move(key));
 }
 
 void Engine::ImportSession(SessionSpec spec, Snapshot snapshot, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(
-      reply, [spec = std::move(spec), snapshot = std::move(snapshot), reply](Sessions& sessions) {
-        sessions.Import(spec, snapshot, absl::Now(), reply);
-      });
+  impl_->Call(&Sessions::Import, reply, std::move(spec), std::move(snapshot), absl::Now());
 }
 
 const SnapshotFormat& Engine::snapshot_format() const { return impl_->format(); }

@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -40,7 +39,7 @@ struct Options {
   EngineOptions engine;
   ServerOptions server;
   std::string metrics_listen;  // empty: no page
-  double max_step_ms = 50;
+  double max_step_ms = absl::ToDoubleMilliseconds(EngineOptions().executor.max_step);
   int64_t host_state_bytes = -1;
   std::string snapshot_store = "none";
   int64_t snapshot_bytes = 0;
@@ -127,7 +126,7 @@ void AddDeviceFlags(CLI::App* app, Options* options) {
                 "GPU of compute capability 9.0 or newer: let a kernel begin before the one ahead "
                 "of it has ended. Turn it off to look for errors.")
       ->option_text("default: on");
-  app->add_flag("--deterministic", options->engine.deterministic,
+  app->add_flag("--deterministic", options->engine.executor.state_manager.deterministic,
                 "GPU: answers are the same bit for bit with and without the prefix cache. Fewer "
                 "prompts then profit from it. The CPU is always exact.");
 }
@@ -162,7 +161,8 @@ void AddLoadFlags(CLI::App* app, Options* options) {
 
 void AddSessionFlags(CLI::App* app, Options* options) {
   app->option_defaults()->group("Sessions and caches");
-  AddNumber(app, "--max-kept-sessions", &options->engine.max_kept_sessions, 1, 1 << 24, "N",
+  AddNumber(app, "--max-kept-sessions", &options->engine.executor.sessions.max_kept, 1, 1 << 24,
+            "N",
             "Most sessions that this process knows. Beyond it, stored ones leave its memory, least "
             "recently used first; without a store no new session can be made.");
   AddNumber(
@@ -181,11 +181,11 @@ void AddSessionFlags(CLI::App* app, Options* options) {
   AddWord(app, "--snapshot-dtype", &options->snapshot_encoding, {"exact", "bf16", "int8"},
           "Number type of states in snapshots. exact keeps every bit. bf16 and int8 take half "
           "and a good quarter of the space of fp32 and are NOT exact: answers may change.");
-  AddNumber(app, "--snapshot-zstd-level", &options->engine.snapshot_zstd_level, 0, 19, "LEVEL",
+  AddNumber(app, "--snapshot-zstd-level", &options->engine.snapshots.zstd_level, 0, 19, "LEVEL",
             "Compression of snapshots. 0: none. Higher levels take less space and more time.");
   app->add_flag_callback(
       "--no-prefix-cache,--no-enable-prefix-caching",
-      [options] { options->engine.prefix_cache = false; },
+      [options] { options->engine.executor.state_manager.prefix_cache = false; },
       "Compute every prompt from its first token. By default, states of prompts are kept for "
       "later prompts that begin alike.");
   AddWord(app, "--speculate", &options->speculate, {"none", "ngram"},
@@ -272,23 +272,22 @@ void WaitForSignal() {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
-// What may be taken beside slots that have not been used yet, and are memory that looks free.
+// Half of the free memory, at most the engine's default. Slots in host memory that have not been
+// used yet look free; they are not counted as such.
 int64_t HostStateBytes(const ModelInfo& info) {
-  constexpr int64_t kMost = int64_t{1} << 30;
-  const bool slots_here = absl::StartsWith(info.backend, "cpu");
   const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
-  const int64_t free = ReadFreeMemory().bytes - (slots_here ? info.slots * slot_bytes : 0);
-  return std::clamp<int64_t>(free / 2, 0, kMost);
+  const int64_t slots_bytes = info.states_in_host_memory ? info.slots * slot_bytes : 0;
+  const int64_t free = ReadFreeMemory().bytes - slots_bytes;
+  return std::clamp<int64_t>(free / 2, 0, StateCacheOptions().host_bytes);
 }
 
 EngineOptions MakeEngineOptions(const Options& options, const ModelInfo& info) {
   EngineOptions engine = options.engine;
-  engine.host_state_bytes =
+  engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
-  engine.max_step = absl::Milliseconds(options.max_step_ms);
-  if (options.speculate == "ngram") engine.max_draft_tokens = options.max_draft_tokens;
-  if (options.snapshot_encoding == "bf16") engine.snapshot_encoding = StateEncoding::kBf16;
-  if (options.snapshot_encoding == "int8") engine.snapshot_encoding = StateEncoding::kInt8;
+  engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
+  if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
+  if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
   return engine;
 }
 
@@ -312,10 +311,10 @@ absl::Status Serve(const Options& options) {
     return absl::FailedPreconditionError(
         absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
   }
-  const EngineOptions engine_options = MakeEngineOptions(options, info);
-  Engine engine(std::move(model), engine_options, *std::move(store));
+  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store));
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
-                     std::move(defaults), engine_options.max_draft_tokens};
+                     std::move(defaults),
+                     options.speculate == "ngram" ? options.max_draft_tokens : 0};
   RETURN_IF_ERROR(CheckDefaults(served));
   CallMetrics metrics;
   std::unique_ptr<MetricsPage> page;

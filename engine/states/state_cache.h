@@ -3,6 +3,7 @@
 #ifndef RETNET_ENGINE_STATES_STATE_CACHE_H_
 #define RETNET_ENGINE_STATES_STATE_CACHE_H_
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/options.h"
 #include "engine/states/byte_vector.h"
 #include "engine/states/slot_pool.h"
 #include "models/model.h"
@@ -61,7 +63,7 @@ class StateCache {
  public:
   // `model` outlives it; `wake` is called from any thread when a transfer has ended, which Poll
   // then takes note of.
-  StateCache(Model* model, int64_t host_bytes, std::function<void()> wake);
+  StateCache(Model* model, const StateCacheOptions& options, std::function<void()> wake);
   ~StateCache();
 
   // The state in this slot, which rests from now on.
@@ -105,6 +107,9 @@ class StateCache {
   // Not OK once the model has failed.
   const absl::Status& status() const { return status_; }
 
+  // The size of a state of this shape.
+  int64_t BytesOf(const Model::StateShape& shape) const { return model_->StateBytes(shape); }
+
   int32_t free_slots() const { return slots_.free(); }
   int32_t parked_slots() const { return static_cast<int32_t>(on_device_.size()); }
   int64_t host_bytes() const { return host_bytes_; }
@@ -127,6 +132,7 @@ class StateCache {
   // What StateCache and the model's transfer threads share: outlives both.
   struct Ended {
     std::mutex mutex;
+    std::condition_variable added;
     std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
   };
 
@@ -134,7 +140,6 @@ class StateCache {
   void Forget(CachedState* state);
   void Enqueue(CachedState* state, Queue* queue);
   void Dequeue(CachedState* state, Queue* queue) { queue->erase({state->rank, state}); }
-  int64_t BytesOf(const CachedState& state) const { return model_->StateBytes(state.shape); }
   // Starts what makes a slot free, now or later; whether there was anything to start.
   bool Offload();
   bool leaving() const;  // a state is moving out of its slot
@@ -153,7 +158,7 @@ class StateCache {
   void FinishWrite(Transfer& transfer, const absl::Status& status);
 
   Model* const model_;
-  const int64_t max_host_bytes_;
+  const StateCacheOptions options_;
   SlotPool slots_;
   Queue on_device_;  // that have a slot and are not in transfer
   Queue in_host_;
