@@ -8,12 +8,12 @@
 #include <functional>
 #include <iostream>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "client/commands.h"
 #include "client/snapshot_file.h"
+#include "kernels/mutex.h"
 #include "retnet/v1/generation.grpc.pb.h"
 #include "retnet/v1/sessions.grpc.pb.h"
 
@@ -83,8 +83,8 @@ class Chat {
   int32_t tokens_ = 0;             // its length now
   std::vector<std::string> made_;  // sessions to delete at the end
 
-  std::mutex mu_;
-  grpc::ClientContext* running_ = nullptr;  // guarded by mu_
+  Mutex mu_;
+  grpc::ClientContext* running_ ABSL_GUARDED_BY(mu_) = nullptr;
 };
 
 grpc::Status Usage(const std::string& what) {
@@ -101,17 +101,17 @@ std::string Framed(const std::string& turn, const std::string& typed) {
 grpc::Status Chat::Call(const std::function<grpc::Status(grpc::ClientContext*)>& call) {
   grpc::ClientContext context;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     running_ = &context;
   }
   const grpc::Status status = call(&context);
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   running_ = nullptr;
   return status;
 }
 
 bool Chat::EndAnswer() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   if (running_ == nullptr) return false;
   running_->TryCancel();
   return true;

@@ -8,9 +8,10 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
+
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -65,9 +66,9 @@ class Client {
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   std::atomic<bool> interrupted_ = false;
-  std::mutex mu_;
-  std::function<void()> on_interrupt_;  // guarded by mu_, as the next
-  std::function<bool()> intercept_;
+  Mutex mu_;
+  std::function<void()> on_interrupt_ ABSL_GUARDED_BY(mu_);
+  std::function<bool()> intercept_ ABSL_GUARDED_BY(mu_);
   std::thread interrupt_;  // waits for SIGINT
 };
 

@@ -52,7 +52,13 @@ LIBRARIES = [
 ]
 
 # These files know nothing of any folder: everybody may include them.
-ANYBODY = {"kernels/ceil_divide.h", "kernels/element.h", "kernels/status_macros.h", "server/command_line.h"}
+ANYBODY = {
+    "kernels/ceil_divide.h",
+    "kernels/element.h",
+    "kernels/mutex.h",
+    "kernels/status_macros.h",
+    "server/command_line.h",
+}
 
 # Narrower than the folders: a file pattern and the only headers of another folder that it may include.
 ONLY = [

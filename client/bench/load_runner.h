@@ -3,11 +3,9 @@
 #define RETNET_CLIENT_BENCH_LOAD_RUNNER_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +15,7 @@
 #include "client/bench/stream_call.h"
 #include "client/bench/stream_thread.h"
 #include "client/bench/workload.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -78,7 +77,10 @@ class LoadRunner {
   void SendWaiting(size_t thread);
   void Send(Due due, size_t thread);
   void Ended(RequestRecord record, size_t thread);
-  bool SendingIsOver(SteadyTime now) const;
+  bool all_ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return waiting_.empty() && running_ == 0;
+  }
+  bool SendingIsOver(SteadyTime now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Channels& channels_;
   const LoadLimits limits_;
@@ -88,14 +90,15 @@ class LoadRunner {
   std::shared_ptr<v1::Generation::Stub> narrow_stub_;
   SteadyTime start_;
 
-  std::mutex mu_;
-  std::condition_variable changed_;
-  std::deque<Due> waiting_;  // guarded by mu_, as all below
-  int64_t running_ = 0;
-  bool stopped_ = false;
-  std::vector<RequestRecord> records_;
+  Mutex mu_;
+  CondVar changed_;
+  std::deque<Due> waiting_ ABSL_GUARDED_BY(mu_);
+  int64_t running_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<RequestRecord> records_ ABSL_GUARDED_BY(mu_);
 
-  // Last, so that its threads end before what they use. Filled by Run, under mu_ for Stop.
+  // Last, so that its threads end before what they use. Run fills it under mu_, since Stop may come
+  // meanwhile, and reads it later without: from then on it is constant.
   std::vector<std::unique_ptr<StreamThread>> threads_;
 };
 

@@ -2,12 +2,11 @@
 #ifndef RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
 #define RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
 
-#include <condition_variable>
-#include <mutex>
 #include <string>
 #include <thread>
 
 #include "client/bench/load_runner.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -23,9 +22,9 @@ class ProgressLine {
 
   const std::string title_;
   const LoadProgress* const progress_;
-  std::mutex mu_;
-  std::condition_variable ended_changed_;
-  bool ended_ = false;  // guarded by mu_
+  Mutex mu_;
+  CondVar ended_changed_;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 

@@ -8,10 +8,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 
 #include "client/bench/request_record.h"
 #include "client/bench/workload.h"
+#include "kernels/mutex.h"
 #include "retnet/v1/generation.grpc.pb.h"
 
 namespace retnet {
@@ -47,24 +47,25 @@ class StreamCall {
  private:
   enum class Pending { kStart, kRead, kFinish };
 
-  double Seconds(SteadyTime time) const;
-  Next Read();
-  Next Leave();
-  Next Finish();
-  void Accept(SteadyTime now, int* new_tokens);
-  Outcome End() const;
+  double Seconds(SteadyTime time) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Next Read() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Next Leave() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Next Finish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Accept(SteadyTime now, int* new_tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Outcome End() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  std::mutex mu_;
-  StreamCallOptions options_;  // guarded by mu_, as all below
   const std::shared_ptr<v1::Generation::Stub> stub_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateResponse>> reader_;
-  v1::GenerateResponse response_;
-  Pending pending_ = Pending::kStart;
-  bool left_ = false;  // the client ended the call on purpose
-  bool interrupted_ = false;
-  SteadyTime newest_;  // when the last tokens arrived
-  RequestRecord record_;
+
+  Mutex mu_;
+  StreamCallOptions options_ ABSL_GUARDED_BY(mu_);
+  grpc::ClientContext context_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateResponse>> reader_ ABSL_GUARDED_BY(mu_);
+  v1::GenerateResponse response_ ABSL_GUARDED_BY(mu_);
+  Pending pending_ ABSL_GUARDED_BY(mu_) = Pending::kStart;
+  bool left_ ABSL_GUARDED_BY(mu_) = false;  // the client ended the call on purpose
+  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
+  SteadyTime newest_ ABSL_GUARDED_BY(mu_);  // when the last tokens arrived
+  RequestRecord record_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

@@ -7,13 +7,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <queue>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "client/bench/stream_call.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -56,9 +56,9 @@ class StreamThread {
   SteadyTime busy_since_;
   std::vector<float> delays_;
 
-  std::mutex mu_;
-  std::map<StreamCall*, std::unique_ptr<StreamCall>> calls_;  // guarded by mu_
-  bool interrupted_ = false;                                  // guarded by mu_
+  Mutex mu_;
+  std::map<StreamCall*, std::unique_ptr<StreamCall>> calls_ ABSL_GUARDED_BY(mu_);
+  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
 
   std::thread thread_;
 };

@@ -17,10 +17,10 @@ StateCache::StateCache(Model* model, const StateCacheOptions& options, std::func
   model->set_transfer_done(
       [ended = ended_, wake = std::move(wake)](Ticket ticket, absl::Status status) {
         {
-          std::lock_guard lock(ended->mutex);
+          const MutexLock lock(&ended->mutex);
           ended->tickets.emplace_back(ticket, std::move(status));
         }
-        ended->added.notify_one();
+        ended->added.NotifyOne();
         wake();
       });
 }
@@ -35,8 +35,8 @@ StateCache::~StateCache() {
 void StateCache::AwaitTransfers() {
   Poll();
   while (transferring() && status_.ok()) {
-    std::unique_lock lock(ended_->mutex);
-    ended_->added.wait(lock, [this] { return !ended_->tickets.empty(); });
+    const MutexLock lock(&ended_->mutex);
+    while (ended_->tickets.empty()) ended_->added.Wait(&ended_->mutex);
     lock.unlock();
     Poll();
   }
@@ -264,7 +264,7 @@ void StateCache::StartRead(const StateRef& state, bool moves_out,
 void StateCache::Poll() {
   std::vector<std::pair<Ticket, absl::Status>> ended;
   {
-    std::lock_guard lock(ended_->mutex);
+    const MutexLock lock(&ended_->mutex);
     ended.swap(ended_->tickets);
   }
   for (const auto& [ticket, status] : ended) {

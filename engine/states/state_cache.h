@@ -3,13 +3,11 @@
 #ifndef RETNET_ENGINE_STATES_STATE_CACHE_H_
 #define RETNET_ENGINE_STATES_STATE_CACHE_H_
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -20,6 +18,7 @@
 #include "engine/options.h"
 #include "engine/states/byte_vector.h"
 #include "engine/states/slot_pool.h"
+#include "kernels/mutex.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -131,9 +130,9 @@ class StateCache {
   };
   // What StateCache and the model's transfer threads share: outlives both.
   struct Ended {
-    std::mutex mutex;
-    std::condition_variable added;
-    std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
+    Mutex mutex;
+    CondVar added;
+    std::vector<std::pair<Ticket, absl::Status>> tickets ABSL_GUARDED_BY(mutex);
   };
 
   StateRef Make(Model::StateShape shape);

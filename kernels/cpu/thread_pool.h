@@ -3,11 +3,11 @@
 #define RETNET_KERNELS_CPU_THREAD_POOL_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
+
+#include "kernels/mutex.h"
 
 namespace retnet::cpu {
 
@@ -68,10 +68,10 @@ class ThreadPool {
   std::atomic<int32_t> sleeping_workers_{0};
   std::atomic<bool> caller_sleeps_{false};
 
-  std::mutex mutex_;
-  std::condition_variable work_;
-  std::condition_variable done_;
-  bool stop_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  CondVar work_;
+  CondVar done_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::vector<std::thread> workers_;
 };

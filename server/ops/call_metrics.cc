@@ -59,12 +59,12 @@ CallMetrics::Interceptors() {
 }
 
 void CallMetrics::CountCall(const char* method, grpc::StatusCode code) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   ++calls_[{method, code}];
 }
 
 CallMetrics::Calls CallMetrics::calls() const {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   return calls_;
 }
 

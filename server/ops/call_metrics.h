@@ -10,12 +10,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -68,8 +68,8 @@ class CallMetrics {
   LatencyHistogram first_token_;
   LatencyHistogram between_tokens_;
   LatencyHistogram queued_;
-  mutable std::mutex mu_;
-  Calls calls_;  // guarded by mu_
+  mutable Mutex mu_;
+  Calls calls_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet
