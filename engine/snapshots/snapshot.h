@@ -49,7 +49,7 @@ struct Snapshot {
   Model::StateShape shape;
   // Model::StateBytes(shape) bytes in the device's own types; null serves for none.
   std::shared_ptr<const ByteVector> state;
-  // Not once has the state been rounded on its way through a store.
+  // True if the state was never stored with a lossy encoding.
   bool exact = true;
 };
 
