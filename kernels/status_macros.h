@@ -1,4 +1,4 @@
-// Early return of a failed absl::Status; the only two macros of the project.
+// Early return of a failed absl::Status.
 #ifndef RETNET_KERNELS_STATUS_MACROS_H_
 #define RETNET_KERNELS_STATUS_MACROS_H_
 

@@ -51,8 +51,8 @@ LIBRARIES = [
     ("GoogleTest", r"(gtest|gmock|benchmark)/", r"tests/"),
 ]
 
-# Knows nothing of any folder: everybody may include it.
-ANYBODY = {"kernels/status_macros.h"}
+# They know nothing of any folder: everybody may include them.
+ANYBODY = {"kernels/dcheck.h", "kernels/status_macros.h"}
 
 # Narrower than the folders: a file pattern and the only headers of another folder that it may include.
 ONLY = [
