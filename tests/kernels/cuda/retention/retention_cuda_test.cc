@@ -75,7 +75,7 @@ class RetentionKernels {
                  States& states, MatrixView<float> out) {
     const int64_t pairs = static_cast<int64_t>(rotation.theta.size());
     HostPlan plan;
-    retnet::PlanRetention(segments, kRows == Rows::kSampled ? projections.rows : 0, &plan);
+    cuda::PlanRetention(segments, kRows == Rows::kSampled ? projections.rows : 0, &plan);
     const auto pieces = OnDevice<RetentionPiece>(plan.pieces);
     const auto starts = OnDevice<int32_t>(plan.starts);
     const auto readers = OnDevice<int32_t>(plan.readers);
