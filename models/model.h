@@ -76,9 +76,10 @@ struct ModelInfo {
   ElementType base_type = ElementType::kFloat32;  // of the elements of a base
   ElementType tail_type = ElementType::kFloat32;  // of the elements of a tail
   uint64_t fingerprint = 0;  // of config and weights: equal for models that compute the same
-  std::string backend;       // for logs: "cpu (avx512-bf16, 2 threads)"
-  std::string device_note;   // why `auto` did not choose a better device; empty otherwise
-  TokenId bos = kNoToken;    // kNoToken if the checkpoint names none
+  bool states_in_host_memory = false;  // slots take memory from the host's other programs
+  std::string backend;                 // for logs: "cpu (avx512-bf16, 2 threads)"
+  std::string device_note;             // why `auto` did not choose a better device; empty otherwise
+  TokenId bos = kNoToken;              // kNoToken if the checkpoint names none
   std::vector<TokenId> eos;
 };
 
@@ -116,11 +117,16 @@ class Model {
   struct StateShape {
     int32_t base_position = 0;  // a multiple of the chunk; 0: the bytes contain no base
     int32_t position = 0;       // tokens seen
+
+    // How many there are, where a base and a token of a tail have so many.
+    int64_t Bytes(int64_t base_bytes, int64_t tail_token_bytes) const {
+      return (base_position > 0 ? base_bytes : 0) +
+             int64_t{position - base_position} * tail_token_bytes;
+    }
   };
   virtual StateShape state(SlotId slot) const = 0;
   int64_t StateBytes(StateShape shape) const {
-    return (shape.base_position > 0 ? info().base_bytes : 0) +
-           int64_t{shape.position - shape.base_position} * info().tail_token_bytes;
+    return shape.Bytes(info().base_bytes, info().tail_token_bytes);
   }
   // Sets the function that is called at the end of every transfer. Must be set before the first
   // transfer. It may be called until the model is destroyed.

@@ -50,6 +50,7 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCpuModel(const RetNetConfig& config,
   need.weights = 0;  // they are packed now, and ReadFreeMemory no longer counts their memory
   ASSIGN_OR_RETURN(info.slots, PlanSlots(need, ReadFreeMemory(), options));
   info.max_rows = options.max_rows;
+  info.states_in_host_memory = true;
   info.backend = absl::StrCat("cpu (", Name(kernels->instruction_set()), ", ", kernels->threads(),
                               kernels->threads() == 1 ? " thread)" : " threads)");
   return RetNet<cpu::CpuKernels>::Create(std::move(kernels), config, std::move(packed),

@@ -12,14 +12,15 @@ constexpr int32_t kSlotsForSpare = 16;
 
 }  // namespace
 
-StateCache::StateCache(Model* model, int64_t host_bytes, std::function<void()> wake)
-    : model_(model), max_host_bytes_(host_bytes), slots_(model->info().slots) {
+StateCache::StateCache(Model* model, const StateCacheOptions& options, std::function<void()> wake)
+    : model_(model), options_(options), slots_(model->info().slots) {
   model->set_transfer_done(
       [ended = ended_, wake = std::move(wake)](Ticket ticket, absl::Status status) {
         {
-          std::lock_guard lock(ended->mutex);
+          const MutexLock lock(&ended->mutex);
           ended->tickets.emplace_back(ticket, std::move(status));
         }
+        ended->added.NotifyOne();
         wake();
       });
 }
@@ -34,7 +35,9 @@ StateCache::~StateCache() {
 void StateCache::AwaitTransfers() {
   Poll();
   while (transferring() && status_.ok()) {
-    absl::SleepFor(absl::Microseconds(100));
+    const MutexLock lock(&ended_->mutex);
+    while (ended_->tickets.empty()) ended_->added.Wait(&ended_->mutex);
+    lock.unlock();
     Poll();
   }
 }
@@ -59,7 +62,7 @@ void StateCache::Forget(CachedState* state) {
 
 // An empty state has nothing to be spared.
 void StateCache::Enqueue(CachedState* state, Queue* queue) {
-  const auto bytes = static_cast<double>(std::max<int64_t>(BytesOf(*state), 1));
+  const auto bytes = static_cast<double>(std::max<int64_t>(BytesOf(state->shape), 1));
   state->rank = clock_ + static_cast<double>(state->shape.position) / bytes;
   queue->insert({state->rank, state});
 }
@@ -96,11 +99,11 @@ StateRef StateCache::Adopt(Model::StateShape shape, StateBytes bytes) {
 void StateCache::Cache(const StateRef& state) {
   state->leave_behind = true;
   state->cached = true;
-  cached_bytes_ += BytesOf(*state);
+  cached_bytes_ += BytesOf(state->shape);
 }
 
 void StateCache::NoLongerCached(CachedState* state) {
-  if (std::exchange(state->cached, false)) cached_bytes_ -= BytesOf(*state);
+  if (std::exchange(state->cached, false)) cached_bytes_ -= BytesOf(state->shape);
 }
 
 void StateCache::Touch(const StateRef& state) {
@@ -131,7 +134,7 @@ bool StateCache::leaving() const {
 }
 
 bool StateCache::HasRoomInHost(const CachedState& state) const {
-  return BytesOf(state) <= max_host_bytes_ - (state.leave_behind ? host_bytes_ : 0);
+  return BytesOf(state.shape) <= options_.host_bytes - (state.leave_behind ? host_bytes_ : 0);
 }
 
 // One slot is emptied at a time for those that wait; more would be more than they need.
@@ -203,7 +206,7 @@ SlotId StateCache::TakeBeside(CachedState* state) {
 
 absl::Duration StateCache::RestoreTime(const CachedState& state) const {
   if (state.slot != kNoSlot) return absl::ZeroDuration();
-  return absl::Seconds(seconds_a_byte_ * static_cast<double>(BytesOf(state)));
+  return absl::Seconds(seconds_a_byte_ * static_cast<double>(BytesOf(state.shape)));
 }
 
 void StateCache::StartWrite(const StateBytes& bytes, Model::StateShape shape, int32_t position,
@@ -247,7 +250,7 @@ void StateCache::StartRead(const StateRef& state, bool moves_out,
   Transfer transfer;
   transfer.state = state;
   transfer.slot = state->slot;
-  transfer.read = std::make_shared<ByteVector>(BytesOf(*state));
+  transfer.read = std::make_shared<ByteVector>(BytesOf(state->shape));
   transfer.moves_out = moves_out;
   transfer.done = std::move(done);
   const absl::StatusOr<Ticket> ticket = model_->StartRead(state->slot, *transfer.read);
@@ -261,7 +264,7 @@ void StateCache::StartRead(const StateRef& state, bool moves_out,
 void StateCache::Poll() {
   std::vector<std::pair<Ticket, absl::Status>> ended;
   {
-    std::lock_guard lock(ended_->mutex);
+    const MutexLock lock(&ended_->mutex);
     ended.swap(ended_->tickets);
   }
   for (const auto& [ticket, status] : ended) {
@@ -307,7 +310,7 @@ void StateCache::KeepInHost(CachedState* state, StateBytes bytes) {
   host_bytes_ += static_cast<int64_t>(bytes->size());
   state->bytes = std::move(bytes);
   Enqueue(state, &in_host_);
-  while (host_bytes_ > max_host_bytes_ && !in_host_.empty()) {
+  while (host_bytes_ > options_.host_bytes && !in_host_.empty()) {
     CachedState* evicted = in_host_.begin()->second;
     clock_ = std::max(clock_, evicted->rank);
     ++evictions_;

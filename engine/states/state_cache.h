@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -16,8 +15,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/options.h"
 #include "engine/states/byte_vector.h"
 #include "engine/states/slot_pool.h"
+#include "kernels/mutex.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -61,7 +62,7 @@ class StateCache {
  public:
   // `model` outlives it; `wake` is called from any thread when a transfer has ended, which Poll
   // then takes note of.
-  StateCache(Model* model, int64_t host_bytes, std::function<void()> wake);
+  StateCache(Model* model, const StateCacheOptions& options, std::function<void()> wake);
   ~StateCache();
 
   // The state in this slot, which rests from now on.
@@ -105,6 +106,9 @@ class StateCache {
   // Not OK once the model has failed.
   const absl::Status& status() const { return status_; }
 
+  // The size of a state of this shape.
+  int64_t BytesOf(const Model::StateShape& shape) const { return model_->StateBytes(shape); }
+
   int32_t free_slots() const { return slots_.free(); }
   int32_t parked_slots() const { return static_cast<int32_t>(on_device_.size()); }
   int64_t host_bytes() const { return host_bytes_; }
@@ -126,15 +130,15 @@ class StateCache {
   };
   // What StateCache and the model's transfer threads share: outlives both.
   struct Ended {
-    std::mutex mutex;
-    std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
+    Mutex mutex;
+    CondVar added;
+    std::vector<std::pair<Ticket, absl::Status>> tickets ABSL_GUARDED_BY(mutex);
   };
 
   StateRef Make(Model::StateShape shape);
   void Forget(CachedState* state);
   void Enqueue(CachedState* state, Queue* queue);
   void Dequeue(CachedState* state, Queue* queue) { queue->erase({state->rank, state}); }
-  int64_t BytesOf(const CachedState& state) const { return model_->StateBytes(state.shape); }
   // Starts what makes a slot free, now or later; whether there was anything to start.
   bool Offload();
   bool leaving() const;  // a state is moving out of its slot
@@ -153,7 +157,7 @@ class StateCache {
   void FinishWrite(Transfer& transfer, const absl::Status& status);
 
   Model* const model_;
-  const int64_t max_host_bytes_;
+  const StateCacheOptions options_;
   SlotPool slots_;
   Queue on_device_;  // that have a slot and are not in transfer
   Queue in_host_;

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/ceil_divide.h"
 
 namespace retnet::cpu {
 
@@ -34,7 +35,7 @@ class AlignedArray {
     if (size >= 0 && size <= kMostElements) {
       const int64_t bytes = size * int64_t{sizeof(T)};
       const int64_t alignment = bytes >= kHugePage ? kHugePage : kCacheLine;
-      const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
+      const int64_t rounded = RoundUp(bytes, alignment);
       memory = std::aligned_alloc(alignment, rounded > 0 ? rounded : alignment);
       // Only advice, so the result is ignored: without huge pages the memory is merely slower.
       if (memory != nullptr && alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);

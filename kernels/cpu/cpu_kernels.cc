@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/ceil_divide.h"
+#include "kernels/cpu/available_cores.h"
 #include "kernels/cpu/retention.h"
 #include "kernels/status_macros.h"
 
@@ -22,8 +24,6 @@ constexpr int64_t kPartStrips = 4;
 // With fewer multiply-adds, or elements of rows, one thread is done before another one has started.
 constexpr int64_t kParallelMatMuls = int64_t{1} << 16;
 constexpr int64_t kParallelElements = int64_t{1} << 14;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "kernels/ceil_divide.h"
 #include "kernels/cpu/aligned_array.h"
 #include "kernels/cpu/strips.h"
 #include "kernels/cpu/thread_pool.h"
@@ -69,7 +70,7 @@ class PackedActivations {
       : words_(words), block_words_(rows * kBlockStride), depth_(depth) {}
 
   static int64_t Words(int64_t rows, int64_t depth) {
-    return (depth + kBlockDepth - 1) / kBlockDepth * rows * kBlockStride;
+    return CeilDivide(depth, kBlockDepth) * rows * kBlockStride;
   }
 
   int64_t depth() const { return depth_; }

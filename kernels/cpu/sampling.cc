@@ -9,16 +9,13 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "kernels/ceil_divide.h"
 #include "kernels/status_macros.h"
 
 namespace retnet::cpu {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
-int64_t Padded(int64_t columns) {
-  return (columns + kLogitsPadding - 1) / kLogitsPadding * kLogitsPadding;
-}
 
 // Maps floats to integers in the same order: the bits, with the order of the negative ones
 // reversed.
@@ -44,7 +41,7 @@ class Row {
       : vectors_(vectors),
         unedited_(unedited),
         columns_(columns),
-        size_(Padded(columns)),
+        size_(RoundUp(columns, kLogitsPadding)),
         logits_(logits),
         tokens_(tokens),
         greatest_(vectors.copy_finite(unedited, columns, logits)) {}
@@ -194,7 +191,7 @@ CpuSampler::CpuSampler(InstructionSet set, int32_t threads)
     : vectors_(SamplingSimdFor(set)), logits_(threads), tokens_(threads) {}
 
 absl::Status CpuSampler::Reserve(int64_t columns) {
-  const int64_t size = Padded(columns);
+  const int64_t size = RoundUp(columns, kLogitsPadding);
   if (size <= logits_[0].size()) return absl::OkStatus();
   for (size_t thread = 0; thread < logits_.size(); ++thread) {
     ASSIGN_OR_RETURN(tokens_[thread], AlignedArray<TokenId>::Make(size + kLogitsPadding));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/ceil_divide.h"
 #include "kernels/cpu/targets-inl.h"
 #include "kernels/philox.h"
 
@@ -51,7 +52,7 @@ float Greatest(const float* logits, int64_t size) {
 float CopyFinite(const float* from, int64_t columns, float* to) {
   const Floats d;
   const int64_t lanes = hn::Lanes(d);
-  const int64_t size = (columns + kLogitsPadding - 1) / kLogitsPadding * kLogitsPadding;
+  const int64_t size = RoundUp(columns, kLogitsPadding);
   int64_t i = 0;
   for (; i + lanes <= columns; i += lanes) hn::Store(Finite(hn::LoadU(d, from + i)), d, to + i);
   std::copy(from + i, from + columns, to + i);

@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/ceil_divide.h"
+
 namespace retnet::cpu {
 
 // Columns of a strip: one AVX-512 vector of fp32, or two AVX2 vectors.
 inline constexpr int64_t kStripColumns = 16;
 
-constexpr int64_t StripsOf(int64_t columns) {
-  return (columns + kStripColumns - 1) / kStripColumns;
-}
+constexpr int64_t StripsOf(int64_t columns) { return CeilDivide(columns, kStripColumns); }
 
 // A view of a matrix. Element (i, j) is strip(j / 16)[i * row_stride + j % 16]. A row-major matrix
 // with `stride` elements per row is {data, stride, kStripColumns}. Every strip must be whole:

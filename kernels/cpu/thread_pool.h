@@ -3,17 +3,13 @@
 #define RETNET_KERNELS_CPU_THREAD_POOL_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
-namespace retnet::cpu {
+#include "kernels/mutex.h"
 
-// The number of cores that this process may use, by its affinity mask and the cpu quotas of its
-// control groups. At least 1.
-int32_t AvailableCores();
+namespace retnet::cpu {
 
 // Runs tasks on `threads` threads, one of which is the caller. Idle workers block; if every thread
 // has its own core, they spin for a few microseconds first. Only one thread at a time may call Run,
@@ -72,10 +68,10 @@ class ThreadPool {
   std::atomic<int32_t> sleeping_workers_{0};
   std::atomic<bool> caller_sleeps_{false};
 
-  std::mutex mutex_;
-  std::condition_variable work_;
-  std::condition_variable done_;
-  bool stop_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  CondVar work_;
+  CondVar done_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::vector<std::thread> workers_;
 };

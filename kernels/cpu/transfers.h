@@ -2,11 +2,11 @@
 #ifndef RETNET_KERNELS_CPU_TRANSFERS_H_
 #define RETNET_KERNELS_CPU_TRANSFERS_H_
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
+
+#include "kernels/mutex.h"
 
 namespace retnet::cpu {
 
@@ -26,10 +26,10 @@ class CpuTransfers {
  private:
   void Run();
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> jobs_;  // the first one is running
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::function<void()>> jobs_ ABSL_GUARDED_BY(mutex_);  // the first one is running
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;  // last: it uses the members above
 };

@@ -110,8 +110,6 @@ class CudaKernels {
   bool Replays() const { return replays_; }
   absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators);
   void Replay(int32_t rows, absl::FunctionRef<void()> operators);
-  // The number of kernel launches in a recorded step.
-  int64_t CountLaunches(StepKind kind) const { return graphs_.CountLaunches(kind); }
   // Whether kernels of decode steps may begin before the kernels queued earlier have ended. Needs
   // support by the device and by the kernels' code: see runtime/launch.cuh.
   bool Overlaps() const { return overlaps_; }

@@ -4,12 +4,10 @@
 
 #include <cuda_runtime.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "absl/status/status.h"
@@ -17,6 +15,7 @@
 #include "kernels/cuda/retention/states.h"
 #include "kernels/cuda/runtime/cuda_handles.h"
 #include "kernels/cuda/runtime/staging.h"
+#include "kernels/mutex.h"
 
 namespace retnet::cuda {
 
@@ -59,10 +58,10 @@ class CudaTransfers {
   PinnedBytes pinned_;
   int64_t pinned_size_ = 0;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Job> jobs_;  // the first one is running
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);  // the first one is running
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;
 };

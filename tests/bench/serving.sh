@@ -54,7 +54,7 @@ mix() {
 }
 
 sweep() {
-  start --max-sessions 128
+  start --max-sequences 128
   bench --max-concurrency 1,2,4,8,16,32,64,128 --duration 8 --num-warmups 4 \
     --random-input-len 64 --random-output-len 100 --json "$out/sweep.json" --report "$out/sweep.html"
   echo "report: $out/sweep.html"
@@ -63,7 +63,7 @@ sweep() {
 
 # Twice the rate that the server can sustain, against a short queue.
 overload() {
-  start --max-sessions 32 --max-queue 32
+  start --max-sequences 32 --max-queue 32
   local load=(--random-input-len 64 --random-output-len 100 --num-warmups 4)
   bench --max-concurrency 32 --duration 10 "${load[@]}" --json "$out/capacity.json"
   local rate
@@ -78,7 +78,7 @@ overload() {
 memory() {
   local tokens
   for tokens in 100 100000; do
-    start --max-sessions 4 --max-context-length 200000
+    start --max-sequences 4 --max-context-length 200000
     build/retnet generate --target "$address" --ignore-eos --max-tokens "$tokens" "Once upon a time" >/dev/null
     echo "one session of $tokens tokens: at most $(memory_of VmHWM) bytes resident"
     stop
@@ -89,7 +89,7 @@ memory() {
 # slot must be free: as many streams as there are slots run at once although the queue holds one.
 soak() {
   local seconds=${SOAK_SECONDS:-600}
-  start --max-sessions 32 --max-queue 1000
+  start --max-sequences 32 --max-queue 1000
   bench --max-concurrency 32 --duration 5 --random-input-len uniform:8:256 --random-output-len uniform:8:200 \
     --json "$out/capacity.json" >/dev/null
   local rate
@@ -107,7 +107,7 @@ soak() {
 }
 
 short() {
-  start --max-sessions 8
+  start --max-sequences 8
   bench --max-concurrency 1,8,16 --num-prompts 60 --random-input-len uniform:8:128 --random-output-len uniform:8:64 \
     --cancel-fraction 0.1 --slow-reader-fraction 0.05 --vanish-fraction 0.05 --json "$out/short.json" --report "$out/short.html"
   stop

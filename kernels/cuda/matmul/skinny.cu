@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/ceil_divide.h"
 #include "kernels/cuda/matmul/skinny.h"
 #include "kernels/cuda/matmul/skinny_operands.cuh"
 #include "kernels/cuda/matmul/skinny_sums.cuh"
@@ -12,8 +13,6 @@ namespace {
 // Enough blocks to keep any device busy, and the fewest steps that are worth starting a block.
 constexpr int64_t kBlocks = 256;
 constexpr int64_t kLeastSteps = 4;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The number of parts that k is split into.
 int64_t Splits(int64_t tiles, int64_t stride_bytes) {
@@ -178,28 +177,6 @@ cudaError_t LaunchSkinny(const SkinnyMatMul& matmul, KernelQueue queue) {
       return LaunchFor<Float32Warp>(matmul, grid, queue);
   }
   return cudaErrorInvalidValue;
-}
-
-SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul) {
-  const dim3 grid = GridOf(matmul);
-  const int64_t rows = matmul.x.rows;
-  const int64_t outputs = matmul.y.columns * (matmul.epilogue == SkinnyEpilogue::kGate ? 2 : 1);
-  const int64_t x = rows * matmul.inputs * int64_t{sizeof(float)};
-  const int64_t y = rows * matmul.y.columns * int64_t{sizeof(float)} *
-                    (matmul.epilogue == SkinnyEpilogue::kAdd ? 2 : 1);
-  // Each part of k is written by its block and read by the tile's last one, its squares by all
-  // rows.
-  const int64_t part = BlockOutputs(matmul.type, rows) + 1;
-  const int64_t parts =
-      grid.y == 1 ? 0 : grid.x * int64_t{grid.y} * rows * part * int64_t{sizeof(float)};
-  const int64_t element = matmul.type == ElementType::kFloat32 ? 4 : 2;
-  SkinnyTraffic traffic;
-  traffic.floor = outputs * matmul.inputs * element + x + y;
-  traffic.weights = outputs * matmul.stride_bytes;
-  traffic.once = traffic.weights + x + y;
-  traffic.requested = traffic.weights + grid.x * x + y + 2 * parts;
-  traffic.kept = x + parts;
-  return traffic;
 }
 
 }  // namespace retnet::cuda

@@ -17,7 +17,7 @@
 // DRAM traffic is the floor: the weight, x and y once. In addition, every tile reads x from the
 // cache, and the parts of k go through the cache: at most 7 MB for the products of a 1.3B layer.
 // What all blocks request, compared with the floor (102 MB of weights): 4% more at 1 row, 29% at 8,
-// 33% at 16, 65% at 32, 2.2 times as much at 64 (TrafficOf).
+// 33% at 16, 65% at 32, 2.2 times as much at 64 (docs/gpu.md).
 //
 // Registers on sm_80 and sm_90, and KB of dynamic shared memory. ptxas reports no spills.
 //   rows            8             16             32             64
@@ -94,16 +94,6 @@ cudaError_t LaunchSkinny(const SkinnyMatMul& matmul, KernelQueue queue);
 // The PTX architecture of the kernels' code on the current device; 90 means compute_90. From 90 on,
 // kernels can wait for earlier kernels (runtime/launch.cuh).
 cudaError_t SkinnyPtxVersion(int* version);
-
-// The bytes of a product, counted from its launch: for documents and tests.
-struct SkinnyTraffic {
-  int64_t floor = 0;      // the weight without its padding, x and y once; y twice for kAdd
-  int64_t weights = 0;    // of `requested`
-  int64_t once = 0;       // `requested` without what the launch has read or written before
-  int64_t requested = 0;  // by all blocks, as if a cache kept nothing
-  int64_t kept = 0;       // what a cache holds that gives all that is asked for again: x and parts
-};
-SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul);
 
 }  // namespace retnet::cuda
 

@@ -301,8 +301,9 @@ cudaError_t Launch(const DecodeArguments& arguments, int32_t segments, KernelQue
                       {grid, kThreads, Block::SharedBytes(shape.key_dim)}, queue, arguments);
 }
 
-}  // namespace
-
+// The value columns of a block of a launch of that extent: few enough for one sequence to fill the
+// device, more where there are blocks enough without, since each of a head's blocks rotates q. Bits
+// do not depend on them.
 int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent) {
   if (extent.rows > 1 || extent.shares_bases) return kStripColumns;
   const int64_t strips = int64_t{extent.segments} * shape.heads *
@@ -311,6 +312,8 @@ int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent
          : strips >= 2 * kEnoughBlocks ? 2 * kStripColumns
                                        : kStripColumns;
 }
+
+}  // namespace
 
 cudaError_t RetentionDecode(const DecodeSegments& segments, const RetentionExtent& extent,
                             int32_t piece, const RetentionInputs& inputs, const StatesView& states,

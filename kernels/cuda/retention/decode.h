@@ -10,11 +10,6 @@
 
 namespace retnet::cuda {
 
-// The number of value columns of a block, for a launch of this extent. Few columns let even one
-// sequence fill the device. If there are enough blocks anyway, more columns are better, because
-// every block of a head rotates q again. The bits do not depend on this number.
-int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent);
-
 // The segments of a launch. Pointers are to device memory.
 struct DecodeSegments {
   const RetentionPiece* pieces;
@@ -33,7 +28,7 @@ struct DecodeSegments {
 // Blocks have 256 threads. Registers on sm_80 and sm_90, without spills: 80 with 32 columns (three
 // blocks per SM), up to 111 and 112 with 64 columns, up to 116 and 112 with 128 columns, 122 with 8
 // rows (two blocks per SM). Shared memory for key_dim 256: 2.3 KiB with 32 columns, 5.3 KiB with
-// 128, 18 KiB with 8 rows. tests/kernels/cuda/retention/retention_traffic.h counts the bytes.
+// 128, 18 KiB with 8 rows. docs/gpu.md has the bytes that blocks request.
 //   occupancy RetentionDecodeKernel<1,1,float>         256   2304  3  3
 //   occupancy RetentionDecodeKernel<1,1,__nv_bfloat16> 256   2304  3  3
 //   occupancy RetentionDecodeKernel<1,1,__half>        256   2304  3  3

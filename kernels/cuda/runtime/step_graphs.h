@@ -30,13 +30,10 @@ class StepGraphs {
   bool Has(StepKind kind) const { return Find(kind) != nullptr; }
   // Has(kind) must be true.
   cudaError_t Launch(StepKind kind, cudaStream_t stream) const;
-  // The number of kernel launches in the recorded step; 0 if there is none.
-  int64_t CountLaunches(StepKind kind) const;
 
  private:
   struct Entry {
     StepKind kind;
-    int64_t launches = 0;
     ExecutableGraph graph;
   };
 

@@ -14,6 +14,9 @@ struct RetentionTraffic {
   int64_t requested = 0;  // by all blocks, as if none of it were found in a cache of a block
 };
 
+// Blocks that share the value columns of a head, of a launch of RetentionDecode of that extent.
+int64_t BlocksOfDecodedHead(const RetentionShape& shape, const RetentionExtent& extent);
+
 // A step of decode rows that do not fold, laid out. What is requested beyond the floor are q once a
 // block instead of once a head and a few words that the blocks of a head exchange, all of which lie
 // in the device's L2 cache. The blocks of a head are taken to run beside each other, so that each
