@@ -13,7 +13,8 @@ SOURCES = {".h", ".cc", ".cu", ".cuh", ".proto", ".py", ".sh", ".cmake", ".txt",
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 FILE = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]*\w")
-NAME = re.compile(r"[A-Z]\w*[a-z]\w*(?:::~?\w+)*")  # a type, a function, a member: SlotPool, Engine::Submit
+# A type, a function or a member: SlotPool, Engine::Submit.
+NAME = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*(?:::~?\w+)*")
 
 
 def blocks(text: str) -> list[tuple[int, str, str]]:
@@ -133,8 +134,8 @@ def self_test() -> None:
             page.write_text(text)
             return faults(root, page, source_names(root))
 
-        for bad in ("[a](missing.md)", "[a](other.md#none)", "[a](#none)", "[a](../outside)", "`engine/b.h`", "`Engine::Go`",
-                    "`Motor`", "word " * 30, "| `engine/b.h` |"):
+        for bad in ("[a](missing.md)", "[a](other.md#none)", "[a](#none)", "[a](../outside)", "`engine/b.h`",
+                    "`Engine::Go`", "`Motor`", "word " * 30, "| `engine/b.h` |"):
             assert check(f"# Page\n\n{bad}\n"), bad
         for good in ("[a](other.md#a-b-c)", "[a](other.md#same-1)", "[a](#page)", "[a](https://example.org/x#y)",
                      "`engine/a.h`", "`engine/`", "`Engine::Submit`", "| " + "cell " * 40, "    " + "code " * 40,
