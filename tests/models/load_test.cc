@@ -40,6 +40,7 @@ TEST(LoadModel, SaysWhatItLoaded) {
   EXPECT_EQ(info.max_rows, 17);
   EXPECT_EQ(info.chunk, 64);
   EXPECT_EQ(info.backend, "cpu (scalar, 1 thread)");
+  EXPECT_TRUE(info.states_in_host_memory);
   EXPECT_EQ(info.bos, 1);
   EXPECT_THAT(info.eos, ElementsAre(2));
   EXPECT_EQ(info.base_bytes, 4 * 3 * 4 * 32 * 64);
@@ -98,6 +99,7 @@ TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
   const auto on_device = LoadModel(GoldenFolder("base"), options);
   if (on_device.ok()) {
     ASSERT_THAT((*on_device)->info().backend, HasSubstr("cuda"));
+    EXPECT_FALSE((*on_device)->info().states_in_host_memory);
     GTEST_SKIP() << "there is a GPU; CudaAtStart.WithoutADevice… takes it away";
   }
   const absl::Status& status = on_device.status();
