@@ -60,6 +60,20 @@ void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) 
       ->excludes(add_bos);
 }
 
+void AddDetokenizeOptions(CLI::App* command, PromptOptions* prompt) {
+  command->add_option("ids,--token-ids", prompt->token_ids, "The token ids, as in 5,6,7.")
+      ->type_name("IDS")
+      ->delimiter(',')
+      ->required();
+}
+
+void AddHealthOptions(CLI::App* command, std::string* service) {
+  command
+      ->add_option("--service", *service,
+                   "Ask for one gRPC service by its full name. Default: the whole server.")
+      ->type_name("NAME");
+}
+
 // Throws CLI::ValidationError for a file that cannot be read.
 std::string ReadText(const PromptOptions& prompt) {
   if (prompt.file.empty()) return prompt.text;
@@ -322,18 +336,12 @@ int Run(int argc, char** argv) {
   CLI::App* tokenize = AddCommand(&app, "tokenize", "Print the token ids of a text.");
   AddPromptOptions(tokenize, /*takes_ids=*/false, &prompt);
   CLI::App* detokenize = AddCommand(&app, "detokenize", "Print the text of token ids.");
-  detokenize->add_option("ids,--token-ids", prompt.token_ids, "The token ids, as in 5,6,7.")
-      ->type_name("IDS")
-      ->delimiter(',')
-      ->required();
+  AddDetokenizeOptions(detokenize, &prompt);
   CLI::App* model = AddCommand(&app, "model", "Describe the model and the limits of the server.");
   CLI::App* health = AddCommand(
       &app, "health", "Ask whether the server serves; exit status 0 only if it answers SERVING.");
   std::string service;
-  health
-      ->add_option("--service", service,
-                   "Ask for one gRPC service by its full name. Default: the whole server.")
-      ->type_name("NAME");
+  AddHealthOptions(health, &service);
   ChatOptions chat_options;
   CLI::App* chat = AddCommand(&app, "chat", "Talk to the model at the terminal, over a session.");
   AddSamplingOptions(chat, &chat_options.request);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "kernels/dcheck.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -85,6 +86,7 @@ void Executor::Stop(RequestId id) {
 
 void Executor::EndAll(const absl::Status& status) {
   while (!sequences_.empty()) End(sequences_.begin()->second.get(), status);
+  CheckInvariants();
 }
 
 void Executor::Prepare(absl::Time now) {
@@ -100,6 +102,7 @@ void Executor::Prepare(absl::Time now) {
   sessions_.Expire(now);
   state_cache_.Poll();
   GiveSlots();
+  CheckInvariants();
 }
 
 absl::Time Executor::next_event() const {
@@ -140,6 +143,7 @@ absl::Status Executor::Step() {
   if (model_status_.ok()) model_status_ = RunStep();
   if (!model_status_.ok()) in_flight_ = 0;  // nothing comes of them
   TakeSessionOutcomes();                    // of those whose session has become free
+  CheckInvariants();
   return model_status_;
 }
 
@@ -254,6 +258,20 @@ void Executor::Retire(Sequence* sequence) {
   }
   StatePrefix state = state_manager_.Retire(sequence, sessions_.WillKeepStateOf(*sequence));
   sessions_.Detach(sequence, std::move(state), absl::Now());
+}
+
+void Executor::CheckInvariants() const {
+  if (!kDchecks) return;
+  std::vector<bool> found(model_->info().slots);
+  int32_t with_slot = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->slot() == kNoSlot) continue;
+    ++with_slot;
+    RETNET_DCHECK(!found[sequence->slot()]);
+    found[sequence->slot()] = true;
+  }
+  RETNET_DCHECK(with_slot == state_cache_.running_slots());
+  RETNET_DCHECK(with_slot == scheduler_.running() + static_cast<int32_t>(filling_.size()));
 }
 
 void Executor::Deliver() {

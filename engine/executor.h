@@ -107,6 +107,9 @@ class Executor {
   void End(Sequence* sequence, absl::Status status);
   // Takes a finished sequence out of everything; Deliver tells its sink.
   void Retire(Sequence* sequence);
+  // The slots that the states gave out are those of the sequences: each has one of its own, and is
+  // filling or in the scheduler's steps. At the end of Prepare, Step and EndAll; O(sequences).
+  void CheckInvariants() const;
 
   const std::unique_ptr<Model> model_;
   absl::Status model_status_;

@@ -6,13 +6,13 @@
 
 namespace retnet {
 
-// ⌈a / b⌉ of integers a >= 0 and b > 0.
+// ⌈a / b⌉ for integers a >= 0 and b > 0.
 template <typename T>
 constexpr T CeilDivide(T a, std::type_identity_t<T> b) {
   return (a + b - 1) / b;
 }
 
-// The least multiple of `multiple` that is at least `value`.
+// The smallest multiple of `multiple` that is at least `value`.
 template <typename T>
 constexpr T RoundUp(T value, std::type_identity_t<T> multiple) {
   return CeilDivide(value, multiple) * multiple;

@@ -1,5 +1,5 @@
-// A mutex whose use clang checks: with -Wthread-safety it refuses code that touches a member marked
-// ABSL_GUARDED_BY without the lock.
+// A mutex whose use clang checks. With -Wthread-safety, clang rejects code that uses a member
+// marked ABSL_GUARDED_BY without holding the lock.
 #ifndef RETNET_KERNELS_MUTEX_H_
 #define RETNET_KERNELS_MUTEX_H_
 
@@ -11,8 +11,8 @@
 
 namespace retnet {
 
-// A std::mutex with annotations. Not absl::Mutex, for which the thread sanitizer reports races
-// where there are none.
+// A std::mutex with annotations. It is not absl::Mutex, because the thread sanitizer reports false
+// races for that.
 class ABSL_LOCKABLE Mutex {
  public:
   Mutex() = default;
@@ -27,7 +27,7 @@ class ABSL_LOCKABLE Mutex {
   std::mutex mutex_;
 };
 
-// Holds a mutex for a scope, except between Unlock and Lock. Belongs to one thread.
+// Holds a mutex for a scope, except between Unlock and Lock. Used by one thread.
 class ABSL_SCOPED_LOCKABLE MutexLock {
  public:
   explicit MutexLock(Mutex* mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) {
@@ -53,9 +53,9 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   bool held_ = true;
 };
 
-// A condition variable for a Mutex. A wait may end without a notification, so it stands in a loop
-// over its condition: while (queue_.empty()) filled_.Wait(&mu_). It takes no predicate, because
-// clang checks a lambda apart from the function that holds the lock.
+// A condition variable for a Mutex. A wait may end without a notification. So it must be in a loop
+// that checks the condition: while (queue_.empty()) filled_.Wait(&mu_). It takes no predicate,
+// because clang would check the lambda without the lock that its caller holds.
 class CondVar {
  public:
   void NotifyOne() { condition_.notify_one(); }
@@ -67,7 +67,7 @@ class CondVar {
     condition_.wait(lock);
     lock.release();  // the caller unlocks it
   }
-  // As Wait, but not longer than until `deadline`. Returns false if that has passed.
+  // Like Wait, but waits until `deadline` at the latest. Returns false if that has passed.
   template <typename Clock, typename Duration>
   bool WaitUntil(Mutex* mutex, std::chrono::time_point<Clock, Duration> deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {

@@ -76,7 +76,7 @@ struct ModelInfo {
   ElementType base_type = ElementType::kFloat32;  // of the elements of a base
   ElementType tail_type = ElementType::kFloat32;  // of the elements of a tail
   uint64_t fingerprint = 0;  // of config and weights: equal for models that compute the same
-  bool states_in_host_memory = false;  // slots take memory from the host's other programs
+  bool states_in_host_memory = false;  // slots use host memory, which other programs need too
   std::string backend;                 // for logs: "cpu (avx512-bf16, 2 threads)"
   std::string device_note;             // why `auto` did not choose a better device; empty otherwise
   TokenId bos = kNoToken;              // kNoToken if the checkpoint names none
@@ -118,7 +118,7 @@ class Model {
     int32_t base_position = 0;  // a multiple of the chunk; 0: the bytes contain no base
     int32_t position = 0;       // tokens seen
 
-    // How many there are, where a base and a token of a tail have so many.
+    // The number of bytes, given the bytes of a base and of one token of a tail.
     int64_t Bytes(int64_t base_bytes, int64_t tail_token_bytes) const {
       return (base_position > 0 ? base_bytes : 0) +
              int64_t{position - base_position} * tail_token_bytes;

@@ -73,12 +73,15 @@ class SlotStates {
   int32_t Fold(Slot& slot, RetentionPiece& piece);
   int32_t TakeBase();
   void ReleaseBase(Slot& slot);
+  // Each base has as many readers as slots read it, and is free exactly when it has none. Each
+  // slot's tail begins at a chunk boundary and has at most a chunk. O(slots).
+  void CheckInvariants() const;
 
   std::vector<Slot> slots_;
   std::vector<int32_t> readers_;  // of each base, the number of slots that read it
   std::vector<int32_t> free_;     // bases without readers
-  std::vector<uint64_t>
-      left_in_;  // of each base, the last step in which a slot folded away from it
+  // Of each base: the last step in which a slot folded from it into another one.
+  std::vector<uint64_t> left_in_;
   uint64_t step_ = 0;
 };
 

@@ -44,7 +44,7 @@ OTHER_NAMES = {
         ("--metrics-listen", "on the same port", "--metrics", "an address of its own"),
         ("--log-level", "VLLM_LOGGING_LEVEL", "-lv, --verbosity", "a word; llama.cpp takes a number"),
         ("--threads", "", "-t, --threads", ""),
-        ("--gpu-memory-fraction", "--gpu-memory-utilization", "", "a share of the free memory; vLLM's is of all memory"),
+        ("--gpu-memory-fraction", "--gpu-memory-utilization", "", "a share of the free memory; vLLM: of all memory"),
         ("--state-type", "--mamba-ssm-cache-dtype", "-ctk, -ctv", "the state here is what a KV cache is there"),
         ("--no-cuda-graphs", "--enforce-eager", "", ""),
         ("--max-sequences", "--max-num-seqs", "-np, --parallel", ""),
@@ -127,7 +127,8 @@ def table(items: list[tuple[str, str]], head: str) -> str:
 
 
 def flags_in(sections: dict[str, list[tuple[str, str]]]) -> set[str]:
-    return {flag for items in sections.values() for names, _ in items for flag in re.findall(r"(?<!\S)--?[\w-]+", names)}
+    names = " ".join(names for items in sections.values() for names, _ in items)
+    return set(re.findall(r"(?<!\S)--?[\w-]+", names))
 
 
 def marked(name: str, ours: set[str]) -> str:
@@ -159,7 +160,7 @@ def chapter(command: list[str], title: str, depth: int) -> list[str]:
         description = description.replace(title, f"`{title}`", 1)
     lines = [f"{'#' * depth} {title}", description, ""]
     commands = sections.pop("Commands", [])
-    sections["Options"] = [(names, text) for names, text in sections["Options"] if names not in ("-h, --help", "--version")]
+    sections["Options"] = [item for item in sections["Options"] if item[0] not in ("-h, --help", "--version")]
     for section, items in sections.items():
         if not items:
             continue
@@ -195,7 +196,7 @@ def main() -> int:
     if there == text:
         return 0
     print("".join(difflib.unified_diff(there.splitlines(True), text.splitlines(True), "docs/flags.md", "the help")))
-    print("docs/flags.md is not what the help says; write it with: scripts/flags_document.py build/retnetd build/retnet")
+    print("docs/flags.md is not what the help says. Write it: scripts/flags_document.py build/retnetd build/retnet")
     return 1
 
 

@@ -54,6 +54,7 @@ LIBRARIES = [
 # These files know nothing of any folder: everybody may include them.
 ANYBODY = {
     "kernels/ceil_divide.h",
+    "kernels/dcheck.h",
     "kernels/element.h",
     "kernels/mutex.h",
     "kernels/status_macros.h",

@@ -63,6 +63,7 @@ void Sessions::Answer(const SessionKey& key, const Reply<T>& reply,
   Lookup(key, [reply, call = std::move(call)](SessionOr session) {
     reply(session.ok() ? call(*session) : session.status());
   });
+  CheckInvariants();
 }
 
 absl::Status Sessions::UnusedHere(const std::string& owner, const std::vector<std::string>& ids) {
@@ -108,6 +109,7 @@ void Sessions::AddNew(const SessionSpec& spec, absl::Time now,
     Changed(*session, now);
     reply(InfoOf(**session));
   });
+  CheckInvariants();
 }
 
 void Sessions::Create(const SessionSpec& spec, absl::Time now, const Reply<SessionInfo>& reply) {

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "kernels/status_macros.h"
+#include "kernels/dcheck.h"
 
 namespace retnet {
 namespace {
@@ -126,6 +126,7 @@ void Sessions::AnswerLookups(const SessionKey& key, const absl::Status& error) {
     Session* session = Find(key);
     session != nullptr ? then(session) : then(error);
   }
+  CheckInvariants();
 }
 
 // A version of the file that the table has not seen must not make the next one look older.
@@ -195,6 +196,7 @@ void Sessions::Attach(Sequence* sequence) {
     if (!sequence->request().wait_for_session) return Decide(sequence, Busy(key));
     (*session)->waiting.push_back(sequence);
   });
+  CheckInvariants();
 }
 
 void Sessions::Run(Session* session, Sequence* sequence) {
@@ -235,11 +237,15 @@ void Sessions::Detach(Sequence* sequence, StatePrefix state, absl::Time now) {
     return outcome.sequence == sequence;  // it ends before it was asked for
   });
   Session* session = Find(sequence->request().session);
-  if (session == nullptr) return;
-  if (session->running != sequence) {
+  if (session != nullptr && session->running == sequence) {
+    TakeBack(session, sequence, std::move(state), now);
+  } else if (session != nullptr) {
     std::erase(session->waiting, sequence);
-    return;
   }
+  CheckInvariants();
+}
+
+void Sessions::TakeBack(Session* session, Sequence* sequence, StatePrefix state, absl::Time now) {
   session->running = nullptr;
   if (sequence->request().keep) {
     session->state = std::move(state);
@@ -351,10 +357,30 @@ void Sessions::Expire(absl::Time now) {
     // Another server may have gone on with what a shared store has; there it expires by itself.
     shared() ? Erase(session) : Forget(session);
   }
+  CheckInvariants();
 }
 
 absl::Time Sessions::next_expiry() const {
   return by_expiry_.empty() ? absl::InfiniteFuture() : by_expiry_.begin()->first;
+}
+
+void Sessions::CheckInvariants() const {
+  if (!kDchecks) return;
+  size_t idle = 0;
+  for (const auto& [key, session] : sessions_) {
+    RETNET_DCHECK(key == session->spec.key);
+    RETNET_DCHECK(session->running != nullptr || session->waiting.empty());
+    RETNET_DCHECK(std::find(session->waiting.begin(), session->waiting.end(), session->running) ==
+                  session->waiting.end());
+    RETNET_DCHECK(session->written_version <= session->read_version);
+    RETNET_DCHECK(session->read_version <= session->version);
+    if (!session->idle()) continue;
+    ++idle;
+    RETNET_DCHECK(by_expiry_.contains({session->expires(), key}));
+    RETNET_DCHECK(by_use_.contains({session->last_used, key}));
+    RETNET_DCHECK(session->state.tokens <= std::max(session->history.size() - 1, 0));
+  }
+  RETNET_DCHECK(by_expiry_.size() == idle && by_use_.size() == idle);
 }
 
 }  // namespace retnet

@@ -163,6 +163,8 @@ class Sessions {
   void Decide(Sequence* sequence, absl::Status status);
   void Run(Session* session, Sequence* sequence);
   void RunNext(Session* session);
+  // The end of the sequence that ran on the session.
+  void TakeBack(Session* session, Sequence* sequence, StatePrefix state, absl::Time now);
 
   // --- To the store.
   void Write(Session* session);
@@ -192,6 +194,11 @@ class Sessions {
                                                   absl::Time now);
   absl::StatusOr<SessionInfo> Rewound(Session* session, const retnet::Rewind& rewind,
                                       absl::Time now);
+
+  // The two orders hold exactly the idle sessions, under their own times. Sequences wait only for a
+  // session that is busy. A state has not seen the pending token. Versions are written after they
+  // were read. At the end of every public method that changes something; O(sessions).
+  void CheckInvariants() const;
 
   const SessionsOptions options_;
   SnapshotIo* const store_;  // null: none

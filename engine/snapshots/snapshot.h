@@ -36,7 +36,7 @@ struct Snapshot {
   Model::StateShape shape;
   // Model::StateBytes(shape) bytes in the device's own types; null serves for none.
   std::shared_ptr<const ByteVector> state;
-  // The state was never stored with an encoding that rounds.
+  // True if the state was never stored with a lossy encoding.
   bool exact = true;
 };
 

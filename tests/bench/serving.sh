@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures the server under load with `retnet bench`: the figures of docs/serving.md. The server runs with one thread on
-# processor 0, the client on processor 1. Needs build/ and build-bench/ (cmake --preset bench; target model_bench).
+# processor 0, the client on processor 1. Figures are taken from build-bench/ (cmake --preset bench), where no invariant is
+# checked; `short` takes no figures and runs what is in build/.
 #
 #   serving.sh bare|alone|mix|sweep|overload|memory|all [MODEL]      default model: models/demo
 #   serving.sh short [MODEL]                                         a few seconds with clients of every kind; fails on errors
@@ -9,6 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 model=${2:-models/demo}
+programs=build-bench
+[[ ${1:-} != short ]] || programs=build
 out=${OUT:-$(mktemp -d)}
 server=
 stop() {
@@ -19,7 +22,7 @@ stop() {
 trap stop EXIT
 
 start() { # OPTION... of retnetd; sets address
-  taskset -c 0 build/retnetd --model "$model" --threads 1 --listen 127.0.0.1:0 "$@" \
+  taskset -c 0 "$programs/retnetd" --model "$model" --threads 1 --listen 127.0.0.1:0 "$@" \
     >"$out/listening" 2>"$out/server.log" &
   server=$!
   until grep -q '^listening on' "$out/listening"; do
@@ -28,7 +31,7 @@ start() { # OPTION... of retnetd; sets address
   done
   address=$(sed 's/^listening on //' "$out/listening")
 }
-bench() { taskset -c 1 build/retnet bench --target "$address" --ignore-eos "$@" 2>/dev/null; }
+bench() { taskset -c 1 "$programs/retnet" bench --target "$address" --ignore-eos "$@" 2>/dev/null; }
 memory_of() { awk -v field="$1:" '$1 == field {print $2 * 1024}' "/proc/$server/status"; }
 
 # What one step of the model takes without engine and server: the floor of ITL and TTFT.
@@ -79,7 +82,7 @@ memory() {
   local tokens
   for tokens in 100 100000; do
     start --max-sequences 4 --max-context-length 200000
-    build/retnet generate --target "$address" --ignore-eos --max-tokens "$tokens" "Once upon a time" >/dev/null
+    "$programs/retnet" generate --target "$address" --ignore-eos --max-tokens "$tokens" "Once upon a time" >/dev/null
     echo "one session of $tokens tokens: at most $(memory_of VmHWM) bytes resident"
     stop
   done
@@ -117,7 +120,7 @@ case ${1:-} in
   bare | alone | mix | sweep | overload | memory | short | soak) "$1" ;;
   all) for part in bare alone mix sweep overload memory; do echo "== $part"; "$part"; done ;;
   *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -71,7 +71,7 @@ TEST(LoadModel, SlotsThatDoNotFitAreRefusedBeforeTheyAreMade) {
   options.slots = 1 << 20;  // 4 TiB of bases alone
   const auto model = LoadModel(directory, options);
   EXPECT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted) << model.status();
-  EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 sessions"));
+  EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 sequences"));
 }
 
 TEST(LoadModel, TheCpuRefusesStatesThatAreNotFp32) {

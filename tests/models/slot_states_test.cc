@@ -5,6 +5,8 @@
 #include <random>
 #include <set>
 
+#include "kernels/dcheck.h"
+
 namespace retnet {
 namespace {
 
@@ -201,6 +203,18 @@ TEST_F(SlotStatesWalk, NobodyWritesWhatAnotherTouches) {
     ChangeASlot();
     if (HasFailure()) return;
   }
+}
+
+TEST(SlotStatesDeathTest, ABrokenCountEndsTheProcess) {
+  if (!kDchecks) GTEST_SKIP() << "this build does not check invariants";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  SlotStates states(2);
+  Advance(states, 0, 70);
+  auto& slot = const_cast<SlotStates::Slot&>(states[0]);
+  ASSERT_NE(slot.base, kZeroBase);
+  slot.base = 1 - slot.base;
+  EXPECT_DEATH(static_cast<void>(states.Clear(1)),
+               "slot_states.cc:[0-9]+: broken invariant: readers == readers_");
 }
 
 }  // namespace

@@ -301,9 +301,9 @@ cudaError_t Launch(const DecodeArguments& arguments, int32_t segments, KernelQue
                       {grid, kThreads, Block::SharedBytes(shape.key_dim)}, queue, arguments);
 }
 
-// The value columns of a block of a launch of that extent: few enough for one sequence to fill the
-// device, more where there are blocks enough without, since each of a head's blocks rotates q. Bits
-// do not depend on them.
+// The number of value columns of a block, for a launch of this extent. Few columns let even one
+// sequence fill the device. If there are enough blocks anyway, more columns are better, because
+// every block of a head rotates q again. The bits do not depend on this number.
 int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent) {
   if (extent.rows > 1 || extent.shares_bases) return kStripColumns;
   const int64_t strips = int64_t{extent.segments} * shape.heads *

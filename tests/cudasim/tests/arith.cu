@@ -120,6 +120,84 @@ static void test_ints() {
   }
 }
 
+// Instructions that C++ has no name for.
+__global__ void fields(const unsigned* a, const unsigned* b, unsigned* o) {
+  const int i = threadIdx.x;
+  const unsigned x = a[i], y = b[i], position = i % 32, length = i / 8 % 32;
+  unsigned r;
+  int k = 0;
+  auto put = [&](unsigned v) { o[i * 12 + k++] = v; };
+  asm("lop3.b32 %0, %1, %2, %3, 0xe2;" : "=r"(r) : "r"(x), "r"(y), "r"(x ^ 0x0f0f0f0f));
+  put(r);
+  asm("bfe.u32 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(position), "r"(length));
+  put(r);
+  asm("bfe.s32 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(position), "r"(length));
+  put(r);
+  asm("bfi.b32 %0, %1, %2, %3, %4;" : "=r"(r) : "r"(x), "r"(y), "r"(position), "r"(length));
+  put(r);
+  asm("bmsk.clamp.b32 %0, %1, %2;" : "=r"(r) : "r"(position), "r"(length));
+  put(r);
+  asm("szext.clamp.s32 %0, %1, %2;" : "=r"(r) : "r"(x), "r"(length));
+  put(r);
+  asm("szext.clamp.u32 %0, %1, %2;" : "=r"(r) : "r"(x), "r"(length));
+  put(r);
+  asm("fns.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(position), "r"(3));
+  put(r);
+  asm("prmt.b32.f4e %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(i));
+  put(r);
+  asm("prmt.b32.rc8 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(i));
+  put(r);
+  asm("bfind.u32 %0, %1;" : "=r"(r) : "r"(x >> position));
+  put(r);
+  asm("vabsdiff4.u32.u32.u32.add %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(7));
+  put(r);
+}
+static void test_fields() {
+  Array<unsigned> a(N), b(N), o(N * 12);
+  for (int i = 0; i < N; ++i) {
+    a[i] = (unsigned)(noise(i) * 2.1e9f) * 3u;
+    b[i] = (unsigned)(noise(i + 500) * 2.1e9f) * 5u;
+  }
+  a.up();
+  b.up();
+  fields<<<1, N>>>(a, b, o);
+  LAUNCHED();
+  o.down();
+  for (int i = 0; i < N; ++i) {
+    const unsigned x = a[i], y = b[i], z = x ^ 0x0f0f0f0f;
+    const int position = i % 32, length = i / 8 % 32;
+    int k = 0;
+    auto want = [&](unsigned v) {
+      EQUAL_I(i * 100 + k, o[i * 12 + k], v);
+      ++k;
+    };
+    const unsigned ones = (1u << length) - 1, field = x >> position & ones;
+    const bool in_word = position + length <= 32;
+    const int sign_at = in_word ? position + length - 1 : 31;
+    const int width = length && !in_word ? 32 - position : length;  // bits of x in the field
+    const bool negative = length && (x >> sign_at & 1);
+    want((x & y) | (~y & z));  // the table 0xe2 chooses x where y is set, else z
+    want(field);
+    want(negative ? field | (width < 32 ? ~0u << width : 0) : field);
+    want((y & ~(ones << position)) | (x & ones) << position);
+    want(ones << position);
+    want(length == 0 ? 0 : (unsigned)((int)(x << (32 - length)) >> (32 - length)));
+    want(x & ones);
+    int left = 3;
+    unsigned at = ~0u;
+    for (int j = position; j < 32 && left; ++j)
+      if (x >> j & 1 && --left == 0) at = j;
+    want(at);
+    const unsigned long long both = (unsigned long long)y << 32 | x;
+    want((unsigned)(both >> 8 * (i & 3)));
+    want((x >> 8 * (i & 3) & 255) * 0x01010101u);
+    want(x >> position ? 31 - __builtin_clz(x >> position) : ~0u);
+    unsigned sum = 7;
+    for (int j = 0; j < 32; j += 8) sum += std::abs((int)(x >> j & 255) - (int)(y >> j & 255));
+    want(sum);
+  }
+}
+
 __global__ void wide(const long long* a, const long long* b, long long* o) {
   const int i = threadIdx.x;
   const long long x = a[i], y = b[i];
@@ -291,6 +369,7 @@ static void test_convert() {
 
 int main() {
   test_ints();
+  test_fields();
   test_wide();
   test_convert();
   return finish("arith");

@@ -9,7 +9,7 @@ namespace {
 std::vector<dim3> grids;
 }  // namespace
 
-// In front of the runtime's own, which need a driver.
+// These replace the functions of the runtime, which need a driver.
 extern "C" {
 
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* /*kernel*/,

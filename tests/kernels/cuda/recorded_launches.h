@@ -1,4 +1,4 @@
-// The launches that a host function queues, seen without a GPU: none of them runs.
+// Records the launches that a host function queues, without a GPU. None of them runs.
 #ifndef RETNET_TESTS_KERNELS_CUDA_RECORDED_LAUNCHES_H_
 #define RETNET_TESTS_KERNELS_CUDA_RECORDED_LAUNCHES_H_
 
@@ -9,11 +9,11 @@
 
 namespace retnet::cuda {
 
-// The grids of the kernels that `queue` launches, in their order. It may set attributes of kernels
-// beside and call nothing else of the runtime. Its result must be cudaSuccess.
+// The grids of the kernels that `queue` launches, in order. `queue` may also set attributes of
+// kernels, but must not call anything else of the runtime. It must return cudaSuccess.
 //
-// The source file stands in front of the runtime's functions that launch. A test that is linked with
-// it can run no kernel.
+// The source file replaces the launch functions of the runtime. A test that is linked with it
+// cannot run kernels.
 std::vector<dim3> RecordedGrids(const std::function<cudaError_t()>& queue);
 
 }  // namespace retnet::cuda

@@ -24,7 +24,7 @@ struct Options {
   uint32_t shared_optin = 163 * 1024;
   int async_flush_ms = 200;
   int livelock_seconds = 120;  // a block that only spins for this long is a fault
-  std::string home;  // the folder of `run`
+  std::string home;            // the folder of `run`
 };
 const Options& options();
 

@@ -18,8 +18,8 @@ SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul) {
   const int64_t x = rows * matmul.inputs * int64_t{sizeof(float)};
   const int64_t y = rows * matmul.y.columns * int64_t{sizeof(float)} *
                     (matmul.epilogue == SkinnyEpilogue::kAdd ? 2 : 1);
-  // A block has 64 outputs or 128, whichever makes so many tiles. Each part of k is written by its
-  // block and read by the tile's last one, its squares by all rows.
+  // A block has 64 or 128 outputs: the number that gives this many tiles. Each part of k is written
+  // by its block and read by the last block of the tile.
   const int64_t part = (CeilDivide(outputs, 64) == traffic.tiles ? 64 : 128) + 1;
   const int64_t parts = traffic.splits == 1
                             ? 0

@@ -44,9 +44,9 @@ double OverTheFloor(int64_t SkinnyTraffic::*bytes, int64_t rows) {
          static_cast<double>(Total(&SkinnyTraffic::floor, rows));
 }
 
-// By hand, of the four products: how many outputs, their inputs, and how many columns of y, which
-// kAdd reads too. A block has 64 outputs, 128 from 9 rows on. The parts of k bring the blocks to
-// 256, but none has less than 4 steps of 128 bytes, which is 256 inputs.
+// Computed by hand for the four products: outputs, inputs, and columns of y, which kAdd also reads.
+// A block has 64 outputs, or 128 from 9 rows on. k is split so that there are 256 blocks, but a
+// part has at least 4 steps of 128 bytes, which is 256 inputs.
 struct ByHand {
   int64_t outputs, inputs, y_columns;
   int64_t tiles_of_64, splits;
@@ -90,8 +90,9 @@ TEST(SkinnyTraffic, WeightsAreReadOnceWhateverTheRows) {
   }
 }
 
-// The table of docs/gpu.md. What memory gives when the second-level cache keeps what a launch asks
-// for again, which is little of any (40 MB on an A100, 50 on an H100), and what all blocks ask for.
+// The table of docs/gpu.md: what is read from memory if the second-level cache serves all repeated
+// requests, and what all blocks request. The repeated part is a small share of any such cache (40
+// MB on an A100, 50 MB on an H100).
 TEST(SkinnyTraffic, BlocksRequestAFewTimesTheFloorThatMemoryGives) {
   struct {
     int64_t rows;

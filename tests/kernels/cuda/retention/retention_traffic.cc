@@ -23,18 +23,18 @@ int64_t TailTokenBytes(const RetentionShape& shape) {
 }
 int64_t AngleBytes(const RetentionShape& shape) { return shape.key_dim * kFloat; }
 
-// Head norm and gate of a row: the retained row so many times, gate, weight, the result.
+// Head norm and gate of a row: the retained row `reads` times, gate, weight, the result.
 int64_t NormBytes(const RetentionShape& shape, int32_t reads) {
   return shape.OutputColumns() * kFloat * (reads + (shape.gated ? 3 : 2));
 }
-// Of a row to a tail: k with its angles, and v.
+// Appending a row to a tail: k with its angles, and v.
 int64_t AppendBytes(const RetentionShape& shape) {
   return int64_t{shape.kv_heads} *
              ((shape.key_dim + shape.value_dim) * kFloat + AngleBytes(shape)) +
          TailTokenBytes(shape);
 }
 
-// What a decode row asks for beside its base, of `blocks` blocks of each head.
+// The bytes that a decode row requests in addition to its base, with `blocks` blocks per head.
 int64_t DecodeRowBytes(const RetentionShape& shape, int64_t blocks, int64_t tail) {
   const int64_t rotated = shape.key_dim * kFloat + AngleBytes(shape);  // a q or k
   const int64_t keys = rotated + tail * shape.key_dim * kTail;
@@ -44,8 +44,8 @@ int64_t DecodeRowBytes(const RetentionShape& shape, int64_t blocks, int64_t tail
          shape.OutputColumns() * kFloat + NormBytes(shape, /*reads=*/2) + AppendBytes(shape);
 }
 
-// Of memory that is not there: launches are recorded, not run. `shape` is of whole vectors, so that
-// nothing is padded.
+// A view without memory: launches are recorded, not run. The sizes of `shape` must be multiples of
+// the vectors, so that nothing is padded.
 StatesView StatesOf(const RetentionShape& shape) {
   StatesView states;
   states.shape = shape;
@@ -91,8 +91,8 @@ RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows) {
     return RetentionPrefill({nullptr, nullptr, RetentionInputs{}, StatesOf(shape), {}}, extent,
                             /*stream=*/nullptr);
   });
-  EXPECT_EQ(grids.size(), 4);                     // PrepareRows, WeighRows, RetainRows, FinishRows
-  const int64_t weighing_blocks = grids.at(1).y;  // of a piece
+  EXPECT_EQ(grids.size(), 4);  // PrepareTokens, WeighRows, RetainRows, FinishRows
+  const int64_t weighing_blocks = grids.at(1).y;                 // of a piece
   const int64_t walking_blocks = grids.at(2).y * grids.at(2).z;  // of the segment
   RetentionTraffic traffic;
   traffic.floor =
@@ -102,7 +102,7 @@ RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows) {
   const int64_t value_columns = int64_t{shape.kv_heads} * shape.value_dim;
   const int64_t prepared = (key_columns + value_columns) * (kFloat + kTail) +
                            (shape.heads + shape.kv_heads) * AngleBytes(shape);
-  // A head's q, and its k of a row's whole chunk once a chunk.
+  // The q of a head, and the k of the whole chunk once per chunk.
   const int64_t head_row = 2 * shape.key_dim * kTail;
   const int64_t weights = kChunk * kTail;
   const int64_t weighed = weighing_blocks * (head_row + weights);

@@ -9,7 +9,7 @@
 namespace retnet::cuda {
 namespace {
 
-// retnet-1.3B; a layer.
+// One layer of retnet-1.3B.
 const RetentionShape kShape{
     .layers = 24, .heads = 8, .kv_heads = 8, .key_dim = 256, .value_dim = 512, .slots = 1};
 constexpr int32_t kMeanTail = 32;
@@ -18,7 +18,7 @@ double Share(RetentionTraffic traffic) {
   return static_cast<double>(traffic.requested) / static_cast<double>(traffic.floor);
 }
 
-// Decode rows of so many sequences, each with a base of its own, or all with one.
+// Decode rows of several sequences, each with its own base, or all with the same base.
 RetentionTraffic Decode(int32_t sequences, bool share_a_base = false) {
   std::vector<RetentionPiece> pieces(sequences);
   std::vector<RetentionSegment> segments;
@@ -50,12 +50,12 @@ TEST(RetentionTraffic, OneSequenceAndSamplesOfOnePromptHaveABlockForEverySm) {
   }
 }
 
-// By hand, for one head of 256 × 512 and a tail of 32 tokens; k and v of a tail are bf16, all else
-// fp32.
+// Computed by hand for one head of 256 × 512 and a tail of 32 tokens. k and v of tails are bf16,
+// all other numbers fp32.
 constexpr int64_t kHeadBase = 256 * 512 * 4;
 constexpr int64_t kRotated = (256 + 2 * 128) * 4;  // a q or k, and its cosines and sines
 constexpr int64_t kOutput = 512 * 4;
-// A decode row's, beside the base, of `blocks` blocks.
+// The bytes of a decode row in addition to its base, with `blocks` blocks per head.
 constexpr int64_t HeadRow(int64_t blocks) {
   return blocks * kRotated +        // every block rotates q,
          32 * 256 * 2 + kRotated +  // one of them takes each k, and its own is
@@ -92,9 +92,9 @@ TEST(RetentionTraffic, SamplesOfOnePromptRequestItsBaseOnceForEight) {
   EXPECT_NEAR(Share(Decode(64, /*share_a_base=*/true)), 2.56, 0.005);
 }
 
-// By blocks; the device's memory gives most of them once, see retention_traffic.h. By hand, of a
-// row, 8 heads with a k and v of their own:
-constexpr int64_t kPrepared =                 // PrepareRows:
+// Requested by blocks; most of it is read from memory once (retention_traffic.h). Computed by hand
+// for one row and 8 heads, each with its own k and v:
+constexpr int64_t kPrepared =                 // PrepareTokens:
     8 * (2 * kRotated + 512 * 4) +            //   reads q, k, v,
     8 * (2 * 256 + 512) * 2;                  //   writes them as bf16
 constexpr int64_t kOfAHead = 2 * 256 * 2 +    // q, and k of its whole chunk once a chunk
