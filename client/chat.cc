@@ -3,19 +3,17 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "client/commands.h"
 #include "client/snapshot_file.h"
+#include "kernels/mutex.h"
 #include "retnet/v1/generation.grpc.pb.h"
 #include "retnet/v1/sessions.grpc.pb.h"
 
@@ -23,21 +21,19 @@ namespace retnet {
 namespace {
 
 constexpr char kHelp[] =
-    "What you type is added to the session and gone on with; an empty line just goes on.\n"
-    "  /fork [ID]      go on in a copy; the session stays as it is\n"
-    "  /rewind [N]     take back the last N turns, 1 if not said\n"
+    "Each line is added to the session, and the model continues it. An empty line lets it go on.\n"
+    "  /fork [ID]      continue in a copy; the session stays as it is\n"
+    "  /rewind [N]     take back the last N turns; 1 without N\n"
     "  /save FILE      write the session to a file\n"
-    "  /load FILE      go on in a new session from a file\n"
-    "  /reset          begin anew\n"
-    "  /session        which session this is\n"
-    "  /help           this\n"
-    "  /quit           end (as the end of input does)\n"
-    "A line that is to begin with / is typed with //. Ctrl-C ends an answer.\n";
+    "  /load FILE      continue in a new session made from a file\n"
+    "  /reset          remove all text from the session\n"
+    "  /session        show the id of the session and its length\n"
+    "  /help           show this\n"
+    "  /quit           end the chat, as the end of input does\n"
+    "Type // for a line that begins with /. Ctrl-C ends an answer.\n";
 
 // When a chat that was killed leaves its session behind.
 constexpr double kLostSessionSeconds = 24 * 60 * 60;
-// How long an answer that was interrupted may still hold its session.
-constexpr std::chrono::milliseconds kEndOfAnswer(20);
 
 class Chat {
  public:
@@ -72,6 +68,7 @@ class Chat {
   grpc::Status RewindTurns(const std::string& count);
   grpc::Status RewindTo(int32_t tokens);
   grpc::Status Load(const std::string& file);
+  grpc::Status AwaitEndOfAnswer();
   grpc::Status Describe();
   void Enter(const v1::Session& session, bool made);
 
@@ -84,11 +81,10 @@ class Chat {
   std::string id_;
   std::vector<int32_t> turns_;     // the history's length before each turn of this session
   int32_t tokens_ = 0;             // its length now
-  bool busy_ = false;              // when it was last described
   std::vector<std::string> made_;  // sessions to delete at the end
 
-  std::mutex mu_;
-  grpc::ClientContext* running_ = nullptr;  // guarded by mu_
+  Mutex mu_;
+  grpc::ClientContext* running_ ABSL_GUARDED_BY(mu_) = nullptr;
 };
 
 grpc::Status Usage(const std::string& what) {
@@ -105,17 +101,17 @@ std::string Framed(const std::string& turn, const std::string& typed) {
 grpc::Status Chat::Call(const std::function<grpc::Status(grpc::ClientContext*)>& call) {
   grpc::ClientContext context;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     running_ = &context;
   }
   const grpc::Status status = call(&context);
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   running_ = nullptr;
   return status;
 }
 
 bool Chat::EndAnswer() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   if (running_ == nullptr) return false;
   running_->TryCancel();
   return true;
@@ -179,13 +175,27 @@ grpc::Status Chat::Turn(const std::string& line) {
   if (status.error_code() == grpc::StatusCode::CANCELLED) {
     // The answer so far is part of the session.
     std::cerr << "(interrupted)" << std::endl;
-    do {
-      std::this_thread::sleep_for(kEndOfAnswer);
-      status = Describe();
-    } while (status.ok() && busy_);
+    status = AwaitEndOfAnswer();
+    if (status.ok()) status = Describe();
   }
   if (status.ok()) turns_.push_back(before);
   return status;
+}
+
+// The server ends a cancelled answer a little later than the client. A score waits in the session's
+// queue until then, computes one row and leaves the session as it is; every vocabulary has token 0.
+grpc::Status Chat::AwaitEndOfAnswer() {
+  v1::ScoreRequest request;
+  request.set_session_id(id_);
+  request.set_when_busy(v1::WHEN_BUSY_WAIT);
+  request.mutable_token_ids()->add_ids(0);
+  return Call([&](grpc::ClientContext* context) {
+    const auto reader = generation_->Score(context, request);
+    v1::ScoreResponse response;
+    while (reader->Read(&response)) {
+    }
+    return reader->Finish();
+  });
 }
 
 grpc::Status Chat::Describe() {
@@ -196,8 +206,7 @@ grpc::Status Chat::Describe() {
       [&](grpc::ClientContext* context) { return sessions_->Get(context, request, &session); });
   if (!status.ok()) return status;
   tokens_ = session.tokens();
-  busy_ = session.busy();
-  if (!busy_) std::cerr << "session " << id_ << ", " << tokens_ << " tokens" << std::endl;
+  std::cerr << "session " << id_ << ", " << tokens_ << " tokens" << std::endl;
   return status;
 }
 

@@ -99,7 +99,7 @@ Client::~Client() {
 }
 
 bool Client::Interrupt() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   if (intercept_ != nullptr && intercept_()) return true;
   interrupted_ = true;
   context_.TryCancel();
@@ -108,12 +108,12 @@ bool Client::Interrupt() {
 }
 
 void Client::InterceptInterrupts(std::function<bool()> handler) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   intercept_ = std::move(handler);
 }
 
 void Client::OnInterrupt(std::function<void()> action) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   on_interrupt_ = std::move(action);
 }
 

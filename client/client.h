@@ -1,5 +1,4 @@
-// The client's side of a call: connecting, interrupting, and what a failure means for the exit
-// code.
+// The client's side of a call: connecting, Ctrl-C, and exit codes for failures.
 #ifndef RETNET_CLIENT_CLIENT_H_
 #define RETNET_CLIENT_CLIENT_H_
 
@@ -9,36 +8,37 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 
+#include "kernels/mutex.h"
+
 namespace retnet {
 
-// As gRPC's documents write it: "RESOURCE_EXHAUSTED".
+// The name of a status code as in gRPC's documentation, such as "RESOURCE_EXHAUSTED".
 std::string CodeName(grpc::StatusCode code);
 
 enum ExitCode : int {
   kExitOk = 0,
-  kExitRefused = 1,  // the server answered, and not as asked
+  kExitRefused = 1,  // the server answered with an error
   kExitUsage = 2,
   kExitUnreachable = 4,
 };
 
 struct ClientOptions {
   std::string target = "127.0.0.1:50051";
-  double timeout_seconds = 0;  // 0: none
+  double timeout_seconds = 0;  // 0: no timeout
   bool json = false;
 };
 
-// One call to a server. Make it before any other thread, since it blocks SIGINT for those that
-// follow: Ctrl-C then cancels the call.
+// One call to a server, which Ctrl-C cancels. Create it before any other thread: it blocks SIGINT,
+// and later threads inherit that.
 class Client {
  public:
   explicit Client(const ClientOptions& options);
   ~Client();
 
-  // Whether the server can be reached; says on standard error if not.
+  // Returns whether the server can be reached. Prints an error to standard error if not.
   bool Connect();
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   grpc::ClientContext* context() { return &context_; }
@@ -46,29 +46,29 @@ class Client {
   const std::string& target() const { return options_.target; }
   double timeout_seconds() const { return options_.timeout_seconds; }
 
-  // What Ctrl-C does besides cancelling context(), on a thread of its own; null: nothing. A second
-  // Ctrl-C ends the process.
+  // Sets what Ctrl-C does in addition to cancelling context(); null means nothing. `action` runs on a
+  // thread of its own. A second Ctrl-C ends the process.
   void OnInterrupt(std::function<void()> action);
 
-  // From now on Ctrl-C first calls this, on a thread of its own; true: it has been dealt with, and
-  // the next Ctrl-C calls it again. null: as before.
+  // Makes Ctrl-C call `handler` first, on a thread of its own. If it returns true, nothing else
+  // happens and the next Ctrl-C calls it again. null removes the handler.
   void InterceptInterrupts(std::function<bool()> handler);
 
-  // Says on standard error what went wrong, if anything did. After Ctrl-C it ends the process by
+  // Prints an error to standard error if the status is not OK. After Ctrl-C it ends the process by
   // SIGINT, as shells expect.
   ExitCode Report(const grpc::Status& status);
 
  private:
-  // Whether the next Ctrl-C is waited for, too.
+  // Handles one Ctrl-C. Returns whether to wait for the next one.
   bool Interrupt();
 
   const ClientOptions options_;
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   std::atomic<bool> interrupted_ = false;
-  std::mutex mu_;
-  std::function<void()> on_interrupt_;  // guarded by mu_, as the next
-  std::function<bool()> intercept_;
+  Mutex mu_;
+  std::function<void()> on_interrupt_ ABSL_GUARDED_BY(mu_);
+  std::function<bool()> intercept_ ABSL_GUARDED_BY(mu_);
   std::thread interrupt_;  // waits for SIGINT
 };
 

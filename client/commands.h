@@ -10,8 +10,8 @@
 
 namespace retnet {
 
-// Text as it comes, or with --json one object at the end. Ids stand for the text of a model without
-// a tokenizer.
+// These print text as it arrives, or with --json one object at the end. For a model without a
+// tokenizer they print token ids.
 ExitCode RunGenerate(const v1::GenerateRequest& request, Client* client);
 ExitCode RunScore(const v1::ScoreRequest& request, Client* client);
 ExitCode RunTokenize(const v1::TokenizeRequest& request, Client* client);
@@ -20,27 +20,27 @@ ExitCode RunModel(Client* client);
 
 ExitCode RunCreateSession(const v1::CreateSessionRequest& request, Client* client);
 ExitCode RunGetSession(const v1::GetSessionRequest& request, Client* client);
-// All pages.
+// Lists the sessions of all pages.
 ExitCode RunListSessions(Client* client);
 ExitCode RunForkSession(const v1::ForkSessionRequest& request, Client* client);
 ExitCode RunRewindSession(const v1::RewindSessionRequest& request, Client* client);
 ExitCode RunDeleteSession(const v1::DeleteSessionRequest& request, Client* client);
-// To and from a file; "-" is standard output or input.
+// These write to or read from a file. "-" is standard output or input.
 ExitCode RunExportSession(const v1::ExportSessionRequest& request, const std::string& file,
                           Client* client);
 ExitCode RunImportSession(const v1::CreateSessionRequest& session, const std::string& file,
                           Client* client);
 
 struct ChatOptions {
-  v1::GenerateRequest request;  // how every turn is answered; no prompt
-  std::string session_id;       // empty: one is made, and deleted at the end
-  std::string turn = "{}";      // how a turn is framed: {} is what was typed
-  bool keep = false;            // a session that was made, too
+  v1::GenerateRequest request;  // the sampling options of every turn; without a prompt
+  std::string session_id;       // empty: make a session and delete it at the end
+  std::string turn = "{}";      // the template of a turn; {} stands for the typed text
+  bool keep = false;            // do not delete the session that was made
 };
 // Reads turns and commands from standard input, line by line, until its end or /quit.
 ExitCode RunChat(const ChatOptions& options, Client* client);
 
-// kExitRefused unless the service is SERVING; the empty name means the whole server.
+// kExitRefused unless the service is SERVING. The empty name means the whole server.
 ExitCode RunHealth(const std::string& service, Client* client);
 
 }  // namespace retnet

@@ -40,7 +40,7 @@ json ModelJson(const v1::GetModelResponse& model) {
                  {"parameters", model.parameters()},
                  {"weight_bytes", model.weight_bytes()},
                  {"max_context_length", model.max_context_length()},
-                 {"max_sessions", model.max_sessions()},
+                 {"max_sequences", model.max_sequences()},
                  {"max_queue", model.max_queue()},
                  {"state_bytes", model.state_bytes()},
                  {"tail_token_bytes", model.tail_token_bytes()},

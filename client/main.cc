@@ -3,7 +3,9 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "client/commands.h"
 #include "client/request_options.h"
 #include "client/session_commands.h"
+#include "server/command_line.h"
 
 namespace retnet {
 namespace {
@@ -26,12 +29,16 @@ struct PromptOptions {
 };
 
 void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) {
-  CLI::Option* text = command->add_option("text", prompt->text, "The text");
-  CLI::Option* file =
-      command->add_option("--file", prompt->file, "A file with the text; - is standard input")
-          ->excludes(text);
+  command->option_defaults()->group("Prompt");
+  CLI::Option* text = command->add_option("text", prompt->text, "The text.");
+  CLI::Option* file = command
+                          ->add_option("-f,--file", prompt->file,
+                                       "Read the text from this file; - is standard input.")
+                          ->type_name("FILE")
+                          ->excludes(text);
   if (takes_ids) {
-    command->add_option("--token-ids", prompt->token_ids, "Token ids instead of text, as 5,6,7")
+    command->add_option("--token-ids", prompt->token_ids, "Token ids instead of text, as in 5,6,7.")
+        ->type_name("IDS")
         ->delimiter(',')
         ->excludes(text)
         ->excludes(file);
@@ -44,12 +51,27 @@ void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) 
     throw CLI::RequiredError("A prompt: text or --file");
   });
   CLI::Option* add_bos = command->add_flag_callback(
-      "--add-bos", [prompt] { prompt->add_bos = true; }, "BOS comes before a text");
+      "--add-bos", [prompt] { prompt->add_bos = true; },
+      "Put the token for the beginning of a text (BOS) before the text. Default: as the "
+      "checkpoint's tokenizer_config.json says.");
   command
       ->add_flag_callback(
-          "--no-add-bos", [prompt] { prompt->add_bos = false; },
-          "No BOS comes before a text (default of both: the checkpoint says)")
+          "--no-add-bos", [prompt] { prompt->add_bos = false; }, "Put no BOS before the text.")
       ->excludes(add_bos);
+}
+
+void AddDetokenizeOptions(CLI::App* command, PromptOptions* prompt) {
+  command->add_option("ids,--token-ids", prompt->token_ids, "The token ids, as in 5,6,7.")
+      ->type_name("IDS")
+      ->delimiter(',')
+      ->required();
+}
+
+void AddHealthOptions(CLI::App* command, std::string* service) {
+  command
+      ->add_option("--service", *service,
+                   "Ask for one gRPC service by its full name. Default: the whole server.")
+      ->type_name("NAME");
 }
 
 // Throws CLI::ValidationError for a file that cannot be read.
@@ -89,81 +111,135 @@ v1::DetokenizeRequest DetokenizeRequestOf(const PromptOptions& prompt) {
   return request;
 }
 
-void AddGenerateOptions(CLI::App* command, v1::GenerateRequest* request) {
+// ID=BIAS into the request. Throws CLI::ValidationError for anything else.
+void SetLogitBias(const std::string& bias, v1::GenerateRequest* request) {
+  int32_t token = 0;
+  float value = 0;
+  const size_t equals = bias.find('=');
+  if (equals == std::string::npos || !CLI::detail::lexical_cast(bias.substr(0, equals), token) ||
+      !CLI::detail::lexical_cast(bias.substr(equals + 1), value)) {
+    throw CLI::ValidationError("--logit-bias", bias + " is not ID=BIAS");
+  }
+  (*request->mutable_logit_bias())[token] = value;
+}
+
+// A default that is not set here is the checkpoint's, from generation_config.json; the help names
+// what holds without one.
+void AddSamplingOptions(CLI::App* command, v1::GenerateRequest* request) {
   using Request = v1::GenerateRequest;
-  AddField(command, "--max-tokens", request, &Request::set_max_tokens, "Most tokens to generate");
-  AddField(command, "--min-tokens", request, &Request::set_min_tokens,
-           "Do not stop before so many tokens");
-  AddField(command, "--temperature", request, &Request::set_temperature, "0: greedy");
-  AddField(command, "--top-k", request, &Request::set_top_k, "0: all");
-  AddField(command, "--top-p", request, &Request::set_top_p, "0 to 1");
-  AddField(command, "--min-p", request, &Request::set_min_p, "0 to 1");
-  AddField(command, "--repetition-penalty", request, &Request::set_repetition_penalty,
-           "1: none; over prompt and output");
-  AddField(command, "--frequency-penalty", request, &Request::set_frequency_penalty, "-2 to 2");
-  AddField(command, "--presence-penalty", request, &Request::set_presence_penalty, "-2 to 2");
-  AddField(command, "--seed", request, &Request::set_seed, "The same seed gives the same text");
-  AddField(command, "-n", request, &Request::set_n, "Samples, 1 to 128");
-  AddField(command, "--logprobs", request, &Request::set_logprobs,
-           "Report log-probabilities, and so many candidates for each token");
-  AddField(command, "--priority", request, &Request::set_priority, "The greater runs first");
-  AddField(command, "--max-draft-tokens", request, &Request::set_max_draft_tokens,
-           "Most tokens guessed ahead; 0: none");
-  command->add_option_function<std::vector<std::string>>(
-      "--stop",
-      [request](const std::vector<std::string>& stops) {
-        for (const std::string& stop : stops) request->add_stop(stop);
-      },
-      "Strings that end the text");
+  command->option_defaults()->group(
+      "Sampling (the checkpoint's generation_config.json may set other defaults)");
+  AddField(command, "--temperature,--temp", request, &Request::set_temperature, "X",
+           "Lower is more predictable; 0 always takes the most probable token.")
+      ->option_text("0, or 0.0001 to 100; default: 1");
+  AddField(command, "--top-k", request, &Request::set_top_k, "N",
+           "Sample from the N most probable tokens only; 0: from all.")
+      ->option_text("default: 0");
+  AddField(command, "--top-p", request, &Request::set_top_p, "X",
+           "Sample from the fewest tokens whose probabilities add up to X.")
+      ->option_text("0 to 1; default: 1");
+  AddField(command, "--min-p", request, &Request::set_min_p, "X",
+           "Drop tokens less probable than X times the most probable one.")
+      ->option_text("0 to 1; default: 0");
+  AddField(command, "--repetition-penalty,--repeat-penalty", request,
+           &Request::set_repetition_penalty, "X",
+           "Above 1: make tokens that the prompt or the answer has already less probable.")
+      ->option_text("0.01 to 100; default: 1");
+  AddField(command, "--frequency-penalty", request, &Request::set_frequency_penalty, "X",
+           "Lower a token's logit by X for each time that it is in the answer.")
+      ->option_text("-2 to 2; default: 0");
+  AddField(command, "--presence-penalty", request, &Request::set_presence_penalty, "X",
+           "Lower a token's logit by X once if it is in the answer.")
+      ->option_text("-2 to 2; default: 0");
+  command
+      ->add_option_function<std::vector<std::string>>(
+          "--logit-bias",
+          [request](const std::vector<std::string>& biases) {
+            for (const std::string& bias : biases) SetLogitBias(bias, request);
+          },
+          "Add BIAS to the logit of token ID, as in 5=-2.5.")
+      ->type_name("ID=BIAS")
+      ->option_text("-100 to 100");
+  AddField(command, "-s,--seed", request, &Request::set_seed, "N",
+           "The same seed gives the same text. Default: a random one, which --json reports.");
+}
+
+void AddAnswerOptions(CLI::App* command, v1::GenerateRequest* request) {
+  using Request = v1::GenerateRequest;
+  command->option_defaults()->group("Answer");
+  AddField(command, "--max-tokens", request, &Request::set_max_tokens, "N",
+           "Most tokens of the answer. Default: generation_config.json's max_new_tokens, else as "
+           "many as the context length leaves.");
+  AddField(command, "--min-tokens", request, &Request::set_min_tokens, "N",
+           "Do not stop before N tokens.")
+      ->option_text("default: 0");
+  command
+      ->add_option_function<std::vector<std::string>>(
+          "--stop",
+          [request](const std::vector<std::string>& stops) {
+            for (const std::string& stop : stops) request->add_stop(stop);
+          },
+          "End the answer before this string. Several may follow.")
+      ->type_name("TEXT");
   command
       ->add_option_function<std::vector<int32_t>>(
           "--stop-token-ids",
           [request](const std::vector<int32_t>& ids) {
             request->mutable_stop_token_ids()->Add(ids.begin(), ids.end());
           },
-          "Token ids that end the text, as 5,6,7")
+          "End the answer at one of these tokens, as in 5,6,7.")
+      ->type_name("IDS")
       ->delimiter(',');
-  command->add_option_function<std::vector<std::string>>(
-      "--logit-bias",
-      [request](const std::vector<std::string>& biases) {
-        for (const std::string& bias : biases) {
-          int32_t token = 0;
-          float value = 0;
-          const size_t equals = bias.find('=');
-          if (equals == std::string::npos ||
-              !CLI::detail::lexical_cast(bias.substr(0, equals), token) ||
-              !CLI::detail::lexical_cast(bias.substr(equals + 1), value)) {
-            throw CLI::ValidationError("--logit-bias", bias + " is not ID=BIAS");
-          }
-          (*request->mutable_logit_bias())[token] = value;
-        }
-      },
-      "Added to tokens' logits, as 5=-2.5");
   command->add_flag_callback(
-      "--ignore-eos", [request] { request->set_ignore_eos(true); }, "Go on after EOS");
+      "--ignore-eos", [request] { request->set_ignore_eos(true); },
+      "Do not stop at the token for the end of a text (EOS).");
   command->add_flag_callback(
       "--include-stop", [request] { request->set_include_stop_str_in_output(true); },
-      "Keep the stop string in the text");
+      "Keep the stop string in the answer.");
+  AddField(command, "--priority", request, &Request::set_priority, "N",
+           "Waiting requests with a greater number run first.")
+      ->option_text("default: 0");
+  AddField(command, "--max-draft-tokens", request, &Request::set_max_draft_tokens, "N",
+           "Most tokens that the server guesses ahead and checks in one step. It never changes "
+           "the answer. 0: none. Default: as the server's --speculate says.")
+      ->option_text("0 to 31");
 }
 
-// Of requests that go on from a session.
+void AddGenerateOptions(CLI::App* command, v1::GenerateRequest* request) {
+  using Request = v1::GenerateRequest;
+  AddSamplingOptions(command, request);
+  AddAnswerOptions(command, request);
+  AddField(command, "-n,--n", request, &Request::set_n, "N", "Independent answers to the prompt.")
+      ->option_text("1 to 128; default: 1");
+  AddField(command, "--logprobs", request, &Request::set_logprobs, "N",
+           "With --json: report each token's log-probability, and the N most probable tokens in "
+           "its place.")
+      ->option_text("0 to 20");
+}
+
+// Of requests that continue a session.
 template <typename Request>
 void AddSessionOptions(CLI::App* command, Request* request) {
-  command->add_option_function<std::string>(
-      "--session", [request](const std::string& id) { request->set_session_id(id); },
-      "The session that is gone on with");
+  command->option_defaults()->group("Session");
+  command
+      ->add_option_function<std::string>(
+          "--session", [request](const std::string& id) { request->set_session_id(id); },
+          "Continue this session: the prompt follows its history.")
+      ->type_name("ID");
   command->add_flag_callback(
       "--wait", [request] { request->set_when_busy(v1::WHEN_BUSY_WAIT); },
-      "Wait while another request runs on the session");
+      "Wait while another request runs on the session. Default: fail with ABORTED.");
 }
 
 void AddKeepOptions(CLI::App* command, v1::GenerateRequest* request) {
   CLI::Option* keep = command->add_flag_callback(
       "--keep", [request] { request->set_keep(true); },
-      "The session is there afterwards; without --session one is made");
+      "Keep the session, with prompt and answer as its history. Without --session a new one is "
+      "made and its id printed; it stays until it is deleted.");
   command
       ->add_flag_callback(
-          "--no-keep", [request] { request->set_keep(false); }, "The session is deleted afterwards")
+          "--no-keep", [request] { request->set_keep(false); },
+          "Delete the session of --session afterwards.")
       ->excludes(keep);
   command
       ->add_option_function<std::vector<int32_t>>(
@@ -171,7 +247,9 @@ void AddKeepOptions(CLI::App* command, v1::GenerateRequest* request) {
           [request](const std::vector<int32_t>& marks) {
             request->mutable_cache_boundaries()->Add(marks.begin(), marks.end());
           },
-          "Bytes of the text (or token ids) after which other prompts differ, as 900,1200")
+          "Where beginnings that other prompts share end, as in 900,1200: bytes of the text, or "
+          "tokens with --token-ids. The server keeps the states there.")
+      ->type_name("PLACES")
       ->delimiter(',');
 }
 
@@ -191,12 +269,18 @@ std::string Unescaped(const std::string& text) {
 }
 
 void AddChatOptions(CLI::App* command, ChatOptions* options) {
-  command->add_option("--session", options->session_id,
-                      "The session to go on with; without one it is made, and deleted at the end");
-  command->add_flag("--keep", options->keep, "Do not delete a session that was made");
-  command->add_option_function<std::string>(
-      "--template", [options](const std::string& turn) { options->turn = Unescaped(turn); },
-      "How a turn is framed: {} is what was typed, \\n a new line. Default: as it was typed");
+  command->option_defaults()->group("Session");
+  command
+      ->add_option("--session", options->session_id,
+                   "Continue this session. Without it a new one is made, and deleted at the end.")
+      ->type_name("ID");
+  command->add_flag("--keep", options->keep, "Do not delete a session that was made.");
+  command
+      ->add_option_function<std::string>(
+          "--template", [options](const std::string& turn) { options->turn = Unescaped(turn); },
+          "Text to send for each line typed: {} stands for the line, \\n for a new line. "
+          "Default: {}")
+      ->type_name("TEXT");
 }
 
 std::string Joined(int argc, char** argv) {
@@ -205,44 +289,68 @@ std::string Joined(int argc, char** argv) {
   return joined;
 }
 
+// What every command takes, before or after its name.
+void AddCommonOptions(CLI::App* app, ClientOptions* options) {
+  app->formatter(std::make_shared<HelpFormatter>());
+  app->set_help_flag("-h,--help", "Print this help and exit.");
+  app->set_version_flag("--version", "retnet " RETNET_VERSION, "Print the version and exit.");
+  app->footer("retnet COMMAND --help lists the options of a command.");
+  app->require_subcommand(1);
+  app->fallthrough();
+  app->option_defaults()->group("Options of every command");
+  app->add_option("--target", options->target, "Address of the server.")
+      ->type_name("HOST:PORT")
+      ->capture_default_str();
+  app->add_option("--timeout", options->timeout_seconds, "Most time for a call. 0: no limit.")
+      ->type_name("SECONDS")
+      ->capture_default_str()
+      ->check(NumberFrom(0, std::numeric_limits<double>::infinity()));
+  app->add_flag("--json", options->json, "Print the result as one JSON object.");
+  app->option_defaults()->group("Options");
+}
+
+// A command. Its help names the common options, too.
+CLI::App* AddCommand(CLI::App* app, const std::string& name, const std::string& description) {
+  CLI::App* command = app->add_subcommand(name, description)->group("Commands");
+  command->footer("Also --target, --timeout and --json: see retnet --help.");
+  return command;
+}
+
 int Run(int argc, char** argv) {
-  CLI::App app("retnet: the client of retnetd");
-  app.require_subcommand(1);
-  app.fallthrough();
+  CLI::App app("retnet calls a retnetd server.", "retnet");
   ClientOptions options;
-  app.add_option("--target", options.target, "The server, HOST:PORT")->capture_default_str();
-  app.add_option("--timeout", options.timeout_seconds, "Seconds a call may take; 0: any")
-      ->check(CLI::NonNegativeNumber);
-  app.add_flag("--json", options.json, "Print one JSON object");
+  AddCommonOptions(&app, &options);
 
   PromptOptions prompt;
   v1::GenerateRequest generate_request;
-  CLI::App* generate = app.add_subcommand("generate", "Continue a prompt, as it comes");
+  CLI::App* generate = AddCommand(&app, "generate", "Continue a text; prints it as it comes.");
   AddPromptOptions(generate, /*takes_ids=*/true, &prompt);
   AddGenerateOptions(generate, &generate_request);
   AddSessionOptions(generate, &generate_request);
   AddKeepOptions(generate, &generate_request);
   v1::ScoreRequest score_request;
-  CLI::App* score = app.add_subcommand("score", "Log-probability of every token of a text");
+  CLI::App* score =
+      AddCommand(&app, "score", "Print how probable a text is: log-probability and perplexity.");
   AddPromptOptions(score, /*takes_ids=*/true, &prompt);
   AddSessionOptions(score, &score_request);
-  CLI::App* tokenize = app.add_subcommand("tokenize", "The token ids of a text");
+  CLI::App* tokenize = AddCommand(&app, "tokenize", "Print the token ids of a text.");
   AddPromptOptions(tokenize, /*takes_ids=*/false, &prompt);
-  CLI::App* detokenize = app.add_subcommand("detokenize", "The text of token ids");
-  detokenize->add_option("ids,--token-ids", prompt.token_ids, "As 5,6,7")
-      ->delimiter(',')
-      ->required();
-  CLI::App* model = app.add_subcommand("model", "What is served");
-  CLI::App* health = app.add_subcommand("health", "Whether it is served");
+  CLI::App* detokenize = AddCommand(&app, "detokenize", "Print the text of token ids.");
+  AddDetokenizeOptions(detokenize, &prompt);
+  CLI::App* model = AddCommand(&app, "model", "Describe the model and the limits of the server.");
+  CLI::App* health = AddCommand(
+      &app, "health", "Ask whether the server serves; exit status 0 only if it answers SERVING.");
   std::string service;
-  health->add_option("--service", service, "A service's name; the whole server without one");
+  AddHealthOptions(health, &service);
   ChatOptions chat_options;
-  CLI::App* chat = app.add_subcommand("chat", "Talk to the model, over a session");
-  AddGenerateOptions(chat, &chat_options.request);
+  CLI::App* chat = AddCommand(&app, "chat", "Talk to the model at the terminal, over a session.");
+  AddSamplingOptions(chat, &chat_options.request);
+  AddAnswerOptions(chat, &chat_options.request);
   AddChatOptions(chat, &chat_options);
-  SessionCommands session_commands(&app);
+  SessionCommands session_commands(
+      AddCommand(&app, "sessions", "Manage sessions: histories that outlive a call."));
   BenchOptions bench_options;
-  CLI::App* bench = app.add_subcommand("bench", "Measure it under load");
+  CLI::App* bench = AddCommand(&app, "bench", "Put a load on the server and measure it.");
   AddBenchOptions(bench, &bench_options);
 
   try {

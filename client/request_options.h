@@ -7,12 +7,16 @@
 
 namespace retnet {
 
-// An option that calls `set` when it is given, so that the server's default holds otherwise.
+// Adds an option that calls `set` only if it is given. Otherwise the server's default applies.
+// `type` names the value in the help.
 template <typename Value, typename Request>
-void AddField(CLI::App* command, const std::string& name, Request* request,
-              void (Request::*set)(Value), const std::string& description) {
-  command->add_option_function<Value>(
-      name, [request, set](const Value& value) { (request->*set)(value); }, description);
+CLI::Option* AddField(CLI::App* command, const std::string& names, Request* request,
+                      void (Request::*set)(Value), const std::string& type,
+                      const std::string& description) {
+  return command
+      ->add_option_function<Value>(
+          names, [request, set](const Value& value) { (request->*set)(value); }, description)
+      ->type_name(type);
 }
 
 }  // namespace retnet

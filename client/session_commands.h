@@ -12,27 +12,28 @@
 
 namespace retnet {
 
-// Adds the command with its own commands. Neither copied nor moved: options write into it.
+// Adds the subcommands of `retnet sessions`. Not copyable or movable: options write into it.
 class SessionCommands {
  public:
-  explicit SessionCommands(CLI::App* app);
+  explicit SessionCommands(CLI::App* command);
   SessionCommands(const SessionCommands&) = delete;
 
-  // After parsing.
+  // Valid after parsing.
   bool given() const { return command_->parsed(); }
   ExitCode Run(Client* client) const;
 
  private:
-  // A command that `run` carries out.
+  // Adds a subcommand that calls `run`.
   CLI::App* Add(const std::string& name, const std::string& description,
                 std::function<ExitCode(Client*)> run);
   void AddCreateOptions(CLI::App* command);
+  void AddForkOptions(CLI::App* command);
 
   CLI::App* const command_;
   std::vector<std::pair<CLI::App*, std::function<ExitCode(Client*)>>> commands_;
   std::string id_;
   std::string file_ = "-";
-  v1::CreateSessionRequest create_;  // of import, too
+  v1::CreateSessionRequest create_;  // of create and import
   v1::ForkSessionRequest fork_;
   v1::RewindSessionRequest rewind_;
 };

@@ -10,8 +10,8 @@
 
 namespace retnet {
 
-// "-" is standard output and input. Status codes are the server's; of a file that cannot be read or
-// written, FAILED_PRECONDITION. A file of that name is replaced only by a whole snapshot.
+// The file "-" is standard output or input. Status codes are the server's, or FAILED_PRECONDITION if
+// the file cannot be read or written. An existing file is replaced only by a complete snapshot.
 grpc::Status SaveSession(const std::string& id, const std::string& file, v1::Sessions::Stub* stub,
                          grpc::ClientContext* context);
 grpc::Status LoadSession(const v1::CreateSessionRequest& session, const std::string& file,

@@ -22,6 +22,12 @@ function(retnet_library name)
   target_link_libraries(${name} PUBLIC retnet_flags)
 endfunction()
 
+# retnet_dcheck(sources…): these files of the folder use RETNET_DCHECK. They alone are compiled again
+# when a build folder goes from a build without tests to one with them.
+function(retnet_dcheck)
+  set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_DEFINITIONS RETNET_DCHECKS=${RETNET_DCHECKS})
+endfunction()
+
 # What the thread sanitizer is run on: every test labelled engine or server.
 add_custom_target(thread_tests)
 

@@ -98,8 +98,10 @@ share_objects() {
 }
 
 build_image() {
+  local version
+  version=$(sed -n 's/^project(retnet VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
   if [[ ${CCACHE_REMOTE_STORAGE:-} == file:* ]] && ! $cuda; then share_objects; fi
-  docker build --network=host --build-arg BASE="$base" --build-arg REVISION=of-the-test \
+  docker build --network=host --build-arg BASE="$base" --build-arg VERSION="$version" --build-arg REVISION=of-the-test \
     "${build_options[@]}" -t "$image" . >"$work/build" 2>&1 || {
     tail -n 50 "$work/build" >&2
     fail "the image does not build"
@@ -116,7 +118,7 @@ test_contents() {
   [[ $(inspect '{{index .Config.Healthcheck.Test 0}} {{index .Config.Healthcheck.Test 1}}' "$image") == \
     "CMD /usr/local/bin/retnet" ]] || fail "health is not checked by the client"
   label=$(inspect '{{index .Config.Labels "org.opencontainers.image.version"}}' "$image")
-  [[ "retnetd $label" == "$(build/retnetd --version)" ]] || fail "the version's label is $label"
+  [[ "retnetd $label" == "$(docker run --rm "$image" --version)" ]] || fail "the version's label is $label"
   for label in title description licenses revision; do
     [[ -n $(inspect "{{index .Config.Labels \"org.opencontainers.image.$label\"}}" "$image") ]] || fail "no label $label"
   done

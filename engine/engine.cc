@@ -1,10 +1,8 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <functional>
 #include <limits>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -14,17 +12,11 @@
 #include "engine/executor.h"
 #include "engine/inbox.h"
 #include "engine/validate.h"
+#include "kernels/mutex.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
 namespace {
-
-EngineOptions Resolved(EngineOptions options, const ModelInfo& info) {
-  if (options.max_step_rows <= 0 || options.max_step_rows > info.max_rows) {
-    options.max_step_rows = info.max_rows;
-  }
-  return options;
-}
 
 // Snapshots that wait to be written take no more memory than states in host memory may, or a
 // little where those may take none.
@@ -35,15 +27,6 @@ std::unique_ptr<SnapshotIo> MakeIo(std::unique_ptr<SnapshotStore> store,
   return std::make_unique<SnapshotIo>(std::move(store), format, std::max(kLeast, host_state_bytes));
 }
 
-ExecutorOptions ExecutorOptionsOf(const EngineOptions& options, SnapshotIo* store) {
-  return {.max_rows = options.max_step_rows,
-          .max_step = options.max_step,
-          .states = {.host_bytes = options.host_state_bytes,
-                     .prefix_cache = options.prefix_cache,
-                     .deterministic = options.deterministic},
-          .sessions = {.max_kept = options.max_kept_sessions, .store = store}};
-}
-
 }  // namespace
 
 class Engine::Impl {
@@ -51,11 +34,11 @@ class Engine::Impl {
   Impl(std::unique_ptr<Model> model, const EngineOptions& options,
        std::unique_ptr<SnapshotStore> store)
       : info_(model->info()),
-        options_(Resolved(options, info_)),
+        options_(options),
         format_(
-            MakeSnapshotFormat(info_, options_.snapshot_encoding, options_.snapshot_zstd_level)),
-        store_(MakeIo(std::move(store), format_, options_.host_state_bytes)),
-        executor_(std::move(model), ExecutorOptionsOf(options_, store_.get()),
+            MakeSnapshotFormat(info_, options.snapshots.encoding, options.snapshots.zstd_level)),
+        store_(MakeIo(std::move(store), format_, options.executor.state_cache.host_bytes)),
+        executor_(std::move(model), options.executor, store_.get(),
                   [this](std::function<void()> task) { Post(std::move(task)); }) {
     counters_ = executor_.stats();
     thread_ = std::thread([this] { Run(); });
@@ -63,16 +46,16 @@ class Engine::Impl {
 
   ~Impl() {
     {
-      std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       refusal_ = absl::UnavailableError("the engine is closing");
       inbox_.end_all = absl::CancelledError("the engine is closing");
       inbox_.closing = true;
     }
-    wake_.notify_one();
+    wake_.NotifyOne();
     thread_.join();
     store_.reset();  // what it still tells goes to the inbox
     Inbox left;      // ends before the executor, to which its tasks refer
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     std::swap(left, inbox_);
   }
 
@@ -85,17 +68,23 @@ class Engine::Impl {
   const EngineOptions& options() const { return options_; }
   const SnapshotFormat& format() const { return format_; }
 
-  // Runs `call` on the engine thread; or answers why not.
-  template <typename T>
-  void Call(const Reply<T>& reply, std::function<void(Sessions&)> call) {
+  // Calls `method` of Sessions with the arguments, then `reply`, on the engine thread; or replies
+  // why not.
+  template <typename T, typename... Parameters, typename... Arguments>
+  void Call(void (Sessions::*method)(Parameters...), const Reply<T>& reply,
+            Arguments... arguments) {
     if (absl::Status refusal = Refusal(); !refusal.ok()) return reply(refusal);
-    Post([this, call = std::move(call)] { call(executor_.sessions()); });
+    Post([this, method, reply, ... arguments = std::move(arguments)]() mutable {
+      (executor_.sessions().*method)(std::move(arguments)..., reply);
+    });
   }
 
  private:
-  // --- Called with mutex_ held.
-  absl::Status Admissible() const;
-  int64_t unfinished() const { return accepted_ - counters_.requests_finished; }
+  absl::Status Admissible() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t unfinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return accepted_ - counters_.requests_finished;
+  }
+  bool all_told() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return idle_ && inbox_.empty(); }
 
   absl::Status Refusal() const;
   void Post(std::function<void()> task);
@@ -114,17 +103,19 @@ class Engine::Impl {
   const SnapshotFormat format_;
   std::unique_ptr<SnapshotIo> store_;  // nullptr: none
 
-  // --- Guarded by mutex_, which is never held while a sink or the model is called.
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;       // the inbox is not empty
-  std::condition_variable went_idle_;  // idle_ has become true
-  Inbox inbox_;
-  absl::Status refusal_;  // not OK: why no request is accepted any more
-  bool healthy_ = true;
-  bool idle_ = false;     // the engine thread waits, and has told every end
-  int64_t accepted_ = 0;  // requests; the newest one's id
-  int64_t refused_ = 0;   // requests
-  EngineStats counters_;  // as the executor told them last
+  // --- For all threads. mutex_ is never held while a sink or the model is called.
+  mutable Mutex mutex_;
+  CondVar wake_;       // the inbox is not empty
+  CondVar went_idle_;  // idle_ has become true
+  Inbox inbox_ ABSL_GUARDED_BY(mutex_);
+  // Not OK: why no request is accepted any more.
+  absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
+  bool healthy_ ABSL_GUARDED_BY(mutex_) = true;
+  // The engine thread waits, and has told every end.
+  bool idle_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t accepted_ ABSL_GUARDED_BY(mutex_) = 0;  // requests; the newest one's id
+  int64_t refused_ ABSL_GUARDED_BY(mutex_) = 0;   // requests
+  EngineStats counters_ ABSL_GUARDED_BY(mutex_);  // as the executor told them last
 
   // --- The engine thread's alone, once it runs. Behind what Post uses, which the model's transfers
   // call until the model is gone.
@@ -147,7 +138,7 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
   absl::Status status = ValidateRequest(request, info_.vocab_size, options_.max_context_length);
   if (sink == nullptr) status.Update(absl::InvalidArgumentError("sink is null; it must be given"));
   if (status.ok()) {  // a flood of requests is refused before anything is made of them
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     status = Admissible();
   }
   std::unique_ptr<Sequence> sequence;
@@ -155,7 +146,7 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
     sequence = std::make_unique<Sequence>(std::move(request), std::move(sink),
                                           options_.max_context_length, absl::Now());
   }
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   status.Update(Admissible());
   if (!status.ok()) {
     ++refused_;
@@ -164,44 +155,44 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
   const RequestId id = ++accepted_;
   sequence->set_id(id);
   inbox_.sequences.push_back(std::move(sequence));
-  lock.unlock();
-  wake_.notify_one();
+  lock.Unlock();
+  wake_.NotifyOne();
   return id;
 }
 
 void Engine::Impl::End(RequestId id, Ending ending) {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     inbox_.endings.emplace_back(id, ending);
   }
-  wake_.notify_one();
+  wake_.NotifyOne();
 }
 
 absl::Status Engine::Impl::Refusal() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return refusal_;
 }
 
 void Engine::Impl::Post(std::function<void()> task) {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     inbox_.tasks.push_back(std::move(task));
   }
-  wake_.notify_one();
+  wake_.NotifyOne();
 }
 
 bool Engine::Impl::Drain(absl::Time deadline) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   refusal_.Update(absl::UnavailableError("the engine is draining; no request is accepted"));
-  const auto all_told = [this] { return idle_ && inbox_.empty(); };
-  const bool finished = went_idle_.wait_until(lock, absl::ToChronoTime(deadline), all_told);
+  while (!all_told() && went_idle_.WaitUntil(&mutex_, absl::ToChronoTime(deadline))) continue;
+  const bool finished = all_told();
   if (!finished) {
     inbox_.end_all =
         absl::UnavailableError("the engine was drained before the request had finished");
-    wake_.notify_one();
-    went_idle_.wait(lock, all_told);
+    wake_.NotifyOne();
+    while (!all_told()) went_idle_.Wait(&mutex_);
   }
-  lock.unlock();
+  lock.Unlock();
   if (store_ != nullptr) Persist(deadline);
   return finished;
 }
@@ -215,17 +206,17 @@ void Engine::Impl::Persist(absl::Time deadline) {
   int32_t left = std::numeric_limits<int32_t>::max();
   for (int32_t before = 0; left > 0;) {
     before = std::exchange(left, 0);
-    std::unique_lock lock(mutex_);
+    MutexLock lock(&mutex_);
     inbox_.tasks.push_back([this, &left] { left = executor_.sessions().WriteAll(); });
-    wake_.notify_one();
-    went_idle_.wait(lock, [this] { return idle_ && inbox_.empty(); });
-    lock.unlock();
+    wake_.NotifyOne();
+    while (!all_told()) went_idle_.Wait(&mutex_);
+    lock.Unlock();
     if (left >= before || !store_->Flush(deadline).ok()) return;
   }
 }
 
 EngineStats Engine::Impl::stats() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   EngineStats stats = counters_;
   stats.waiting = static_cast<int32_t>(unfinished() - stats.running);
   stats.requests_refused = refused_;
@@ -234,7 +225,7 @@ EngineStats Engine::Impl::stats() const {
 }
 
 bool Engine::Impl::healthy() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return healthy_;
 }
 
@@ -243,7 +234,7 @@ void Engine::Impl::Run() {
   while (!inbox.closing) {
     AwaitInbox(&inbox);
     for (const auto& task : inbox.tasks) task();
-    for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence), absl::Now());
+    for (auto& sequence : inbox.sequences) executor_.Admit(std::move(sequence));
     for (const auto& [id, ending] : inbox.endings) {
       ending == Ending::kCancel ? executor_.Cancel(id) : executor_.Stop(id);
     }
@@ -261,16 +252,15 @@ void Engine::Impl::Run() {
 // to be moved or read.
 void Engine::Impl::AwaitInbox(Inbox* inbox) {
   inbox->Clear();
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   if (executor_.stalled() && inbox_.empty()) {
     idle_ = executor_.idle() && !executor_.transferring();
-    if (idle_) went_idle_.notify_all();
-    const auto filled = [this] { return !inbox_.empty(); };
+    if (idle_) went_idle_.NotifyAll();
     // An InfiniteFuture would overflow the clock of the condition.
     if (const absl::Time event = executor_.next_event(); event < absl::InfiniteFuture()) {
-      wake_.wait_until(lock, absl::ToChronoTime(event), filled);
+      while (inbox_.empty() && wake_.WaitUntil(&mutex_, absl::ToChronoTime(event))) continue;
     } else {
-      wake_.wait(lock, filled);
+      while (inbox_.empty()) wake_.Wait(&mutex_);
     }
     idle_ = false;
   }
@@ -280,7 +270,7 @@ void Engine::Impl::AwaitInbox(Inbox* inbox) {
 // First for everybody to see, then to the sinks: who has been told of an end finds the slot free.
 void Engine::Impl::PublishAndDeliver() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     counters_ = executor_.stats();
   }
   executor_.Deliver();
@@ -303,7 +293,7 @@ void Engine::Impl::YieldToStreams() {
 // What is in the inbox by now fails in the next turn: the executor stays failed.
 void Engine::Impl::Fail(const absl::Status& status) {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     healthy_ = false;
     refusal_ = absl::UnavailableError(absl::StrCat("the model has failed: ", status.ToString()));
   }
@@ -321,52 +311,37 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, std::shared_ptr<TokenS
 }
 
 void Engine::CreateSession(SessionSpec spec, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(reply, [spec = std::move(spec), reply](Sessions& sessions) {
-    sessions.Create(spec, absl::Now(), reply);
-  });
+  impl_->Call(&Sessions::Create, reply, std::move(spec), absl::Now());
 }
 
 void Engine::GetSession(SessionKey key, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(
-      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Get(key, reply); });
+  impl_->Call(&Sessions::Get, reply, std::move(key));
 }
 
 void Engine::ListSessions(std::string owner, std::string after, int32_t limit,
                           Reply<std::vector<SessionInfo>> reply) {
-  impl_->Call<std::vector<SessionInfo>>(
-      reply, [owner = std::move(owner), after = std::move(after), limit,
-              reply](Sessions& sessions) { sessions.List(owner, after, limit, reply); });
+  impl_->Call(&Sessions::List, reply, std::move(owner), std::move(after), limit);
 }
 
 void Engine::ForkSession(SessionKey key, std::vector<std::string> ids,
                          Reply<std::vector<SessionInfo>> reply) {
-  impl_->Call<std::vector<SessionInfo>>(
-      reply, [key = std::move(key), ids = std::move(ids), reply](Sessions& sessions) {
-        sessions.Fork(key, ids, absl::Now(), reply);
-      });
+  impl_->Call(&Sessions::Fork, reply, std::move(key), std::move(ids), absl::Now());
 }
 
 void Engine::RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(reply, [key = std::move(key), rewind, reply](Sessions& sessions) {
-    sessions.Rewind(key, rewind, absl::Now(), reply);
-  });
+  impl_->Call(&Sessions::Rewind, reply, std::move(key), rewind, absl::Now());
 }
 
 void Engine::DeleteSession(SessionKey key, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(
-      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Delete(key, reply); });
+  impl_->Call(&Sessions::Delete, reply, std::move(key));
 }
 
 void Engine::ExportSession(SessionKey key, Reply<Snapshot> reply) {
-  impl_->Call<Snapshot>(
-      reply, [key = std::move(key), reply](Sessions& sessions) { sessions.Export(key, reply); });
+  impl_->Call(&Sessions::Export, reply, std::move(key));
 }
 
 void Engine::ImportSession(SessionSpec spec, Snapshot snapshot, Reply<SessionInfo> reply) {
-  impl_->Call<SessionInfo>(
-      reply, [spec = std::move(spec), snapshot = std::move(snapshot), reply](Sessions& sessions) {
-        sessions.Import(spec, snapshot, absl::Now(), reply);
-      });
+  impl_->Call(&Sessions::Import, reply, std::move(spec), std::move(snapshot), absl::Now());
 }
 
 const SnapshotFormat& Engine::snapshot_format() const { return impl_->format(); }

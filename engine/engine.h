@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/options.h"
 #include "engine/request.h"
 #include "engine/session.h"
 #include "engine/snapshots/snapshot.h"
@@ -19,24 +20,6 @@
 #include "models/model.h"
 
 namespace retnet {
-
-struct EngineOptions {
-  int32_t max_queue = 256;             // requests accepted and waiting for a slot
-  int32_t max_context_length = 32768;  // prompt and output of one generation together
-  int32_t max_step_rows = 0;  // row budget of a step; 0, or more than it: the model's max_rows
-  // What a step may take that holds decoding sequences and prompts; but prompts may always make it
-  // half again as long as it would be without them.
-  absl::Duration max_step = absl::Milliseconds(50);
-
-  int32_t max_kept_sessions = 65536;
-  int64_t host_state_bytes = int64_t{1} << 30;  // of states that gave up their slots
-  bool prefix_cache = true;
-  // A cached prefix serves only prompts whose tokens are of the same classes: exact everywhere.
-  bool deterministic = false;
-  int32_t max_draft_tokens = 0;  // of requests that do not say
-  StateEncoding snapshot_encoding = StateEncoding::kExact;
-  int snapshot_zstd_level = 0;  // 0: not compressed
-};
 
 // Thread-safe: everything but the destructor may be called from any thread, from within a sink too
 // (but Drain there would wait for itself).
@@ -95,7 +78,7 @@ class Engine {
   // False once the model has failed: nothing will be served any more.
   bool healthy() const;
   const ModelInfo& model_info() const;
-  // As given, with the row budget resolved.
+  // As given.
   const EngineOptions& options() const;
 
  private:

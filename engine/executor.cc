@@ -1,45 +1,69 @@
 #include "engine/executor.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "kernels/dcheck.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
+namespace {
 
-Executor::Executor(std::unique_ptr<Model> model, const ExecutorOptions& options,
-                   std::function<void(std::function<void()>)> post)
-    : model_(std::move(model)),
-      max_step_(options.max_step),
-      post_(std::move(post)),
-      scheduler_(options.max_rows, model_->info().chunk),
-      state_manager_(model_.get(), options.states, [this] { post_([] {}); }),
-      sessions_(options.sessions, &state_manager_, this) {
-  segments_.reserve(std::min(options.max_rows, model_->info().slots));
-  outputs_.reserve(options.max_rows);
+int32_t MaxRows(const ExecutorOptions& options, const ModelInfo& info) {
+  return options.max_rows > 0 ? std::min(options.max_rows, info.max_rows) : info.max_rows;
 }
 
-void Executor::Admit(std::unique_ptr<Sequence> sequence, absl::Time now) {
+}  // namespace
+
+Executor::Executor(std::unique_ptr<Model> model, const ExecutorOptions& options, SnapshotIo* store,
+                   Sessions::Post post)
+    : model_(std::move(model)),
+      max_step_(options.max_step),
+      scheduler_(MaxRows(options, model_->info()), model_->info().chunk),
+      state_cache_(model_.get(), options.state_cache, [post] { post([] {}); }),
+      state_manager_(model_.get(), &state_cache_, options.state_manager),
+      sessions_(options.sessions, store, &state_cache_, post) {
+  const int32_t max_rows = MaxRows(options, model_->info());
+  segments_.reserve(std::min(max_rows, model_->info().slots));
+  outputs_.reserve(max_rows);
+}
+
+void Executor::Admit(std::unique_ptr<Sequence> sequence) {
   Sequence* admitted = sequence.get();
   sequences_.emplace(admitted->id(), std::move(sequence));
   if (admitted->deadline() < absl::InfiniteFuture()) {
     deadlines_.emplace(admitted->deadline(), admitted->id());
   }
-  sessions_.Attach(admitted, now);
+  if (!admitted->has_session()) return Queue(admitted);
+  sessions_.Attach(admitted);
+  TakeSessionOutcomes();
 }
 
 void Executor::Close() {
   sessions_.Close();
-  state_manager_.state_cache().AwaitTransfers();
+  state_cache_.AwaitTransfers();
+  state_manager_.ClearCache();
 }
 
-void Executor::Ready(Sequence* sequence) {
+void Executor::Queue(Sequence* sequence) {
   if (sequence->finished()) return Retire(sequence);
   if (state_manager_.Plan(sequence)) scheduler_.Enqueue(sequence);
 }
 
-void Executor::Fail(Sequence* sequence, absl::Status status) {
+void Executor::TakeSessionOutcomes() {
+  while (std::optional<Sessions::Outcome> outcome = sessions_.NextOutcome()) {
+    if (outcome->status.ok()) {
+      Queue(outcome->sequence);
+    } else {
+      End(outcome->sequence, std::move(outcome->status));
+    }
+  }
+}
+
+void Executor::End(Sequence* sequence, absl::Status status) {
   sequence->End(std::move(status), absl::Now());
   Retire(sequence);
 }
@@ -51,17 +75,18 @@ Sequence* Executor::Find(RequestId id) {
 
 void Executor::Cancel(RequestId id) {
   if (Sequence* sequence = Find(id); sequence != nullptr) {
-    Fail(sequence, absl::CancelledError("the request was cancelled"));
+    End(sequence, absl::CancelledError("the request was cancelled"));
   }
 }
 
 void Executor::Stop(RequestId id) {
   Sequence* sequence = Find(id);
-  if (sequence != nullptr && !sequence->StopWhenContinued()) Fail(sequence, absl::OkStatus());
+  if (sequence != nullptr && !sequence->StopWhenContinued()) End(sequence, absl::OkStatus());
 }
 
 void Executor::EndAll(const absl::Status& status) {
-  while (!sequences_.empty()) Fail(sequences_.begin()->second.get(), status);
+  while (!sequences_.empty()) End(sequences_.begin()->second.get(), status);
+  CheckInvariants();
 }
 
 void Executor::Prepare(absl::Time now) {
@@ -75,8 +100,9 @@ void Executor::Prepare(absl::Time now) {
     Retire(sequence);
   }
   sessions_.Expire(now);
-  state_manager_.state_cache().Poll();
+  state_cache_.Poll();
   GiveSlots();
+  CheckInvariants();
 }
 
 absl::Time Executor::next_event() const {
@@ -95,6 +121,7 @@ void Executor::GiveSlots() {
     }
   }
   while (true) {
+    TakeSessionOutcomes();
     for (Sequence* sequence : state_manager_.TakeReleased()) scheduler_.Enqueue(sequence);
     if (scheduler_.waiting() == 0) break;
     Sequence* sequence = scheduler_.NextWaiting();
@@ -108,13 +135,15 @@ void Executor::GiveSlots() {
       filling_.push_back(sequence);
     }
   }
-  state_manager_.state_cache().KeepSpareSlot();
-  model_status_.Update(state_manager_.state_cache().status());
+  state_cache_.KeepSpareSlot();
+  model_status_.Update(state_cache_.status());
 }
 
 absl::Status Executor::Step() {
   if (model_status_.ok()) model_status_ = RunStep();
   if (!model_status_.ok()) in_flight_ = 0;  // nothing comes of them
+  TakeSessionOutcomes();                    // of those whose session has become free
+  CheckInvariants();
   return model_status_;
 }
 
@@ -187,7 +216,7 @@ absl::Status Executor::AcceptResults(const LaunchedStep& step) {
     }
     left = left.subspan(piece.outputs);
   }
-  model_status_.Update(state_manager_.state_cache().status());
+  model_status_.Update(state_cache_.status());
   return model_status_;
 }
 
@@ -223,7 +252,26 @@ void Executor::Retire(Sequence* sequence) {
   const auto entry = sequences_.find(sequence->id());
   ended_.push_back(std::move(entry->second));
   sequences_.erase(entry);
-  sessions_.Detach(sequence, absl::Now());
+  if (!sequence->has_session()) {
+    state_manager_.Retire(sequence, /*keep=*/false);
+    return;
+  }
+  StatePrefix state = state_manager_.Retire(sequence, sessions_.WillKeepStateOf(*sequence));
+  sessions_.Detach(sequence, std::move(state), absl::Now());
+}
+
+void Executor::CheckInvariants() const {
+  if (!kDchecks) return;
+  std::vector<bool> found(model_->info().slots);
+  int32_t with_slot = 0;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->slot() == kNoSlot) continue;
+    ++with_slot;
+    RETNET_DCHECK(!found[sequence->slot()]);
+    found[sequence->slot()] = true;
+  }
+  RETNET_DCHECK(with_slot == state_cache_.running_slots());
+  RETNET_DCHECK(with_slot == scheduler_.running() + static_cast<int32_t>(filling_.size()));
 }
 
 void Executor::Deliver() {
@@ -237,14 +285,13 @@ EngineStats Executor::stats() const {
   EngineStats stats = counters_;
   stats.waiting = scheduler_.waiting();
   stats.running = scheduler_.running() + static_cast<int32_t>(filling_.size());
-  const StateCache& state_cache = state_manager_.state_cache();
-  stats.free_slots = state_cache.free_slots() + state_cache.parked_slots();
-  stats.parked_slots = state_cache.parked_slots();
-  stats.host_state_bytes = state_cache.host_bytes();
-  stats.evictions = state_cache.evictions();
+  stats.free_slots = state_cache_.free_slots() + state_cache_.parked_slots();
+  stats.parked_slots = state_cache_.parked_slots();
+  stats.host_state_bytes = state_cache_.host_bytes();
+  stats.evictions = state_cache_.evictions();
   stats.sessions = sessions_.count();
   stats.cached_prefixes = state_manager_.cached_prefixes();
-  stats.cached_prefix_bytes = state_cache.cached_bytes();
+  stats.cached_prefix_bytes = state_cache_.cached_bytes();
   stats.cache_hits = state_manager_.cache_hits();
   stats.cache_misses = state_manager_.cache_misses();
   return stats;

@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -15,36 +14,36 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "engine/options.h"
 #include "engine/scheduling/scheduler.h"
 #include "engine/scheduling/sequence.h"
 #include "engine/scheduling/state_manager.h"
 #include "engine/scheduling/step_cost.h"
 #include "engine/sessions/sessions.h"
+#include "engine/snapshots/snapshot_io.h"
+#include "engine/states/state_cache.h"
 #include "engine/stats.h"
 #include "models/model.h"
 
 namespace retnet {
 
-struct ExecutorOptions {
-  int32_t max_rows = 0;  // of a step
-  // Steps that hold decoding sequences have prompts beside them as far as StepCost::PromptRows
-  // allows for it.
-  absl::Duration max_step = absl::InfiniteDuration();
-  StateManagerOptions states = {};
-  SessionsOptions sessions = {};
-};
-
-// Owns the model, the scheduler, the states, the sessions and the sequences. Nothing here calls a
-// sink but Deliver, so that the owner can make public what has happened before anybody is told.
-// Thread-compatible.
-class Executor : private SequenceOwner {
+// Owns the model, the states, the sessions, the scheduler and the sequences, and calls all of them;
+// none of them calls it. Deliver alone calls sinks, so that the owner can publish what has happened
+// before anybody is told. Thread-compatible.
+//
+// The way of a sequence: Admit, then (with a session) Sessions until its turn comes, then the
+// Scheduler's queue until it has a slot, then filling_ until the slot's state is there, then the
+// Scheduler's steps until it has finished, then Retire.
+class Executor {
  public:
-  // `post` runs a task on the thread that drives the executor, later; it and its tasks are called
-  // from any thread, also while the executor is destroyed.
-  Executor(std::unique_ptr<Model> model, const ExecutorOptions& options,
-           std::function<void(std::function<void()>)> post);
+  // `store` is for the sessions; null: none. It outlives the executor's last call but Close and the
+  // destructor. `post` runs a task on the thread that drives the executor, later. It is called from
+  // any thread, also while the executor is destroyed.
+  Executor(std::unique_ptr<Model> model, const ExecutorOptions& options, SnapshotIo* store,
+           Sessions::Post post);
 
-  void Admit(std::unique_ptr<Sequence> sequence, absl::Time now);
+  // Takes a new sequence, which waits for its session or for a slot from now on.
+  void Admit(std::unique_ptr<Sequence> sequence);
   // Ends a sequence as CANCELLED; no effect when it has ended.
   void Cancel(RequestId id);
   // Ends a sequence as OK with what it has come to; no effect when it has ended.
@@ -67,22 +66,17 @@ class Executor : private SequenceOwner {
 
   // No sequence is left.
   bool idle() const { return sequences_.empty(); }
-  // Calls of the sessions' own; their errors are not the executor's.
+  // For the clients' calls on sessions (Create to Import) and WriteAll.
   Sessions& sessions() { return sessions_; }
   // Before it is destroyed: calls on sessions that wait are answered, what is to be written is
-  // given to the store.
+  // given to the store, and no prefix is cached any more. A slot or a byte that is then held is a
+  // session's or a sequence's.
   void Close();
-  bool transferring() const { return state_manager_.state_cache().transferring(); }
-  void ClearCache() { state_manager_.ClearCache(); }
+  bool transferring() const { return state_cache_.transferring(); }
   // Counts what Executor knows of; the rest is 0.
   EngineStats stats() const;
 
  private:
-  void Ready(Sequence* sequence) override;
-  void Fail(Sequence* sequence, absl::Status status) override;
-  Sequence* Find(RequestId id) override;
-  void Post(std::function<void()> task) override { post_(std::move(task)); }
-
   // What is to be known of a segment when its step is over.
   struct LaunchedPiece {
     Sequence* sequence = nullptr;  // null: it has ended meanwhile
@@ -97,6 +91,11 @@ class Executor : private SequenceOwner {
     absl::Time start;
   };
 
+  Sequence* Find(RequestId id);  // null: it has ended
+  // Plans and queues a sequence that has its whole history.
+  void Queue(Sequence* sequence);
+  // Queues the sequences whose session is theirs now, and ends those that will not get it.
+  void TakeSessionOutcomes();
   void GiveSlots();
   absl::Status RunStep();
   absl::Status LaunchNext();
@@ -105,17 +104,22 @@ class Executor : private SequenceOwner {
   absl::Status AcceptResults(const LaunchedStep& step);
   absl::Status AcceptPiece(const LaunchedPiece& piece, std::span<const SampleResult> results,
                            absl::Time now);
+  void End(Sequence* sequence, absl::Status status);
+  // Takes a finished sequence out of everything; Deliver tells its sink.
   void Retire(Sequence* sequence);
+  // The slots that the states gave out are those of the sequences: each has one of its own, and is
+  // filling or in the scheduler's steps. At the end of Prepare, Step and EndAll; O(sequences).
+  void CheckInvariants() const;
 
   const std::unique_ptr<Model> model_;
   absl::Status model_status_;
   const absl::Duration max_step_;
-  const std::function<void(std::function<void()>)> post_;
   Scheduler scheduler_;
   StepCost step_cost_;
+  StateCache state_cache_;  // outlives all that holds references to its states
   StateManager state_manager_;
   Sessions sessions_;
-  bool slots_may_be_free_ = false;  // for some that wait: something has ended since GiveSlots
+  bool slots_may_be_free_ = false;  // something has ended since GiveSlots
   std::vector<Sequence*> filling_;  // that have a slot whose state is on its way
   absl::flat_hash_map<RequestId, std::unique_ptr<Sequence>> sequences_;
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // of those that have one

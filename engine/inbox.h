@@ -16,7 +16,7 @@ namespace retnet {
 // How a request ends from outside: as CANCELLED, or as one that has said all.
 enum class Ending { kCancel, kStop };
 
-// Guarded by whoever has it.
+// Thread-compatible.
 struct Inbox {
   std::vector<std::unique_ptr<Sequence>> sequences;
   std::vector<std::function<void()>> tasks;

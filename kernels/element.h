@@ -1,4 +1,4 @@
-// Elements of every type as fp32, which holds each of them exactly, and fp32 rounded to them.
+// Conversions between fp32 and the element types. Widening to fp32 is exact; narrowing rounds.
 #ifndef RETNET_KERNELS_ELEMENT_H_
 #define RETNET_KERNELS_ELEMENT_H_
 
@@ -19,7 +19,7 @@ inline float FromFloat16(uint16_t bits) {
   const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
   const uint32_t exponent = (bits >> 10) & 0x1Fu;
   const uint32_t fraction = bits & 0x3FFu;
-  if (exponent == 0) {  // zero and subnormals: the fraction in units of 2⁻²⁴
+  if (exponent == 0) {  // zero and subnormals: the fraction counts units of 2⁻²⁴
     const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
     return sign != 0 ? -magnitude : magnitude;
   }
@@ -27,28 +27,28 @@ inline float FromFloat16(uint16_t bits) {
   return std::bit_cast<float>(sign | wide_exponent << 23 | fraction << 13);
 }
 
-// To the nearest, ties to even; a NaN stays one.
+// Rounds to the nearest, ties to even. A NaN stays a NaN.
 inline uint16_t ToBFloat16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   if (std::isnan(value)) return static_cast<uint16_t>(bits >> 16 | 0x40);
   return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
-// To the nearest, ties to even; what is too large becomes ±65504, the greatest there is. A NaN
-// stays one.
+// Rounds to the nearest, ties to even. A NaN stays a NaN. A larger magnitude, infinity included,
+// becomes 65504, the largest finite fp16 number.
 inline uint16_t ToFloat16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
   if (std::isnan(value)) return sign | 0x7E00;
   const float magnitude = std::min(std::fabs(value), 65504.0f);
-  if (magnitude < 0x1p-14f) {  // subnormals: in units of 2⁻²⁴
+  if (magnitude < 0x1p-14f) {  // subnormals count units of 2⁻²⁴
     return sign | static_cast<uint16_t>(std::nearbyintf(magnitude * 0x1p24f));
   }
   const auto normal = std::bit_cast<uint32_t>(magnitude);
   return sign | static_cast<uint16_t>(((normal + 0xFFF + (normal >> 13 & 1)) >> 13) - (112u << 10));
 }
 
-// The element at `index` of row-major data without gaps, at any alignment.
+// Element `index` of the tensor's row-major data, widened to fp32.
 inline float ElementAt(const HostTensor& tensor, int64_t index) {
   if (tensor.type == ElementType::kFloat32) {
     float value;
@@ -60,7 +60,7 @@ inline float ElementAt(const HostTensor& tensor, int64_t index) {
   return tensor.type == ElementType::kBFloat16 ? FromBFloat16(bits) : FromFloat16(bits);
 }
 
-// Stores a number, rounded to the type, as element `index` of such data.
+// Rounds `value` to `type` and stores it as element `index` of `data`, at any alignment.
 inline void SetElement(float value, ElementType type, int64_t index, std::byte* data) {
   if (type == ElementType::kFloat32) {
     std::memcpy(data + index * 4, &value, sizeof(value));

@@ -1,4 +1,5 @@
-// What the steps of backends that compute on the host, at the call, have in common.
+// The part of the concept Kernels that is the same for all backends that compute during the call,
+// on the host: steps are never in flight.
 #ifndef RETNET_KERNELS_HOST_STEPS_H_
 #define RETNET_KERNELS_HOST_STEPS_H_
 
@@ -17,17 +18,17 @@
 
 namespace retnet {
 
-// The token that each slot sampled last.
+// The last sampled token of each slot. Thread-compatible.
 class HostLastTokens {
  public:
   HostLastTokens() = default;
   explicit HostLastTokens(int32_t slots) : tokens_(slots, kNoToken) {}
 
-  // The token itself, or the one that it stands for.
+  // `token` itself, or, for LastTokenOf(slot), the last token that the slot sampled.
   TokenId Resolve(TokenId token) const {
     return token >= 0 ? token : tokens_[SlotOfLastToken(token)];
   }
-  // See the operator Sample.
+  // Stores results[i].token as the last token of slot keep_in[i], unless that is kNotKept.
   void Keep(std::span<const int32_t> keep_in, std::span<const SampleResult> results) {
     for (size_t i = 0; i < results.size(); ++i) {
       if (keep_in[i] != kNotKept) tokens_[keep_in[i]] = results[i].token;
@@ -39,7 +40,8 @@ class HostLastTokens {
   std::vector<TokenId> tokens_;  // [slots]
 };
 
-// See the concept Kernels: nothing is ever in flight but what a backend adds.
+// A base class for such backends. See the concept Kernels for the contracts. A backend whose
+// transfers run in the background hides AfterTransfers and Finish with its own.
 struct HostSteps {
   using LastTokens = HostLastTokens;
 

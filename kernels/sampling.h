@@ -1,5 +1,5 @@
-// What one row's logits are turned into on the device: a sampled token or the log-probability of a
-// given one. Plain data; the formulas are the contract of every backend.
+// What the device computes from one row of logits: a sampled token, or the log-probability of a
+// token that the caller names. Plain data. The formulas are the contract of every backend.
 #ifndef RETNET_KERNELS_SAMPLING_H_
 #define RETNET_KERNELS_SAMPLING_H_
 
@@ -15,8 +15,9 @@ namespace retnet {
 inline constexpr TokenId kNoToken = -1;
 
 // A change of one token's logit l before sampling, in this order:
-//   l ← l > 0 ? l / repetition : l · repetition   (Keskar et al., arXiv 1909.05858);   l ← l + add.
-// `add` carries bias, frequency and presence penalties together; −infinity bans the token.
+//   l ← l > 0 ? l / repetition : l · repetition   (Keskar et al., arXiv 1909.05858)
+//   l ← l + add
+// `add` is the sum of bias, frequency penalty and presence penalty; −infinity bans the token.
 struct LogitEdit {
   TokenId token = 0;
   float repetition = 1.0f;
@@ -24,29 +25,29 @@ struct LogitEdit {
 };
 
 // How a row chooses its token, after the edits:
-//   temperature = 0: the greatest logit, the lowest id among equals;
-//   else z = l / temperature. The tokens are put in descending order of z (ties: lowest id first).
-//     1. Keep the first top_k (0: all).
-//     2. Of those keep the fewest whose probabilities add up to top_p.
-//     3. Of those keep the ones whose probability is at least min_p times the greatest one.
-//     Probabilities are renormalised after each cut. The first token always stays.
+//   If temperature = 0: the token with the greatest logit; among equals, the lowest id.
+//   Otherwise z = l / temperature, and tokens are ordered by descending z (ties: lowest id first).
+//     1. Keep the first top_k tokens (0: all).
+//     2. Of these, keep the shortest prefix whose probabilities add up to at least top_p.
+//     3. Of these, keep the tokens whose probability is at least min_p times the greatest one.
+//     Probabilities are renormalised after each cut. The first token is always kept.
 //     4. Take argmax z_i + g_i, where
 //          g_i = −ln(−ln u_i)      (Gumbel-max: this is a sample of softmax(z)),
 //          u_i = (x_i + ½) · 2⁻³²,
 //          x_i = word i mod 4 of Philox4x32-10 (Salmon et al., SC 2011)
 //                with key `seed` and counter (i / 4, draw low, draw high, 0).
-// So the token depends only on the logits, `seed` and `draw`, never on the batch or on the order
-// of a sum.
-// A NaN logit counts as −infinity and +infinity as the greatest finite number, before the edits and
-// after; where all are −infinity, token 0 is taken.
+// So, for these parameters, the token depends only on the logits, `seed` and `draw`. It does not
+// depend on the batch or on the order of a sum.
+// Both before and after the edits, a NaN logit counts as −infinity, and +infinity as the greatest
+// finite number. If all logits are −infinity, the result is token 0.
 struct Sampling {
   float temperature = 1.0f;
   int32_t top_k = 0;
   float top_p = 1.0f;
   float min_p = 0.0f;
   uint64_t seed = 0;
-  uint64_t draw = 0;  // differs from token to token of one request
-  // Each token at most once. Must stay valid until the step has been waited for.
+  uint64_t draw = 0;  // must differ between the tokens of one request
+  // At most one edit per token. Must stay valid until the step has been waited for.
   std::span<const LogitEdit> edits = {};
 };
 
@@ -57,20 +58,20 @@ struct TokenLogprob {
   friend bool operator==(const TokenLogprob&, const TokenLogprob&) = default;
 };
 
-// What is wanted of a row of logits. Log-probabilities are natural and of the model itself:
-// log softmax of the logits before edits and temperature; −infinity for a logit that is or counts
-// as −infinity. All tokens are inside the vocabulary.
+// What to compute from a row of logits. Log-probabilities are natural logarithms and of the model
+// itself: log softmax of the logits before edits and temperature. A logit that is or counts as
+// −infinity has log-probability −infinity. All tokens must be inside the vocabulary.
 struct SampleRequest {
-  TokenId scored_token = kNoToken;  // a token: report its log-probability; kNoToken: sample one
-  Sampling sampling = {};           // ignored when a token is given
-  bool logprob = false;             // report the sampled token's log-probability too
-  int32_t top_logprobs = 0;         // and the n most probable tokens, best first, ties by lowest id
+  TokenId scored_token = kNoToken;  // report its log-probability; kNoToken: sample a token
+  Sampling sampling = {};           // ignored if scored_token is set
+  bool logprob = false;             // also report the log-probability of the sampled token
+  int32_t top_logprobs = 0;         // also report the n most probable tokens, at most 20
 };
 
 struct SampleResult {
-  TokenId token = kNoToken;                                 // the sampled or the given one
-  float logprob = std::numeric_limits<float>::quiet_NaN();  // NaN unless asked for
-  std::vector<TokenLogprob> top;
+  TokenId token = kNoToken;                                 // the sampled or the scored token
+  float logprob = std::numeric_limits<float>::quiet_NaN();  // NaN unless requested
+  std::vector<TokenLogprob> top;  // most probable first, ties: lowest id first
 };
 
 inline constexpr int32_t kMaxTopLogprobs = 20;

@@ -1,4 +1,4 @@
-// Several matrices of a checkpoint as one weight of a product.
+// Several matrices of a checkpoint stacked into one weight of a matrix product.
 #ifndef RETNET_KERNELS_STACKED_WEIGHT_H_
 #define RETNET_KERNELS_STACKED_WEIGHT_H_
 
@@ -12,15 +12,15 @@
 
 namespace retnet {
 
-// What rows of several matrices are together, one below the other.
+// The shape of the stack: all rows of the first matrix, then all rows of the next, and so on.
 struct StackedShape {
-  ElementType type = ElementType::kFloat32;  // of a mixture fp32, which holds each exactly
-  bool mixed = false;
+  ElementType type = ElementType::kFloat32;  // fp32 if mixed: it holds every type exactly
+  bool mixed = false;                        // the matrices have different element types
   int64_t rows = 0;
   int64_t columns = 0;
 };
 
-// INVALID_ARGUMENT for no tensor, an empty one or unequal columns.
+// INVALID_ARGUMENT for no tensor, an empty tensor, or unequal numbers of columns.
 inline absl::StatusOr<StackedShape> StackedShapeOf(std::span<const HostTensor> tensors) {
   if (tensors.empty()) return absl::InvalidArgumentError("a weight needs at least one tensor");
   StackedShape stack{.type = tensors[0].type, .columns = tensors[0].columns};

@@ -1,4 +1,4 @@
-// Early return of a failed absl::Status; the only two macros of the project.
+// Return early from a function when an absl::Status is not OK.
 #ifndef RETNET_KERNELS_STATUS_MACROS_H_
 #define RETNET_KERNELS_STATUS_MACROS_H_
 
@@ -17,7 +17,7 @@
 #define RETNET_CONCAT_INNER(a, b) a##b
 #define RETNET_CONCAT(a, b) RETNET_CONCAT_INNER(a, b)
 
-// ASSIGN_OR_RETURN(auto config, ReadConfig(path));
+// For example ASSIGN_OR_RETURN(auto config, ReadConfig(path));
 #define ASSIGN_OR_RETURN(declaration, expression) \
   ASSIGN_OR_RETURN_INNER(RETNET_CONCAT(retnet_status_or_, __LINE__), declaration, expression)
 #define ASSIGN_OR_RETURN_INNER(status_or, declaration, expression) \

@@ -1,4 +1,4 @@
-// Views of numbers that somebody else owns. They never allocate, move or convert.
+// Views of numbers. They own no memory and never allocate, copy or convert.
 #ifndef RETNET_KERNELS_TENSOR_H_
 #define RETNET_KERNELS_TENSOR_H_
 
@@ -14,8 +14,8 @@ enum class ElementType { kFloat32, kFloat16, kBFloat16 };
 
 constexpr size_t SizeOf(ElementType type) { return type == ElementType::kFloat32 ? 4 : 2; }
 
-// A matrix as a checkpoint stores it: [rows, columns], row-major without gaps, little-endian, any
-// alignment. A vector has rows = 1. Weights of products are [outputs, inputs].
+// A matrix as a checkpoint stores it: [rows, columns], row-major without gaps, little-endian, at
+// any alignment. A vector has rows = 1. A weight of a matrix product is [outputs, inputs].
 struct HostTensor {
   ElementType type = ElementType::kFloat32;
   const std::byte* data = nullptr;
@@ -23,8 +23,8 @@ struct HostTensor {
   int64_t columns = 0;
 };
 
-// A row-major matrix [rows, columns] on the device; `stride` elements from row to row. constexpr,
-// so that device code may call it.
+// A row-major matrix [rows, columns] on the device. `stride` is the distance between rows, in
+// elements. The functions are constexpr so that device code can call them.
 template <typename T>
 struct MatrixView {
   T* data = nullptr;
@@ -37,7 +37,7 @@ struct MatrixView {
       : data(data), rows(rows), columns(columns), stride(stride) {}
   constexpr MatrixView(T* data, int64_t rows, int64_t columns)
       : MatrixView(data, rows, columns, columns) {}
-  // A view of mutable elements serves where one of constant elements is asked for.
+  // Converts a view of mutable elements to a view of constant elements.
   template <typename U>
   constexpr MatrixView(const MatrixView<U>& other)  // NOLINT: implicit on purpose
       : MatrixView(other.data, other.rows, other.columns, other.stride) {}

@@ -12,7 +12,7 @@
 namespace retnet {
 namespace {
 
-// A shard lies in the checkpoint's own folder.
+// Whether `name` is a file directly in the folder of the checkpoint. Paths are not accepted.
 bool IsPlainFileName(const std::string& name) {
   return absl::EndsWith(name, ".safetensors") && name.find_first_of("/\\") == std::string::npos &&
          name.find('\0') == std::string::npos;

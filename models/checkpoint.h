@@ -1,5 +1,5 @@
-// The tensors of a checkpoint folder: model.safetensors, or the shards that
-// model.safetensors.index.json names, mapped and not read before somebody does.
+// The tensors of a checkpoint folder: those of model.safetensors, or of the shards that
+// model.safetensors.index.json names.
 #ifndef RETNET_MODELS_CHECKPOINT_H_
 #define RETNET_MODELS_CHECKPOINT_H_
 
@@ -15,22 +15,24 @@
 
 namespace retnet {
 
+// Maps the files into memory. Bytes are read from disk when they are first used. Owns the mappings.
+// Immutable after Open. Movable.
 class Checkpoint {
  public:
   struct Tensor {
-    StoredTensor stored;  // its bytes live as long as the checkpoint
-    std::string file;
+    StoredTensor stored;  // its bytes are valid as long as the checkpoint
+    std::string file;     // path of the file that holds it
   };
 
-  // INVALID_ARGUMENT naming the file (and the tensor) for a folder without weights, a bad file, a
-  // missing shard, a shard that lacks a tensor the index says it holds, or a shard outside the
-  // folder.
+  // INVALID_ARGUMENT for a folder without weights, a malformed file, a missing shard, a shard
+  // without a tensor that the index assigns to it, or a shard outside the folder. The error names
+  // the file, and the tensor if there is one.
   static absl::StatusOr<Checkpoint> Open(const std::string& directory);
 
-  // nullptr where there is none.
+  // nullptr if there is no such tensor.
   const Tensor* Find(std::string_view name) const;
   const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }
-  // The file that lists the tensors, for errors about one that is missing.
+  // The path of the file that lists the tensors, for errors about a missing one.
   const std::string& listing() const { return listing_; }
 
  private:

@@ -12,21 +12,21 @@
 namespace retnet {
 namespace {
 
-// Far above any model; they keep every product of sizes inside int64 and every matrix side inside
-// int32.
+// Limits far above any real model. With them, products of sizes fit in int64 and sides of matrices
+// in int32.
 constexpr int64_t kMaxVocabulary = 1 << 24;
 constexpr int64_t kMaxWidth = 1 << 20;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxHeads = 4096;
 constexpr double kMaxExpansion = 64;
 
-// What config.json names `key` must be absent, null or false: it changes the model in a way that is
-// not run.
+// Refuses the key unless it is absent, null or false. Such a key enables a variant of the model
+// that is not implemented.
 void RefuseUnlessOff(const char* key, JsonReader& reader, const nlohmann::json& object) {
   if (reader.Has(key) && object[key] != false) reader.Refuse(key, "null or false");
 }
 
-// Width of one head when int(hidden_size · expansion) channels are shared out among `heads`.
+// The width of one head if int(hidden_size · expansion) channels are divided among the heads.
 int64_t HeadWidth(const char* key, double fallback, const RetNetConfig& config,
                   JsonReader& reader) {
   const double expansion = reader.Number(key, fallback, 0.0, kMaxExpansion);
@@ -43,7 +43,7 @@ int64_t IntermediateSize(int64_t hidden_size, JsonReader& reader) {
   if (reader.Has("intermediate_size")) {
     return reader.Integer("intermediate_size", 1, 1, kMaxWidth);
   }
-  // A null ratio is not an absent one: fla's feed-forward part then takes 4.
+  // null and absent differ: for null, the feed-forward part of fla uses the ratio 4.
   const double fallback = reader.Contains("hidden_ratio") ? 4.0 : 2.0;
   const double ratio = reader.Number("hidden_ratio", fallback, 0.0, kMaxExpansion);
   const auto width = static_cast<int64_t>(hidden_size * ratio * 2 / 3);
@@ -63,7 +63,7 @@ Activation ReadActivation(const char* key, const std::string& fallback, bool gel
   return Activation::kSilu;
 }
 
-// θ_i = base^(−2i/d_k), or base^(−i/(d_k/2−1)) where the end point is included.
+// θ_i = base^(−2i/d_k), or base^(−i/(d_k/2−1)) with rotary_endpoint. d_k is key_dim.
 std::vector<double> Theta(int32_t key_dim, JsonReader& reader) {
   const double base = reader.Number("rotary_base", 10000.0, 1e-9, 1e18);
   const bool endpoint = reader.Bool("rotary_endpoint", false);
@@ -78,7 +78,7 @@ std::vector<double> Theta(int32_t key_dim, JsonReader& reader) {
   return theta;
 }
 
-// γ_h = 1 − 2^(−5−h) unless the file gives others.
+// γ_h = 1 − 2^(−5−h), unless the file has `decay`.
 std::vector<float> Decay(int32_t heads, JsonReader& reader) {
   std::vector<float> decay(heads);
   const auto given = reader.Numbers("decay", 0.0, 1.0);
@@ -125,7 +125,7 @@ void ReadVariants(RetNetConfig& config, JsonReader& reader) {
   config.decay = Decay(config.heads, reader);
 }
 
-// fla's default ids count only where the vocabulary holds them.
+// The default ids of fla apply only if they are inside the vocabulary.
 void ReadSpecialTokens(RetNetConfig& config, JsonReader& reader) {
   const int64_t last = config.vocab_size - 1;
   if (!reader.Contains("bos_token_id")) {

@@ -1,4 +1,4 @@
-// A RetNet's weights as one backend keeps them, packed once at load.
+// The weights of a RetNet in the format of one backend, packed once at load.
 #ifndef RETNET_MODELS_DEVICE_WEIGHTS_H_
 #define RETNET_MODELS_DEVICE_WEIGHTS_H_
 
@@ -34,13 +34,14 @@ struct DeviceWeights {
   std::optional<Buffer> embeddings_norm;  // [hidden]
   std::vector<Layer> layers;
   Buffer norm;                 // [hidden]
-  std::optional<Weight> head;  // [vocabulary, hidden]; none: the embeddings
+  std::optional<Weight> head;  // [vocabulary, hidden]; nullopt: the embeddings are used
 
   const Weight& output_projection() const { return head.has_value() ? *head : embeddings; }
 
-  // Of the products' weights; the norms' are negligible.
+  // Device memory of the matrices. That of the norms is negligible.
   int64_t bytes() const;
 
+  // Errors are those of Kernels::Pack and Upload. `weights` are not needed afterwards.
   static absl::StatusOr<DeviceWeights> Pack(K& kernels, const ModelWeights& weights);
 };
 
@@ -54,7 +55,7 @@ int64_t DeviceWeights<K>::bytes() const {
   return bytes;
 }
 
-// Packs in the order of a file, so that it is read front to back.
+// Packs in the usual order of a file, so that the file is read from front to back.
 template <Kernels K>
 absl::StatusOr<DeviceWeights<K>> DeviceWeights<K>::Pack(K& kernels, const ModelWeights& weights) {
   absl::Status status;

@@ -19,7 +19,7 @@ class Hasher {
   void Number(T value) {
     Bytes(&value, sizeof(value));
   }
-  // Lengths in front, so that no two lists of lists give the same bytes.
+  // The length comes first, so that different lists of lists give different bytes.
   template <typename T>
   void Numbers(const std::vector<T>& values) {
     Number(int64_t{static_cast<int64_t>(values.size())});

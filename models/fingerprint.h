@@ -1,4 +1,4 @@
-// One number for what a model computes, by which snapshots of another model are told apart.
+// A number that identifies what a model computes. It tells snapshots of different models apart.
 #ifndef RETNET_MODELS_FINGERPRINT_H_
 #define RETNET_MODELS_FINGERPRINT_H_
 
@@ -9,10 +9,10 @@
 
 namespace retnet {
 
-// XXH3 over the parsed config and over type, shape and bytes of every weight that is used. So
-// spelling, defaults written out, unknown keys, special tokens, names and shards make no difference
-// to it, and a single bit of a weight does. Reads every weight once, at some 10 GB/s when they are
-// in memory.
+// XXH3 over the parsed config and over the type, shape and bytes of every weight that is used. A
+// single bit of a weight changes it. Spelling, explicit defaults, unknown keys, special tokens,
+// tensor names and the division into shards do not. Reads every weight once, at about 10 GB/s if
+// they are in memory.
 uint64_t Fingerprint(const RetNetConfig& config, const ModelWeights& weights);
 
 }  // namespace retnet

@@ -13,7 +13,8 @@
 namespace retnet {
 namespace {
 
-// The number after `key` at the start of a line; without a key, the file's first word.
+// The number that follows `key` at the start of a line. If `key` is empty, the first word of the
+// file.
 std::optional<int64_t> ReadNumber(const std::string& path, std::string_view key) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
@@ -31,7 +32,7 @@ std::optional<int64_t> ReadNumber(const std::string& path, std::string_view key)
   return std::nullopt;
 }
 
-// The files of one version of control groups.
+// The files, and the keys of memory.stat, of one version of control groups.
 struct Names {
   const char* limit;
   const char* usage;
@@ -42,7 +43,7 @@ constexpr Names kVersion1 = {"/memory.limit_in_bytes", "/memory.usage_in_bytes",
                              "total_inactive_file", "total_active_file"};
 constexpr Names kVersion2 = {"/memory.max", "/memory.current", "inactive_file", "active_file"};
 
-// Lowers `free` to what the group in `folder` leaves.
+// Lowers `free` to what the control group in `folder` leaves.
 void BoundByGroup(const std::string& root, const std::string& folder, const Names& names,
                   FreeMemory& free) {
   const std::optional<int64_t> limit = ReadNumber(root + folder + names.limit, "");
@@ -63,7 +64,7 @@ FreeMemory ReadFreeMemory(const std::string& root) {
   const std::string machine = root + free.limit_file;
   free.bytes = kKibibyte * ReadNumber(machine, "MemAvailable:").value_or(0);
   free.limit = kKibibyte * ReadNumber(machine, "MemTotal:").value_or(0);
-  // A line is "id:controllers:/path"; id 0 is version 2. The limits of all ancestors hold.
+  // A line is "id:controllers:/path". Id 0 means version 2. The limits of all ancestors apply.
   std::ifstream groups(root + "/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));

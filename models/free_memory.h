@@ -1,4 +1,4 @@
-// How much memory this process may still take.
+// The memory that this process can still allocate.
 #ifndef RETNET_MODELS_FREE_MEMORY_H_
 #define RETNET_MODELS_FREE_MEMORY_H_
 
@@ -9,15 +9,15 @@ namespace retnet {
 
 struct FreeMemory {
   int64_t bytes = 0;
-  // What leaves no more than that: the machine's memory, or a control group's limit, in bytes and
-  // by the file that says so.
+  // The limit that determines `bytes`: the memory of the machine or the limit of a control group,
+  // in bytes, and the file that states it.
   int64_t limit = 0;
   std::string limit_file = "/proc/meminfo";
 };
 
-// What the system has available, or what the limits of the process's control groups leave of it.
-// Pages of files count as free, since they can be dropped. `root` stands before /proc and /sys, for
-// tests.
+// The available memory of the system, or less if a limit of the process's control groups leaves
+// less. Cached pages of files count as free, because the kernel can drop them. `root` is prepended
+// to /proc and /sys, for tests.
 FreeMemory ReadFreeMemory(const std::string& root = "");
 
 }  // namespace retnet

@@ -1,4 +1,4 @@
-// What a checkpoint's generation_config.json asks for: defaults of sampling, each optional.
+// The generation_config.json of a checkpoint: defaults of sampling, each optional.
 #ifndef RETNET_MODELS_GENERATION_CONFIG_H_
 #define RETNET_MODELS_GENERATION_CONFIG_H_
 
@@ -13,7 +13,7 @@
 namespace retnet {
 
 struct GenerationConfig {
-  std::optional<float> temperature;  // 0 where do_sample is false: greedy
+  std::optional<float> temperature;  // 0 (greedy) if do_sample is false
   std::optional<int32_t> top_k;
   std::optional<float> top_p;
   std::optional<float> min_p;
@@ -23,8 +23,8 @@ struct GenerationConfig {
   std::optional<std::vector<TokenId>> eos;
 };
 
-// Reads DIR/generation_config.json; everything unset where there is none. INVALID_ARGUMENT for a
-// value that means nothing, naming file, key and value.
+// Reads generation_config.json in `directory`. If there is no such file, nothing is set.
+// INVALID_ARGUMENT for an invalid value; the error names the file, the key and the value.
 absl::StatusOr<GenerationConfig> ReadGenerationConfig(const std::string& directory);
 
 }  // namespace retnet

@@ -48,13 +48,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   }
   std::ostringstream contents;
   contents << stream.rdbuf();
-  // A directory opens but cannot be read.
+  // Opening a directory succeeds; reading it fails.
   if (stream.bad()) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
   return std::move(contents).str();
 }
 
 absl::StatusOr<json> ParseJsonObject(std::string_view text, const std::string& file) {
-  std::vector<std::set<std::string>> open_objects;  // the keys seen in each
+  std::vector<std::set<std::string>> open_objects;  // the keys seen in each open object
   std::string repeated;
   const auto on_event = [&](int /*depth*/, json::parse_event_t event, json& parsed) {
     if (event == json::parse_event_t::object_start) {
@@ -89,7 +89,7 @@ absl::StatusOr<json> ReadJsonObject(const std::string& path) {
 
 std::string Describe(const json& value) {
   constexpr size_t kLongest = 80;
-  // A deeply nested value could not be shown anyway.
+  // Lists and objects may be too large to show.
   if (value.is_structured()) return value.is_array() ? "a list" : "an object";
   std::string text = value.dump(/*indent=*/-1, /*indent_char=*/' ', /*ensure_ascii=*/true);
   if (text.size() > kLongest) text = text.substr(0, kLongest) + "…";

@@ -1,5 +1,5 @@
-// JSON files of a checkpoint: parsing without exceptions, and reading keys with errors that name
-// file, key and value.
+// Reads the JSON files of a checkpoint. Errors name the file, the key and the value. No exceptions
+// escape.
 #ifndef RETNET_MODELS_JSON_READER_H_
 #define RETNET_MODELS_JSON_READER_H_
 
@@ -15,19 +15,21 @@
 
 namespace retnet {
 
-// The whole file as bytes. NOT_FOUND where there is none.
+// The whole file as bytes. NOT_FOUND if there is none; INVALID_ARGUMENT if it cannot be read.
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 
-// INVALID_ARGUMENT, naming `file`, for text that is not one JSON object or in which an object
-// repeats a key.
+// INVALID_ARGUMENT, naming `file`, if the text is not one JSON object or if an object in it repeats
+// a key.
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, const std::string& file);
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::string& path);
 
-// How an error shows a value: scalars as JSON, cut when long, and the kind of anything else.
+// The text of a value in errors: JSON for scalars, shortened if long; otherwise "a list" or "an
+// object".
 std::string Describe(const nlohmann::json& value);
 
-// Reads the keys of one object. A key that is absent or null has its fallback. The first value of a
-// wrong type or out of bounds is kept as `status`; reading goes on with the fallback.
+// Reads the keys of one object. A key that is absent or null has the value `fallback`, or nullopt.
+// For a value of the wrong type or out of bounds, the functions also return this, and the first
+// such error is kept in status(). Bounds are inclusive. Thread-compatible.
 class JsonReader {
  public:
   // Both must outlive the reader.
@@ -35,7 +37,7 @@ class JsonReader {
       : object_(object), file_(file) {}
 
   const absl::Status& status() const { return status_; }
-  // Whether the key is there at all; Has: and not null.
+  // Contains: the key is present. Has: it is present and not null.
   bool Contains(const char* key) const;
   bool Has(const char* key) const;
 
@@ -43,14 +45,15 @@ class JsonReader {
   double Number(const char* key, double fallback, double minimum, double maximum);
   bool Bool(const char* key, bool fallback);
   std::string String(const char* key, const std::string& fallback);
-  // One integer or a list of them.
+  // Integers: one integer or a list of integers. Numbers: a list of numbers.
   std::optional<std::vector<int64_t>> Integers(const char* key, int64_t minimum, int64_t maximum);
   std::optional<std::vector<double>> Numbers(const char* key, double minimum, double maximum);
 
-  // Keeps an error that says what the key holds and what would be supported.
+  // Keeps an error in status() that names the value of the key and what is supported.
   void Refuse(const char* key, const std::string& supported);
 
  private:
+  // nullptr if the key is absent or null.
   const nlohmann::json* Find(const char* key) const;
 
   const nlohmann::json& object_;

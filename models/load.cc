@@ -22,7 +22,7 @@ absl::Status CheckRange(const char* option, int64_t value, int64_t minimum, int6
       absl::StrCat(option, " is ", value, "; it must be from ", minimum, " to ", maximum));
 }
 
-// Written so that NaN fails.
+// The condition is written so that NaN fails.
 absl::Status CheckFraction(const char* option, double value) {
   if (value > 0.0 && value <= 1.0) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -47,7 +47,7 @@ absl::Status CheckOptions(const ModelOptions& options) {
   return absl::OkStatus();
 }
 
-// generation_config.json's ids where it has them, else config.json's.
+// Takes the ids of generation_config.json if it has them, otherwise those of config.json.
 absl::Status SetSpecialTokens(const std::string& directory, const RetNetConfig& config,
                               ModelInfo& info) {
   ASSIGN_OR_RETURN(const GenerationConfig generation, ReadGenerationConfig(directory));
@@ -64,7 +64,7 @@ absl::Status SetSpecialTokens(const std::string& directory, const RetNetConfig& 
   return absl::OkStatus();
 }
 
-// The folder's own name, whatever the path to it looks like.
+// The name of the folder itself, also if the path ends in ".." or is a symbolic link.
 std::string FolderName(const std::string& directory) {
   std::error_code error;
   const auto path = std::filesystem::canonical(directory, error);

@@ -1,4 +1,4 @@
-// Makes a Model of a checkpoint folder, on the device that is asked for.
+// Loads a Model from a checkpoint folder onto a device.
 #ifndef RETNET_MODELS_LOAD_H_
 #define RETNET_MODELS_LOAD_H_
 
@@ -13,25 +13,27 @@
 namespace retnet {
 
 struct ModelOptions {
-  std::string device = "auto";  // cpu, cuda, or auto: cuda where it is there
-  int32_t threads = 0;  // CPU workers, the caller included; 0: as many as the process may use
-  int32_t slots = 0;  // 0: as many as fit in state_memory_fraction of the free memory, at most 1024
+  std::string device = "auto";  // cpu, cuda, or auto: cuda if available, otherwise cpu
+  int32_t threads = 0;  // CPU threads, including the caller; 0: all cores that the process may use
+  // Sequences that run at the same time. 0: as many as fit, at most 1024. On the CPU they must fit
+  // into state_memory_fraction of the free memory.
+  int32_t slots = 0;
   double state_memory_fraction = 0.5;
-  double gpu_memory_fraction = 0.9;  // of the device's free memory, for weights, steps and slots
-  std::string state_type = "fp32";   // of bases: fp32, bf16 or fp16; on the CPU only fp32
-  bool cuda_graphs = true;           // decode steps are recorded once and replayed
-  bool programmatic_launch = true;   // their kernels overlap where the device can
-  int32_t max_rows = 512;            // tokens a step may hold
-  std::string instruction_set =
-      "";  // scalar, avx2, avx512 or avx512-bf16; empty: the best there is
+  double gpu_memory_fraction = 0.9;  // share of the free GPU memory for weights, steps and slots
+  std::string state_type = "fp32";   // element type of bases: fp32, bf16 or fp16; CPU: only fp32
+  bool cuda_graphs = true;           // record decode steps once and replay them
+  bool programmatic_launch = true;   // let kernels of decode steps overlap if the device can
+  int32_t max_rows = 512;            // the most tokens of a step
+  // scalar, avx2, avx512 or avx512-bf16. Empty: the best set that this machine supports.
+  std::string instruction_set = "";
 };
 
-// Of an option that CheckOptions has let through.
+// The element type that options.state_type names. The options must be valid.
 ElementType StateTypeOf(const ModelOptions& options);
 
-// UNAVAILABLE for a device that is not there; INVALID_ARGUMENT for options or a checkpoint that
-// cannot be run exactly, naming file, key or tensor; RESOURCE_EXHAUSTED when memory does not
-// suffice.
+// UNAVAILABLE if the device is not available. INVALID_ARGUMENT for invalid options, or for a
+// checkpoint that cannot be run exactly; the error names the file and the key or tensor.
+// RESOURCE_EXHAUSTED if memory does not suffice.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
                                                  const ModelOptions& options);
 

@@ -32,8 +32,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   } else if (!S_ISREG(status.st_mode)) {
     error = EINVAL;
   } else if (status.st_size == 0) {
-    data =
-        nullptr;  // an empty mapping is refused by the system, an empty file is not an error here
+    data = nullptr;  // the system refuses an empty mapping, but an empty file is not an error here
   } else {
     data = mmap(nullptr, status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED) error = errno;
@@ -41,7 +40,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   close(descriptor);
   if (error != 0) return Failure(path, error);
   const auto size = static_cast<size_t>(status.st_size);
-  // Weights are packed once, front to back: read ahead, and do not keep what has been read.
+  // Weights are packed once, from front to back: read ahead, and do not keep pages after use.
   if (size > 0) madvise(data, size, MADV_SEQUENTIAL);
   return MappedFile({static_cast<const std::byte*>(data), size});
 }

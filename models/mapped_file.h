@@ -1,4 +1,4 @@
-// A file mapped read-only into memory, unmapped when the object goes.
+// A file mapped read-only into memory.
 #ifndef RETNET_MODELS_MAPPED_FILE_H_
 #define RETNET_MODELS_MAPPED_FILE_H_
 
@@ -10,9 +10,10 @@
 
 namespace retnet {
 
+// Owns the mapping; the destructor removes it. Movable.
 class MappedFile {
  public:
-  // NOT_FOUND where there is none; INVALID_ARGUMENT for what is not a regular file or cannot be
+  // NOT_FOUND if there is no such file. INVALID_ARGUMENT if it is not a regular file or cannot be
   // mapped.
   static absl::StatusOr<MappedFile> Open(const std::string& path);
 

@@ -10,12 +10,12 @@
 namespace retnet {
 namespace {
 
-constexpr int64_t kMostSlots = 1024;  // when nobody says how many
+constexpr int64_t kMostSlots = 1024;  // if options.slots is 0
 constexpr double kMebibyte = 1 << 20;
 
 std::string Mebibytes(double bytes) { return absl::StrFormat("%.1f MiB", bytes / kMebibyte); }
 
-// In double: a tiny fraction asks for more than any integer of bytes.
+// In double, because a tiny state_memory_fraction gives more bytes than an integer can hold.
 double StateBytes(const MemoryNeed& need, const ModelOptions& options) {
   return options.slots > 0 ? double(need.slot) * options.slots
                            : need.slot / options.state_memory_fraction;
@@ -24,17 +24,18 @@ double StateBytes(const MemoryNeed& need, const ModelOptions& options) {
 std::string States(const MemoryNeed& need, const ModelOptions& options) {
   const std::string states = Mebibytes(StateBytes(need, options));
   const std::string slot = Mebibytes(need.slot);
-  if (options.slots > 0) return absl::StrCat(states, " for ", options.slots, " sessions of ", slot);
-  return absl::StrCat(states, " for one session of ", slot, " to be in a share of ",
+  if (options.slots > 0)
+    return absl::StrCat(states, " for ", options.slots, " sequences of ", slot);
+  return absl::StrCat(states, " for one sequence of ", slot, " to be in a share of ",
                       options.state_memory_fraction);
 }
 
 }  // namespace
 
 int64_t ServingBytes(int32_t threads) {
-  // Measured with the default model: 16 MiB of the libraries' and programs' pages, 3 MiB of heap
-  // when idle and 4 MiB more with 128 streams. A thread: its stack, heap arena and retention's
-  // scratch.
+  // Measured with the default model: 16 MiB of pages of the program and its libraries, 3 MiB of
+  // heap when idle, and 4 MiB more with 128 streams. Per thread: its stack, heap arena and the
+  // scratch of retention.
   constexpr int64_t kProcess = int64_t{24} << 20;
   constexpr int64_t kThread = int64_t{1} << 20;
   return kProcess + threads * kThread;

@@ -1,4 +1,5 @@
-// RetNet's forward pass, once for every backend, and the Model around it: slots, steps, transfers.
+// RetNet's forward pass, the same for every backend, and the Model around it: slots, steps,
+// transfers.
 #ifndef RETNET_MODELS_RETNET_H_
 #define RETNET_MODELS_RETNET_H_
 
@@ -29,17 +30,17 @@ namespace retnet {
 template <Kernels K>
 class RetNet : public Model {
  public:
-  // Makes all memory of the steps and of info.slots states. The caller fills in of `info` the
-  // names, the ids, slots, max_rows and base_type; the rest follows.
-  // A backend that replays steps records them here.
+  // Allocates all memory for steps and for info.slots states. In `info`, the caller sets the names,
+  // the ids, slots, max_rows and base_type; Create sets the rest. If the backend replays steps,
+  // Create records them.
   static absl::StatusOr<std::unique_ptr<RetNet>> Create(std::unique_ptr<K> kernels,
                                                         const RetNetConfig& config,
                                                         DeviceWeights<K> weights, ModelInfo info);
 
-  // Waits for what is in flight.
+  // Waits for steps and transfers in flight.
   ~RetNet() override { (void)kernels_->Finish(); }
 
-  // What a step of up to `max_rows` rows computes in, beside the kernels' own workspaces.
+  // Bytes of the buffers for steps of up to `max_rows` rows, without the workspaces of the kernels.
   static int64_t StepBytes(const RetNetConfig& config, int64_t max_rows);
 
   const ModelInfo& info() const override { return info_; }
@@ -64,7 +65,8 @@ class RetNet : public Model {
  private:
   using Buffer = typename K::Buffer;
 
-  // Rows of logits that exist at a time; their memory does not grow with the outputs of a step.
+  // Rows of logits that are computed at a time, so that their memory does not depend on the number
+  // of outputs of a step.
   static constexpr int32_t kLogitsRows = 64;
 
   RetNet(std::unique_ptr<K> kernels, const RetNetConfig& config, DeviceWeights<K> weights,
@@ -77,6 +79,7 @@ class RetNet : public Model {
         slots_(info_.slots),
         plan_(info_.max_rows, config.vocab_size, info_.slots) {}
 
+  // A buffer of a step and its size.
   struct StepBuffer {
     Buffer RetNet::*buffer;
     int64_t numbers;
@@ -87,14 +90,15 @@ class RetNet : public Model {
   absl::Status RecordDecodeSteps();
   void Forward(std::span<SampleResult> results);
   Norm NormOf(const Buffer& weight) const { return {weight.data(), config_.norm_epsilon}; }
-  // A block of `count` rows of a buffer, `columns` wide.
+  // The first `count` rows of a buffer with `columns` columns.
   static MatrixView<float> View(const Buffer& buffer, int64_t count, int64_t columns) {
     return {buffer.data(), count, columns};
   }
   absl::Status CheckStateBytes(StateShape shape, size_t bytes) const;
-  // Of a transfer that is over when everything queued before it and itself is.
+  // A ticket for the transfer just queued. It is done when all transfers up to this one are over.
   Ticket NextTicket();
-  // The rows that a decode step of so many is padded to, so that there are few kinds of steps.
+  // The number of rows that a decode step is padded to: a power of two or max_rows. So there are
+  // few kinds of steps to record.
   int32_t PaddedRows(int32_t rows) const {
     return static_cast<int32_t>(std::min(std::bit_ceil(static_cast<uint32_t>(rows)),
                                          static_cast<uint32_t>(info_.max_rows)));
@@ -107,14 +111,14 @@ class RetNet : public Model {
   const DeviceWeights<K> weights_;
   ModelInfo info_;
 
-  // States, and what the host knows of them.
+  // The states on the device, and the host's bookkeeping of them.
   SlotStates slots_;
   std::optional<typename K::States> states_;
   std::optional<typename K::LastTokens> last_tokens_;
 
-  // Of the step being computed.
+  // Used by the step that is being computed. Each buffer is written before it is read.
   StepPlan plan_;
-  std::vector<typename K::Segments> fold_phases_;  // of the plan, laid out
+  std::vector<typename K::RetentionPlan> fold_phases_;  // of plan_, prepared by the kernels
   std::optional<typename K::Rotation> rotation_;
   Buffer stream_;       // [max_rows, hidden]
   Buffer projections_;  // [max_rows, shape.ProjectionColumns()]
@@ -123,10 +127,10 @@ class RetNet : public Model {
   Buffer gathered_;     // [kLogitsRows, hidden]
   Buffer logits_;       // [kLogitsRows, vocabulary]
 
-  // The steps launched and not waited for.
+  // Steps that have been launched and not waited for: in_flight_ of them, from steps_[oldest_] on.
   struct Step {
     std::vector<SampleResult> results;
-    int32_t outputs = 0;  // the answers behind them mean nothing
+    int32_t outputs = 0;  // further results are those of padding rows
   };
   std::array<Step, kStepsInFlight> steps_;
   int32_t oldest_ = 0;
@@ -165,14 +169,15 @@ void RetNet<K>::Forward(std::span<SampleResult> results) {
                               gated);
     kernels_->MatMulAdd(gated, layer.down, x);
   }
-  kernels_->SetSampledRows(kLogitsRows);  // a row's logits have one arithmetic, whatever its class
+  // Logits use the same arithmetic for both classes of rows.
+  kernels_->SetSampledRows(kLogitsRows);
   for (int32_t first = 0; first < plan_.outputs(); first += kLogitsRows) {
     const int32_t count = std::min(kLogitsRows, plan_.outputs() - first);
     const auto y = View(gathered_, count, config_.hidden_size);
     const auto logits = View(logits_, count, config_.vocab_size);
     kernels_->Gather(x, plan_.output_rows().subspan(first, count), y);
     kernels_->NormMatMul(y, NormOf(weights_.norm), weights_.output_projection(), logits);
-    kernels_->Sample(logits, plan_.queries().subspan(first, count),
+    kernels_->Sample(logits, plan_.requests().subspan(first, count),
                      plan_.keep_in().subspan(first, count), *last_tokens_,
                      results.subspan(first, count));
   }
@@ -231,7 +236,7 @@ absl::Status RetNet<K>::Allocate() {
   return kernels_->Replays() ? RecordDecodeSteps() : absl::OkStatus();
 }
 
-// One of each number of rows that Launch pads a decode step to.
+// Records one step for each number of rows that Launch pads decode steps to.
 template <Kernels K>
 absl::Status RetNet<K>::RecordDecodeSteps() {
   const int32_t most = std::min(info_.slots, info_.max_rows);

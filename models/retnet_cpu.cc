@@ -47,9 +47,10 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCpuModel(const RetNetConfig& config,
   MemoryNeed need = NeedOf(*kernels, config, weights, options);
   RETURN_IF_ERROR(PlanSlots(need, ReadFreeMemory(), options).status());
   ASSIGN_OR_RETURN(auto packed, DeviceWeights<cpu::CpuKernels>::Pack(*kernels, weights));
-  need.weights = 0;  // packed, and what they really take is no longer free
+  need.weights = 0;  // they are packed now, and ReadFreeMemory no longer counts their memory
   ASSIGN_OR_RETURN(info.slots, PlanSlots(need, ReadFreeMemory(), options));
   info.max_rows = options.max_rows;
+  info.states_in_host_memory = true;
   info.backend = absl::StrCat("cpu (", Name(kernels->instruction_set()), ", ", kernels->threads(),
                               kernels->threads() == 1 ? " thread)" : " threads)");
   return RetNet<cpu::CpuKernels>::Create(std::move(kernels), config, std::move(packed),

@@ -12,8 +12,10 @@
 
 namespace retnet {
 
-// `info` holds the name and the ids; the rest is filled in. `weights` are packed and not needed
-// after.
+// The caller sets the name, the ids and device_note in `info`; the function sets the rest.
+// `weights` are copied and not needed afterwards. INVALID_ARGUMENT for options that the CPU does
+// not support, UNAVAILABLE for an instruction set that this machine does not support,
+// RESOURCE_EXHAUSTED if memory does not suffice.
 absl::StatusOr<std::unique_ptr<Model>> MakeCpuModel(const RetNetConfig& config,
                                                     const ModelWeights& weights,
                                                     const ModelOptions& options, ModelInfo info);

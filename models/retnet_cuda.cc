@@ -15,7 +15,7 @@
 namespace retnet {
 namespace {
 
-// Slots take all that the rest leaves of a GPU's memory, which no other process is to share.
+// Slots take all GPU memory that the other parts leave: no other process should need it.
 absl::StatusOr<int32_t> PlanDeviceSlots(const MemoryNeed& need, int64_t usable,
                                         const cuda::CudaKernels& kernels,
                                         const cuda::DeviceMemory& memory, ModelOptions options) {
@@ -48,15 +48,15 @@ absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
   ASSIGN_OR_RETURN(auto packed, DeviceWeights<cuda::CudaKernels>::Pack(*kernels, weights));
   ASSIGN_OR_RETURN(const cuda::DeviceMemory after, cuda::CudaKernels::Memory());
   const int64_t left = usable - (before.free - after.free);
-  need.weights = 0;  // packed; what they, their padding and the products' scratch take is taken
+  need.weights = 0;  // they are packed now; `left` excludes them, their padding and matmul scratch
   ASSIGN_OR_RETURN(info.slots, PlanDeviceSlots(need, left, *kernels, before, options));
   info.max_rows = options.max_rows;
   constexpr int64_t kMebibyte = 1 << 20;
   info.backend = absl::StrCat(
       "cuda (", kernels->device_name(), "; of ", before.free / kMebibyte, " MiB free, ",
       (before.free - after.free) / kMebibyte, " MiB for weights, ", need.step / kMebibyte,
-      " for steps, ", info.slots * need.slot / kMebibyte, " for sessions with ", options.state_type,
-      " states", kernels->Overlaps() ? "; programmatic launches)" : ")");
+      " for steps, ", info.slots * need.slot / kMebibyte, " for sequences with ",
+      options.state_type, " states", kernels->Overlaps() ? "; programmatic launches)" : ")");
   return RetNet<cuda::CudaKernels>::Create(std::move(kernels), config, std::move(packed),
                                            std::move(info));
 }

@@ -12,8 +12,8 @@
 
 namespace retnet {
 
-// As MakeCpuModel. UNAVAILABLE where there is no device or driver that serves, or no CUDA in the
-// build.
+// Like MakeCpuModel. UNAVAILABLE if there is no suitable device or driver, or if the build has no
+// CUDA backend.
 absl::StatusOr<std::unique_ptr<Model>> MakeCudaModel(const RetNetConfig& config,
                                                      const ModelWeights& weights,
                                                      const ModelOptions& options, ModelInfo info);

@@ -1,4 +1,4 @@
-// What a build without the CUDA backend says instead.
+// MakeCudaModel of a build without the CUDA backend.
 #include "absl/status/status.h"
 #include "models/retnet_cuda.h"
 

@@ -18,7 +18,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kLengthBytes = 8;
-// The reference reader's own limit.
+// The limit of the reference implementation.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
 constexpr std::array<std::pair<std::string_view, int64_t>, 15> kTypes = {{{"BOOL", 1},
@@ -44,6 +44,7 @@ std::optional<int64_t> ElementBytes(std::string_view type) {
   return std::nullopt;
 }
 
+// Makes errors about one tensor.
 struct Error {
   const std::string& file;
   const std::string& tensor;
@@ -54,7 +55,7 @@ struct Error {
   }
 };
 
-// A list of integers from 0 on.
+// A list of integers of at least 0; nullopt for any other value.
 std::optional<std::vector<int64_t>> Integers(const json& value) {
   if (!value.is_array()) return std::nullopt;
   std::vector<int64_t> numbers;
@@ -68,7 +69,7 @@ std::optional<std::vector<int64_t>> Integers(const json& value) {
   return numbers;
 }
 
-// element_bytes · Π shape, or nothing when that is more than int64 holds.
+// element_bytes · Π shape; nullopt if that exceeds int64.
 std::optional<int64_t> SizeInBytes(const std::vector<int64_t>& shape, int64_t element_bytes) {
   int64_t size = element_bytes;
   for (const int64_t side : shape) {
@@ -112,7 +113,7 @@ absl::StatusOr<StoredTensor> ParseTensor(const json& entry, std::span<const std:
   return tensor;
 }
 
-// Every byte of `data` belongs to exactly one tensor.
+// Checks that every byte of `data` belongs to exactly one tensor.
 absl::Status CheckTiling(const StoredTensors& tensors, std::span<const std::byte> data,
                          const std::string& file) {
   std::vector<std::pair<std::span<const std::byte>, const std::string*>> ranges;

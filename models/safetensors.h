@@ -1,5 +1,5 @@
-// The safetensors format: an 8-byte length, a JSON header of names, types, shapes and offsets, then
-// the tensors' bytes without gaps. Only the header is parsed; the bytes stay where they are.
+// The safetensors format: an 8-byte length, a JSON header with names, types, shapes and offsets,
+// then the bytes of the tensors without gaps. Only the header is parsed. The bytes are not copied.
 #ifndef RETNET_MODELS_SAFETENSORS_H_
 #define RETNET_MODELS_SAFETENSORS_H_
 
@@ -15,16 +15,16 @@
 namespace retnet {
 
 struct StoredTensor {
-  std::string type;  // as the format names it: F32, BF16, …
+  std::string type;  // the name in the format: F32, BF16, …
   std::vector<int64_t> shape;
-  std::span<const std::byte> bytes;  // within the file's; any alignment
+  std::span<const std::byte> bytes;  // a view into the file; any alignment
 };
 
-// By name.
+// Tensors by name.
 using StoredTensors = std::map<std::string, StoredTensor, std::less<>>;
 
-// INVALID_ARGUMENT naming `file` and the tensor for a file that is truncated, has bytes that no
-// tensor owns or two own, or whose header does not agree with itself. `file` is only named, never
+// Parses the bytes of a file. INVALID_ARGUMENT if it is truncated, if a byte belongs to no tensor
+// or to two, or if the header is inconsistent. The error names `file` and the tensor. `file` is not
 // opened.
 absl::StatusOr<StoredTensors> ParseSafetensors(std::span<const std::byte> bytes,
                                                const std::string& file);

@@ -1,9 +1,9 @@
 #include "models/slot_states.h"
 
 #include <algorithm>
-#include <cassert>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/dcheck.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -30,6 +30,7 @@ absl::Status SlotStates::Fork(SlotId from, SlotId to, int32_t position) {
   slots_[to] = slots_[from];
   slots_[to].position = position;
   if (slots_[to].base != kZeroBase) ++readers_[slots_[to].base];
+  CheckInvariants();
   return absl::OkStatus();
 }
 
@@ -37,6 +38,7 @@ absl::Status SlotStates::Truncate(SlotId slot, int32_t position) {
   RETURN_IF_ERROR(Check(slot));
   RETURN_IF_ERROR(CheckPosition(slot, position));
   slots_[slot].position = position;
+  CheckInvariants();
   return absl::OkStatus();
 }
 
@@ -52,6 +54,7 @@ absl::Status SlotStates::Clear(SlotId slot) {
   RETURN_IF_ERROR(Check(slot));
   ReleaseBase(slots_[slot]);
   slots_[slot] = Slot();
+  CheckInvariants();
   return absl::OkStatus();
 }
 
@@ -75,6 +78,7 @@ absl::Status SlotStates::Adopt(Model::StateShape shape, SlotId id) {
   slot = {.base = shape.base_position > 0 ? TakeBase() : kZeroBase,
           .base_position = shape.base_position,
           .position = shape.position};
+  CheckInvariants();
   return absl::OkStatus();
 }
 
@@ -93,11 +97,12 @@ int32_t SlotStates::Advance(SlotId id, int32_t rows, int32_t first_row,
     rows -= piece.rows;
     slot.position += piece.rows;
   }
+  CheckInvariants();
   return fold_phase;
 }
 
-// Moves the slot's base to the end of its full tail: in place when nobody else reads it, else into
-// a free one. Returns the fold phase.
+// In place if no other slot reads the base, otherwise into a free base. The first fold reads no
+// base.
 int32_t SlotStates::Fold(Slot& slot, RetentionPiece& piece) {
   piece.folds = true;
   piece.fold_source = slot.base;
@@ -115,7 +120,7 @@ int32_t SlotStates::Fold(Slot& slot, RetentionPiece& piece) {
 }
 
 int32_t SlotStates::TakeBase() {
-  assert(!free_.empty());
+  RETNET_DCHECK(!free_.empty());
   const int32_t base = free_.back();
   free_.pop_back();
   readers_[base] = 1;
@@ -124,6 +129,20 @@ int32_t SlotStates::TakeBase() {
 
 void SlotStates::ReleaseBase(Slot& slot) {
   if (slot.base != kZeroBase && --readers_[slot.base] == 0) free_.push_back(slot.base);
+}
+
+void SlotStates::CheckInvariants() const {
+  if (!kDchecks) return;
+  std::vector<int32_t> readers(slots_.size());
+  for (const Slot& slot : slots_) {
+    RETNET_DCHECK((slot.base == kZeroBase) == (slot.base_position == 0));
+    RETNET_DCHECK(slot.base_position >= 0 && slot.base_position % kChunk == 0);
+    RETNET_DCHECK(slot.tail() >= 0 && slot.tail() <= kChunk);
+    if (slot.base != kZeroBase) ++readers[slot.base];
+  }
+  RETNET_DCHECK(readers == readers_);
+  RETNET_DCHECK(free_.size() == std::count(readers.begin(), readers.end(), 0));
+  for (const int32_t base : free_) RETNET_DCHECK(readers[base] == 0);
 }
 
 }  // namespace retnet

@@ -19,7 +19,7 @@ absl::Status CheckToken(TokenId token, int32_t vocab_size) {
   return Invalid("token ", token, " is not in the vocabulary of ", vocab_size);
 }
 
-// Written so that NaN fails.
+// The conditions are written so that NaN fails.
 absl::Status CheckSampling(const Sampling& sampling, int32_t vocab_size) {
   if (!(sampling.temperature >= 0.0f && std::isfinite(sampling.temperature))) {
     return Invalid("temperature is ", sampling.temperature, "; it must be finite and at least 0");
@@ -41,13 +41,13 @@ absl::Status CheckSampling(const Sampling& sampling, int32_t vocab_size) {
   return absl::OkStatus();
 }
 
-absl::Status CheckQuery(const SampleRequest& query, int32_t vocab_size) {
-  if (query.top_logprobs < 0 || query.top_logprobs > kMaxTopLogprobs) {
-    return Invalid("top_logprobs is ", query.top_logprobs, "; it must be from 0 to ",
+absl::Status CheckRequest(const SampleRequest& request, int32_t vocab_size) {
+  if (request.top_logprobs < 0 || request.top_logprobs > kMaxTopLogprobs) {
+    return Invalid("top_logprobs is ", request.top_logprobs, "; it must be from 0 to ",
                    kMaxTopLogprobs);
   }
-  return query.scored_token == kNoToken ? CheckSampling(query.sampling, vocab_size)
-                                        : CheckToken(query.scored_token, vocab_size);
+  return request.scored_token == kNoToken ? CheckSampling(request.sampling, vocab_size)
+                                          : CheckToken(request.scored_token, vocab_size);
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ StepPlan::StepPlan(int32_t max_rows, int32_t vocab_size, int32_t slots)
   pieces_.reserve(max_rows);
   for (auto& fold_phase : fold_phases_) fold_phase.reserve(max_rows);
   output_rows_.reserve(max_rows);
-  queries_.reserve(max_rows);
+  requests_.reserve(max_rows);
   keep_in_.reserve(max_rows);
 }
 
@@ -82,7 +82,7 @@ void StepPlan::Clear() {
   pieces_.clear();
   for (auto& fold_phase : fold_phases_) fold_phase.clear();
   output_rows_.clear();
-  queries_.clear();
+  requests_.clear();
   keep_in_.clear();
 }
 
@@ -92,14 +92,14 @@ bool StepPlan::decodes() const {
 }
 
 void StepPlan::Pad(int32_t rows) {
-  SampleRequest greedy;  // the least work
+  SampleRequest greedy;  // the cheapest request
   greedy.sampling.temperature = 0;
   for (int32_t row = this->rows(); row < rows; ++row) {
     tokens_.push_back(0);
     positions_.push_back(0);
     fold_phases_[0].emplace_back();
     output_rows_.push_back(row);
-    queries_.push_back(greedy);
+    requests_.push_back(greedy);
     keep_in_.push_back(kNotKept);
   }
   sampled_rows_ = rows;
@@ -107,12 +107,13 @@ void StepPlan::Pad(int32_t rows) {
 
 absl::Status StepPlan::Check(std::span<const Segment> segments, const SlotStates& states) {
   int64_t rows = 0;
-  bool given = false;
+  bool prompt = false;
   for (const Segment& segment : segments) {
-    if (given && segment.row_class == RowClass::kSampled) {
-      return Invalid("slot ", segment.slot, " has a segment of sampled tokens behind given ones");
+    if (prompt && segment.row_class == RowClass::kSampled) {
+      return Invalid("slot ", segment.slot,
+                     " has a segment of sampled tokens after one of prompt tokens");
     }
-    given = segment.row_class == RowClass::kPrompt;
+    prompt = segment.row_class == RowClass::kPrompt;
     RETURN_IF_ERROR(CheckSegment(segment, states));
     RETURN_IF_ERROR(CheckOutputs(segment));
     rows += segment.tokens.size();
@@ -151,7 +152,7 @@ absl::Status StepPlan::CheckOutputs(const Segment& segment) const {
                      "; rows must ascend and be below ", segment.tokens.size());
     }
     previous = output.row;
-    RETURN_IF_ERROR(CheckQuery(output.query, vocab_size_));
+    RETURN_IF_ERROR(CheckRequest(output.request, vocab_size_));
   }
   return absl::OkStatus();
 }
@@ -167,7 +168,7 @@ void StepPlan::Append(const Segment& segment, SlotStates& states) {
   if (segment.row_class == RowClass::kSampled) sampled_rows_ = rows();
   for (const RowOutput& output : segment.outputs) {
     output_rows_.push_back(first_row + output.row);
-    queries_.push_back(output.query);
+    requests_.push_back(output.request);
     keep_in_.push_back(kNotKept);
   }
   KeepLastSampled(segment, states);
@@ -179,7 +180,7 @@ void StepPlan::Append(const Segment& segment, SlotStates& states) {
 
 void StepPlan::KeepLastSampled(const Segment& segment, SlotStates& states) {
   for (size_t i = segment.outputs.size(); i-- > 0;) {
-    if (segment.outputs[i].query.scored_token != kNoToken) continue;
+    if (segment.outputs[i].request.scored_token != kNoToken) continue;
     keep_in_[keep_in_.size() - segment.outputs.size() + i] = segment.slot;
     states.SetSampled(segment.slot);
     return;

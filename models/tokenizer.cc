@@ -1,6 +1,6 @@
 #include "models/tokenizer.h"
 
-// SentencePiece's header declares into a namespace absl of its own.
+// The header of SentencePiece declares its own namespace absl, which would clash with Abseil's.
 #define absl sentencepiece_absl
 #include <sentencepiece_processor.h>
 #undef absl
@@ -20,7 +20,7 @@
 namespace retnet {
 namespace {
 
-constexpr char kSpaceMark[] = "\xe2\x96\x81";  // U+2581 stands for a space in pieces
+constexpr char kSpaceMark[] = "\xe2\x96\x81";  // in pieces, U+2581 stands for a space
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
@@ -82,7 +82,7 @@ class SentencePieceTokenizer : public Tokenizer {
  private:
   std::string PieceBytes(int32_t id) const {
     if (processor_->IsControl(id)) return "";
-    if (processor_->IsUnknown(id)) return processor_->DecodeIds({id});  // its surface, " ⁇ "
+    if (processor_->IsUnknown(id)) return processor_->DecodeIds({id});  // its text, " ⁇ "
     const std::string& piece = processor_->IdToPiece(id);
     uint32_t byte = 0;
     if (processor_->IsByte(id) && piece.size() == 6 &&  // <0xNN>
@@ -94,7 +94,7 @@ class SentencePieceTokenizer : public Tokenizer {
 
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
   std::vector<std::string> bytes_;  // of each token
-  // Whether a text's first space is the one that encoding put there.
+  // Whether Encode puts a space before the text, which Decode removes again.
   bool drops_leading_space_ = false;
   bool adds_bos_ = false;
 };

@@ -1,5 +1,5 @@
-// Text to token ids and back, by the checkpoint's SentencePiece model. Everything of SentencePiece
-// stays in tokenizer.cc.
+// Converts text to token ids and back with the SentencePiece model of the checkpoint. Only
+// tokenizer.cc uses SentencePiece.
 #ifndef RETNET_MODELS_TOKENIZER_H_
 #define RETNET_MODELS_TOKENIZER_H_
 
@@ -15,27 +15,28 @@
 
 namespace retnet {
 
-// Immutable after Load; all methods may be called from any thread.
+// Immutable after Load. Any thread may call any function.
 class Tokenizer {
  public:
-  // Reads DIR/tokenizer.model and, where it is there, DIR/tokenizer_config.json. NOT_FOUND without
-  // a tokenizer.model.
+  // Reads tokenizer.model in `directory` and, if it exists, tokenizer_config.json. NOT_FOUND
+  // without a tokenizer.model; INVALID_ARGUMENT for a malformed file.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& directory);
   virtual ~Tokenizer() = default;
 
   virtual int32_t vocab_size() const = 0;
-  // tokenizer_config.json's add_bos_token; else whether the model has a BOS.
+  // Whether prompts begin with BOS: add_bos_token of tokenizer_config.json; if absent, whether the
+  // model has a BOS token.
   virtual bool adds_bos() const = 0;
-  virtual TokenId bos() const = 0;  // kNoToken if none
+  virtual TokenId bos() const = 0;  // kNoToken if there is none
 
-  // No BOS or EOS is added. INVALID_ARGUMENT for text that is not UTF-8, naming the byte.
+  // Adds no BOS or EOS. INVALID_ARGUMENT if the text is not UTF-8; the error names the byte.
   virtual absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const = 0;
-  // The text of whole histories: the tokens' bytes, without a space that encoding put before the
-  // text. Control tokens give nothing; an id outside the vocabulary is OUT_OF_RANGE. Not UTF-8
-  // where byte-fallback tokens do not add up to characters.
+  // The text of a whole token sequence: the bytes of its tokens, without the space that Encode puts
+  // before the text. Control tokens have no bytes. The result is not UTF-8 if byte-fallback tokens
+  // do not form complete characters. OUT_OF_RANGE for an id outside the vocabulary.
   virtual absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const = 0;
-  // The bytes one token adds when it follows others (a byte-fallback token is its one byte, which
-  // alone may not be UTF-8); empty for control tokens and ids outside the vocabulary.
+  // The bytes that a token adds after other tokens. A byte-fallback token adds one byte, which need
+  // not be UTF-8 by itself. Empty for control tokens and for ids outside the vocabulary.
   virtual std::string_view Bytes(TokenId token) const = 0;
 };
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// Bytes of the character that `lead` begins; 0 when none does.
+// The length in bytes of a character that begins with `lead`; 0 if no character does.
 size_t CharacterLength(uint8_t lead) {
   if (lead < 0x80) return 1;
   if (lead >= 0xC2 && lead <= 0xDF) return 2;
@@ -16,8 +16,9 @@ size_t CharacterLength(uint8_t lead) {
   return 0;
 }
 
-// Whether `next` may follow `partial`, a proper beginning of a character. The second byte is
-// bounded more closely: no overlong forms, no surrogates, nothing above U+10FFFF.
+// Whether `next` may follow `partial`, the beginning of an incomplete character. The bounds of the
+// second byte are tighter after some lead bytes. They exclude overlong forms, surrogates and values
+// above U+10FFFF.
 bool Continues(std::string_view partial, uint8_t next) {
   uint8_t low = 0x80;
   uint8_t high = 0xBF;

@@ -1,4 +1,4 @@
-// UTF-8 as it arrives in pieces: whole characters out, whatever the cuts.
+// UTF-8 that arrives in pieces: assembles whole characters.
 #ifndef RETNET_MODELS_UTF8_H_
 #define RETNET_MODELS_UTF8_H_
 
@@ -9,21 +9,22 @@
 
 namespace retnet {
 
-// Turns bytes into UTF-8 text. An incomplete character waits for its other bytes; bytes that can
-// belong to none become U+FFFD, one for each maximal part of a character (Unicode 15, table 3-8).
-// The text does not depend on how the bytes were cut. Thread-compatible.
+// Converts bytes to UTF-8 text. Keeps an incomplete character until its other bytes arrive.
+// Replaces bytes that cannot belong to a character by U+FFFD, one for each maximal subpart of a
+// character (Unicode 15, table 3-8). The text does not depend on how the bytes are divided into
+// pieces. Thread-compatible.
 class Utf8Assembler {
  public:
-  // Appends to `text` what `bytes` complete.
+  // Appends to `text` the characters that `bytes` complete.
   void Push(std::string_view bytes, std::string* text);
-  // Nothing follows: appends U+FFFD if a character is incomplete.
+  // Ends the text: appends U+FFFD if a character is incomplete.
   void Flush(std::string* text);
 
  private:
-  std::string partial_;  // a proper beginning of a character: 0 to 3 bytes
+  std::string partial_;  // the beginning of an incomplete character: 0 to 3 bytes
 };
 
-// Where the first bytes stand that are not UTF-8, if any.
+// The index of the first bytes that are not UTF-8, if any.
 std::optional<size_t> FirstInvalidUtf8(std::string_view text);
 
 }  // namespace retnet

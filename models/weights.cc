@@ -21,7 +21,8 @@ std::optional<ElementType> ParseType(std::string_view type) {
   return std::nullopt;
 }
 
-// Takes tensors out of a checkpoint by name and remembers which, and the first error.
+// Looks up tensors of a checkpoint by name. Remembers which tensors were taken, and the first
+// error.
 class Finder {
  public:
   explicit Finder(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
@@ -32,7 +33,7 @@ class Finder {
   HostTensor Vector(const std::string& name, int64_t size) { return Take(name, {size}, 1, size); }
   bool Has(std::string_view name) const { return checkpoint_.Find(name) != nullptr; }
 
-  // The first error; else one for a tensor that nobody took.
+  // The first error. If there is none, an error for a tensor that was not taken.
   absl::Status Finish() {
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
       if (!taken_.contains(name) && !absl::EndsWith(name, ".inv_freq")) {
@@ -95,7 +96,7 @@ LayerWeights FindLayer(const std::string& prefix, const RetNetConfig& config, Fi
     layer.projections.push_back(finder.Matrix(attention + "g_proj.weight", values, hidden));
   }
   if (config.head_norm_weight) {
-    // The name depends on whether norm and gate were one module.
+    // The name depends on whether norm and gate were one module in training.
     const std::string fused = attention + "g_norm_swish_gate.weight";
     layer.head_norm =
         finder.Vector(finder.Has(fused) ? fused : attention + "g_norm.weight", config.value_dim);
@@ -123,7 +124,7 @@ absl::StatusOr<ModelWeights> FindWeights(const Checkpoint& checkpoint, const Ret
   weights.norm = finder.Vector("model.norm.weight", hidden);
   const std::string head = "lm_head.weight";
   if (config.tied) {
-    finder.Ignore(head);  // some files repeat the embeddings under this name
+    finder.Ignore(head);  // some files also store the embeddings under this name
   } else {
     weights.head = finder.Matrix(head, config.vocab_size, hidden);
   }

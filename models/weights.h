@@ -1,4 +1,4 @@
-// A RetNet's weights found by name in a checkpoint, with the shapes that its config demands.
+// Finds the weights of a RetNet by name in a checkpoint and checks their shapes against the config.
 #ifndef RETNET_MODELS_WEIGHTS_H_
 #define RETNET_MODELS_WEIGHTS_H_
 
@@ -12,10 +12,10 @@
 
 namespace retnet {
 
-// One block. Matrices are [outputs, inputs].
+// The weights of one layer. Matrices are [outputs, inputs].
 struct LayerWeights {
   HostTensor retention_norm;            // [1, hidden]
-  std::vector<HostTensor> projections;  // q, k, v and, when gated, g; each [its channels, hidden]
+  std::vector<HostTensor> projections;  // q, k, v and, if gated, g; each [its channels, hidden]
   std::optional<HostTensor> head_norm;  // [1, value_dim]
   HostTensor output;                    // [hidden, heads · value_dim]
   HostTensor mlp_norm;                  // [1, hidden]
@@ -23,22 +23,22 @@ struct LayerWeights {
   HostTensor down;                      // [hidden, intermediate]
 };
 
-// Views into the checkpoint, which must outlive them.
+// Views into the checkpoint, which must outlive this.
 struct ModelWeights {
   HostTensor embeddings;                      // [vocabulary, hidden]
   std::optional<HostTensor> embeddings_norm;  // [1, hidden]
   std::vector<LayerWeights> layers;
   HostTensor norm;                 // [1, hidden]
-  std::optional<HostTensor> head;  // [vocabulary, hidden]; none when tied
-  int64_t stored_bytes = 0;        // of all of them
+  std::optional<HostTensor> head;  // [vocabulary, hidden]; nullopt if tied
+  int64_t stored_bytes = 0;        // of all weights
 };
 
-// INVALID_ARGUMENT naming file and tensor for one that is missing, misshapen, of a type that is not
-// run, or of a part that this model does not have. Rotary inv_freq buffers, which older files hold,
-// are ignored.
+// INVALID_ARGUMENT if a tensor is missing, has a wrong shape or an unsupported type, or belongs to
+// no part of the model. The error names the file and the tensor. Ignores the rotary inv_freq
+// buffers of older files.
 absl::StatusOr<ModelWeights> FindWeights(const Checkpoint& checkpoint, const RetNetConfig& config);
 
-// The elements of a tensor in fp32, row by row; exact for every ElementType.
+// The elements of a tensor as fp32, row by row. Exact for every ElementType.
 std::vector<float> ToFloats(const HostTensor& tensor);
 
 }  // namespace retnet

@@ -17,7 +17,7 @@ lint=(shellcheck clang-format-14 clang-tidy-14)
 runtime=(libgrpc++1.51 libabsl20220623 libsentencepiece0 libhwy1 libspdlog1.10 libhiredis0.14 libxxhash0 libzstd1
   libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0)
 fuzz=(clang-14 libclang-rt-14-dev)
-# What the emulator of CUDA builds itself with; the toolkit itself is not Debian's.
+# What tests/cudasim, the emulator of CUDA, builds itself with. The CUDA toolkit is not Debian's.
 cuda_test=(g++ python3 libboost-context-dev libzstd1)
 
 packages=()

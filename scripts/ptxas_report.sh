@@ -21,7 +21,7 @@ kernels() {
     /Compiling entry function/ {
       match($0, /'"'"'.*'"'"' for/)
       name = substr($0, RSTART + 1, RLENGTH - 6)
-      gsub(/\(anonymous namespace\)::|retnet::(cuda::)?|^void | /, "", name)
+      gsub(/\(anonymous namespace\)::|retnet::|cuda::|^void | /, "", name)
       sub(/\(.*/, "", name)
     }
     /spill stores/ { spills = $5 + $9 }

@@ -4,7 +4,7 @@
 #   test.sh                                 all tests
 #   test.sh --sanitize address,undefined    all tests under these sanitizers, in a build folder of their own
 #   test.sh --sanitize thread               engine and server tests; a planted race must be caught
-#   test.sh --cuda                          the CUDA backend's tests, on a GPU or else under an emulator; needs nvcc
+#   test.sh --cuda                          the CUDA backend's tests, on a GPU or else under tests/cudasim; needs nvcc
 #   test.sh -- OPTION...                    options for ctest, for example -R Retention
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -46,7 +46,12 @@ void DescribeModel(const ServedModel& model, const EngineOptions& options,
   wire->set_parameters(info.parameters);
   wire->set_weight_bytes(info.weight_bytes);
   wire->set_max_context_length(options.max_context_length);
+  wire->set_max_sequences(info.slots);
+  // For clients of release 0.1.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
   wire->set_max_sessions(info.slots);
+#pragma GCC diagnostic pop
   wire->set_max_queue(options.max_queue);
   wire->set_state_bytes(info.base_bytes);
   wire->set_tail_token_bytes(info.tail_token_bytes);
@@ -94,30 +99,39 @@ void GenerationService::PrepareSession(const SessionNeeds& needs, const SessionK
   }
 }
 
+template <typename Call, typename Wire, typename Plan>
+void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
+                              std::shared_ptr<Call> call, Translation<Wire, Plan> translate,
+                              Submission<Plan> submit) {
+  call->Open();
+  // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
+  Dispatch(bytes->Length(), [this, bytes, call, translate, submit, owner = OwnerOf(*context),
+                             deadline = Deadline(*context)] {
+    const auto begin = [&]() -> absl::Status {
+      Wire request;
+      RETURN_IF_ERROR(admission_->Read(*bytes, &request));
+      ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
+      const auto plan = std::make_shared<Plan>(std::move(translated));
+      plan->request.session.owner = owner;
+      plan->request.deadline = deadline;
+      PrepareSession(plan->needs, plan->request.session, call,
+                     [plan, submit](const SessionInfo& session) { submit(*plan, session); });
+      return absl::OkStatus();
+    };
+    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+  });
+}
+
 template <typename Call>
 void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* bytes, std::shared_ptr<Call> call) {
-  call->Open();
-  // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(bytes->Length(),
-           [this, bytes, call, owner = OwnerOf(*context), deadline = Deadline(*context)] {
-             const auto begin = [&]() -> absl::Status {
-               v1::GenerateRequest request;
-               RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-               ASSIGN_OR_RETURN(GenerationPlan translated, TranslateGenerate(request, model_));
-               const auto plan = std::make_shared<GenerationPlan>(std::move(translated));
-               plan->request.session.owner = owner;
-               plan->request.deadline = deadline;
-               PrepareSession(plan->needs, plan->request.session, call,
-                              [this, call, plan](const SessionInfo& session) {
-                                if (plan->needs.make) plan->request.session = session.key;
-                                call->Plan(*plan);
-                                call->Submit(&access_, SampleRequests(*plan, model_.tokenizer));
-                              });
-               return absl::OkStatus();
-             };
-             if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-           });
+  Begin<Call, v1::GenerateRequest, GenerationPlan>(
+      context, bytes, call, TranslateGenerate,
+      [this, call](GenerationPlan& plan, const SessionInfo& session) {
+        if (plan.needs.make) plan.request.session = session.key;
+        call->Plan(plan);
+        call->Submit(&access_, SampleRequests(plan, model_.tokenizer));
+      });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
@@ -139,26 +153,13 @@ grpc::ServerUnaryReactor* GenerationService::Complete(grpc::CallbackServerContex
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
   auto call = std::make_shared<ScoreStream>(&admission_->in_flight_calls(), model_.tokenizer);
-  call->Open();
-  Dispatch(bytes->Length(),
-           [this, bytes, call, owner = OwnerOf(*context), deadline = Deadline(*context)] {
-             const auto begin = [&]() -> absl::Status {
-               v1::ScoreRequest request;
-               RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-               ASSIGN_OR_RETURN(ScorePlan translated, TranslateScore(request, model_));
-               const auto plan = std::make_shared<ScorePlan>(std::move(translated));
-               plan->request.session.owner = owner;
-               plan->request.deadline = deadline;
-               PrepareSession(plan->needs, plan->request.session, call,
-                              [this, call, plan](const SessionInfo& session) {
-                                plan->follows_history = session.tokens > 0;
-                                call->Plan(*plan);
-                                call->Submit(&access_, {std::move(plan->request)});
-                              });
-               return absl::OkStatus();
-             };
-             if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-           });
+  Begin<ScoreStream, v1::ScoreRequest, ScorePlan>(
+      context, bytes, call, TranslateScore,
+      [this, call](ScorePlan& plan, const SessionInfo& session) {
+        plan.follows_history = session.tokens > 0;
+        call->Plan(plan);
+        call->Submit(&access_, {std::move(plan.request)});
+      });
   return call.get();
 }
 

@@ -23,7 +23,7 @@ using RawGeneration =
                 v1::Generation::WithRawCallbackMethod_Detokenize<
                     v1::Generation::WithRawCallbackMethod_GetModel<v1::Generation::Service>>>>>>>;
 
-// Thread-safe. Engine, metrics, tokenizer and gate must outlive it, and it every call.
+// Thread-safe. `access`, the tokenizer and `admission` must outlive it, and it every call.
 class GenerationService final : public RawGeneration {
  public:
   GenerationService(ServedModel model, EngineAccess access, Admission* admission);
@@ -50,12 +50,24 @@ class GenerationService final : public RawGeneration {
  private:
   // Runs the task here, or on a worker where a request of so many bytes takes long.
   void Dispatch(size_t request_bytes, std::function<void()> task);
-  // Calls `submit` when what it needs of its session is known, or refuses the call. `submit` gets
-  // what the session was like; without needs, that of a new one.
+  // Creates or looks up the session if the call needs that, then calls `submit` with it; without
+  // needs, with an empty SessionInfo. Refuses the call when the engine says why not.
   void PrepareSession(const SessionNeeds& needs, const SessionKey& session,
                       std::shared_ptr<EngineCall> call,
                       std::function<void(const SessionInfo&)> submit);
-  // Of Generate and Complete.
+  // Makes a plan of a request message; INVALID_ARGUMENT or FAILED_PRECONDITION.
+  template <typename Wire, typename Plan>
+  using Translation = absl::StatusOr<Plan> (*)(const Wire& request, const ServedModel& model);
+  // Submits what was planned, once its session is as it needs it.
+  template <typename Plan>
+  using Submission = std::function<void(Plan& plan, const SessionInfo& session)>;
+  // The way of a call that runs on the engine, from its bytes to `submit`; a failure on it refuses
+  // the call.
+  template <typename Call, typename Wire, typename Plan>
+  void Begin(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
+             std::shared_ptr<Call> call, Translation<Wire, Plan> translate,
+             Submission<Plan> submit);
+  // The same for Generate and Complete, which differ in how they answer.
   template <typename Call>
   void BeginGeneration(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
                        std::shared_ptr<Call> call);

@@ -6,11 +6,11 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/mutex.h"
 #include "kernels/status_macros.h"
 #include "server/calls/admission.h"
 #include "server/generation_service.h"
@@ -46,8 +46,8 @@ class Server::Impl {
     builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&generation_);
     builder.RegisterService(&sessions_);
-    // With mu_ held, so that a model that fails on the first call finds the health service.
-    std::lock_guard lock(mu_);
+    // So that a model that fails on the first call finds the health service.
+    const MutexLock lock(&mu_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port <= 0) {
       return absl::FailedPreconditionError(
@@ -92,14 +92,13 @@ class Server::Impl {
   }
 
   void StopServing(const char* why) {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     if (!serving_) return;
     Log(LogLevel::kWarning, absl::StrCat("not serving any more: ", why));
     SetHealth(false);
   }
 
-  // With mu_ held.
-  void SetHealth(bool serving) {
+  void SetHealth(bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     serving_ = serving;
     grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
     health->SetServingStatus("", serving);
@@ -112,8 +111,8 @@ class Server::Impl {
   CallMetrics* const metrics_;  // may be null
   std::string address_;         // constant after Start
 
-  std::mutex mu_;
-  bool serving_ = false;  // guarded by mu_
+  Mutex mu_;
+  bool serving_ ABSL_GUARDED_BY(mu_) = false;
 
   Admission admission_;
   GenerationService generation_;

@@ -42,7 +42,7 @@ class SessionCall : public grpc::ServerUnaryReactor, public OpenCall {
  public:
   explicit SessionCall(InFlightCalls* in_flight_calls) : OpenCall(in_flight_calls) {}
   void End(const absl::Status& status) {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     Finish(ToGrpcStatus(status));
   }
   void OnDone() override { Close(); }

@@ -1,4 +1,4 @@
-// When the requests of an open loop come.
+// The times at which the requests of an open-loop load arrive.
 #ifndef RETNET_CLIENT_BENCH_ARRIVALS_H_
 #define RETNET_CLIENT_BENCH_ARRIVALS_H_
 
@@ -9,11 +9,12 @@
 namespace retnet {
 
 struct ArrivalOptions {
-  double request_rate = std::numeric_limits<double>::infinity();  // requests a second; all at once
-  // Shape of the gamma distribution of the times between arrivals. 1: a Poisson process; less:
-  // clustered; more: regular; infinite: a metronome.
+  double request_rate =
+      std::numeric_limits<double>::infinity();  // per second; infinity: all at once
+  // Shape of the gamma distribution of the times between arrivals. 1 gives a Poisson process, less
+  // gives clusters, more gives regular arrivals, infinity gives equal gaps.
   double burstiness = 1;
-  // So many come together; the rate is still of requests.
+  // Number of requests that arrive together. request_rate still counts requests.
   int32_t burst_size = 1;
 };
 
@@ -22,7 +23,7 @@ class Arrivals {
  public:
   Arrivals(const ArrivalOptions& options, uint64_t seed);
 
-  // Seconds from the start of the run to the next arrival; ascending.
+  // Seconds from the start of the run to the next arrival. Never decreases.
   double Next();
 
  private:

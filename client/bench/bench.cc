@@ -4,7 +4,6 @@
 #include <ctime>
 #include <fstream>
 #include <iostream>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "client/bench/report/report.h"
 #include "client/bench/run.h"
 #include "client/bench/table.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 namespace {
@@ -26,25 +26,25 @@ constexpr int64_t kDefaultPrompts = 200;
 class Interruption {
  public:
   void Interrupt() {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     interrupted_ = true;
     if (runner_ != nullptr) runner_->Stop();
   }
   // The run that begins; null when it has ended.
   void Watch(LoadRunner* runner) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     runner_ = runner;
     if (interrupted_ && runner_ != nullptr) runner_->Stop();
   }
   bool interrupted() {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     return interrupted_;
   }
 
  private:
-  std::mutex mu_;
-  bool interrupted_ = false;      // guarded by mu_
-  LoadRunner* runner_ = nullptr;  // guarded by mu_
+  Mutex mu_;
+  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
+  LoadRunner* runner_ ABSL_GUARDED_BY(mu_) = nullptr;
 };
 
 std::vector<DatasetLine> Dataset(const std::string& path) {

@@ -1,4 +1,4 @@
-// The command `retnet bench`: puts a load on a server and reports what it bears.
+// The command `retnet bench`: puts a load on a server and reports how it performs.
 #ifndef RETNET_CLIENT_BENCH_BENCH_H_
 #define RETNET_CLIENT_BENCH_BENCH_H_
 
@@ -9,9 +9,9 @@
 
 namespace retnet {
 
-// `command` is what was typed, for the reports. Throws CLI::ValidationError for what the flags ask
-// and the model or the file system cannot give. kExitRefused when nothing completed, or a request
-// failed with anything but a full queue.
+// `command` is the command line, for the reports. Throws CLI::ValidationError if the model or the
+// file system does not allow what the flags ask for. Returns kExitRefused if no request completed or
+// if one failed for another reason than a full queue.
 ExitCode RunBench(const BenchOptions& options, const std::string& command, Client* client);
 
 }  // namespace retnet

@@ -1,4 +1,4 @@
-// Ways to a server: lasting channels, and one that can break.
+// Connections to a server: ordinary channels, and one that can be broken on purpose.
 #ifndef RETNET_CLIENT_BENCH_CONNECTION_H_
 #define RETNET_CLIENT_BENCH_CONNECTION_H_
 
@@ -11,17 +11,18 @@
 
 namespace retnet {
 
-// A TCP connection of its own, shared with no other channel.
+// A channel with a TCP connection that no other channel shares.
 std::shared_ptr<grpc::Channel> NewChannel(const std::string& target);
 
-// The same with the smallest windows: what is not read soon holds the server up.
+// The same with the smallest flow-control windows: the server soon has to wait for a reader that
+// pauses.
 std::shared_ptr<grpc::Channel> NewNarrowChannel(const std::string& target);
 
-// A channel whose connection can be broken from here as if the client had died: nothing is said on
-// the wire but that the socket is closed.
+// A channel whose connection can be broken as if the client had died: the socket closes and nothing
+// else is sent.
 class BreakableConnection {
  public:
-  // Connects, and so blocks. `target` is HOST:PORT.
+  // Connects to `target` (HOST:PORT). Blocks until connected.
   static absl::StatusOr<std::shared_ptr<BreakableConnection>> Open(const std::string& target);
   ~BreakableConnection();
   BreakableConnection(const BreakableConnection&) = delete;
@@ -32,7 +33,7 @@ class BreakableConnection {
  private:
   explicit BreakableConnection(int socket, const std::string& target);
 
-  const int socket_;  // beside the one that gRPC owns, so that it cannot be closed under Break
+  const int socket_;  // our duplicate of gRPC's descriptor: gRPC cannot close it during Break
   std::shared_ptr<grpc::Channel> channel_;
 };
 

@@ -17,11 +17,11 @@ namespace retnet {
 struct DatasetLine {
   std::string text;
   std::vector<int32_t> token_ids;
-  std::optional<int32_t> input_length;  // of ids that are drawn
+  std::optional<int32_t> input_length;  // of a prompt of random ids
   std::optional<int32_t> output_length;
 };
 
-// At least one line; empty ones are passed over. An error names the line.
+// Returns at least one line. Skips empty lines. An error names the line.
 absl::StatusOr<std::vector<DatasetLine>> ReadDataset(std::istream* file);
 
 }  // namespace retnet

@@ -1,4 +1,4 @@
-// The figures as JSON, under the names of `vllm bench serve` where it has them.
+// The results as JSON. Keys have the names that `vllm bench serve` uses, where it has one.
 #ifndef RETNET_CLIENT_BENCH_JSON_H_
 #define RETNET_CLIENT_BENCH_JSON_H_
 
@@ -9,7 +9,7 @@
 
 namespace retnet {
 
-// One object of figures; of a sweep an object with one of them for each point in "runs".
+// One object of results. For a sweep, an object whose "runs" holds one such object for each point.
 nlohmann::ordered_json BenchJson(const BenchSetting& setting, const std::vector<BenchRun>& runs);
 
 }  // namespace retnet

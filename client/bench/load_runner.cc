@@ -39,7 +39,7 @@ LoadRunner::LoadRunner(const Channels& channels, const LoadLimits& limits, LoadP
 LoadResult LoadRunner::Run(const Workload& workload, Arrivals* arrivals) {
   LoadResult result;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     for (size_t i = 0; i < channels_.ordinary.size(); ++i) {
       threads_.push_back(std::make_unique<StreamThread>(
           StreamThread::Handler{
@@ -56,19 +56,19 @@ LoadResult LoadRunner::Run(const Workload& workload, Arrivals* arrivals) {
     Due prepared = Prepare(workload, i, due);
     if (!AwaitTurn(due)) break;
     {
-      const std::lock_guard lock(mu_);
+      const MutexLock lock(&mu_);
       waiting_.push_back(std::move(prepared));
     }
     SendWaiting(i % threads_.size());
   }
   {
-    std::unique_lock lock(mu_);
-    const auto done = [this] { return waiting_.empty() && running_ == 0; };
+    MutexLock lock(&mu_);
     if (limits_.seconds) {
-      changed_.wait_until(lock, After(start_, *limits_.seconds), done);
+      const SteadyTime end = After(start_, *limits_.seconds);
+      while (!all_ended() && changed_.WaitUntil(&mu_, end)) continue;
       if (SendingIsOver(std::chrono::steady_clock::now())) waiting_.clear();
     }
-    changed_.wait(lock, done);
+    while (!all_ended()) changed_.Wait(&mu_);
     result.records = std::move(records_);
     result.interrupted = stopped_;
   }
@@ -84,11 +84,11 @@ LoadResult LoadRunner::Run(const Workload& workload, Arrivals* arrivals) {
 }
 
 void LoadRunner::Stop() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   stopped_ = true;
   waiting_.clear();
   for (const auto& thread : threads_) thread->InterruptAll();
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 LoadRunner::Due LoadRunner::Prepare(const Workload& workload, int64_t index, double due) const {
@@ -108,13 +108,14 @@ bool LoadRunner::SendingIsOver(SteadyTime now) const {
 }
 
 bool LoadRunner::AwaitTurn(double due) {
-  std::unique_lock lock(mu_);
-  changed_.wait_until(lock, After(start_, due), [this] { return stopped_; });
-  const auto room = [this] { return stopped_ || waiting_.size() < most_waiting_; };
-  if (limits_.seconds) {
-    changed_.wait_until(lock, After(start_, *limits_.seconds), room);
-  } else {
-    changed_.wait(lock, room);
+  MutexLock lock(&mu_);
+  while (!stopped_ && changed_.WaitUntil(&mu_, After(start_, due))) continue;
+  while (!stopped_ && waiting_.size() >= most_waiting_) {
+    if (!limits_.seconds) {
+      changed_.Wait(&mu_);
+    } else if (!changed_.WaitUntil(&mu_, After(start_, *limits_.seconds))) {
+      break;
+    }
   }
   return !SendingIsOver(std::chrono::steady_clock::now());
 }
@@ -123,7 +124,7 @@ void LoadRunner::SendWaiting(size_t thread) {
   while (true) {
     Due due;
     {
-      const std::lock_guard lock(mu_);
+      const MutexLock lock(&mu_);
       if (waiting_.empty()) return;
       if (limits_.concurrency > 0 && running_ >= limits_.concurrency) return;
       if (SendingIsOver(std::chrono::steady_clock::now())) return;
@@ -164,10 +165,10 @@ void LoadRunner::Ended(RequestRecord record, size_t thread) {
   ++progress_->ended;
   if (record.outcome == Outcome::kFailed) ++progress_->failed;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     records_.push_back(std::move(record));
     --running_;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   SendWaiting(thread);
 }

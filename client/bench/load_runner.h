@@ -1,13 +1,11 @@
-// Runs a load: sends requests when they are due, as far as there is room, and collects records.
+// Runs a load: sends requests when they are due, up to the concurrency limit, and collects records.
 #ifndef RETNET_CLIENT_BENCH_LOAD_RUNNER_H_
 #define RETNET_CLIENT_BENCH_LOAD_RUNNER_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,26 +15,27 @@
 #include "client/bench/stream_call.h"
 #include "client/bench/stream_thread.h"
 #include "client/bench/workload.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
-// The connections of all runs, each with a thread of its own while a run lasts.
+// The connections that all runs share. During a run each has a thread of its own.
 struct Channels {
   std::string target;
   std::vector<std::shared_ptr<grpc::Channel>> ordinary;
-  std::shared_ptr<grpc::Channel> narrow;  // of slow readers
+  std::shared_ptr<grpc::Channel> narrow;  // for slow readers
 };
 
 struct LoadLimits {
   std::optional<int64_t> requests = std::nullopt;
-  std::optional<double> seconds =
-      std::nullopt;              // after which none is sent; those that run come to their end
-  int32_t concurrency = 0;       // requests that run at once; 0: any number
-  double timeout_seconds = 0;    // of a request; 0: none
+  // No request is sent after this time. Running requests still finish.
+  std::optional<double> seconds = std::nullopt;
+  int32_t concurrency = 0;       // requests that run at once; 0: no limit
+  double timeout_seconds = 0;    // of a request; 0: no timeout
   double slow_reader_pause = 0;  // seconds after each message of tokens
 };
 
-// For a progress line; all but `tokens` are requests.
+// Counters for a progress line. All of them count requests, except `tokens`.
 struct LoadProgress {
   std::atomic<int64_t> running = 0;
   std::atomic<int64_t> ended = 0;
@@ -45,39 +44,43 @@ struct LoadProgress {
 };
 
 struct LoadResult {
-  std::vector<RequestRecord> records;  // in the order of their ends
-  double seconds = 0;                  // from the start to the last end
-  double cpu_seconds = 0;              // of this process, all threads, meanwhile
-  std::vector<float> delays;           // as StreamThread::TakeDelays
+  std::vector<RequestRecord> records;  // in the order in which requests ended
+  double seconds = 0;                  // from the start to the end of the last request
+  double cpu_seconds = 0;              // CPU time of this process during the run, all threads
+  std::vector<float> delays;           // see StreamThread::TakeDelays
   bool interrupted = false;
 };
 
-// For one run.
+// Executes one run. Not reusable.
 class LoadRunner {
  public:
   LoadRunner(const Channels& channels, const LoadLimits& limits, LoadProgress* progress);
 
-  // Returns when all requests have ended; at least one of the limits' requests and seconds is set.
+  // Returns when all requests have ended. limits.requests or limits.seconds must be set.
   LoadResult Run(const Workload& workload, Arrivals* arrivals);
-  // From any thread, also before Run: nothing more is sent, and what runs is cancelled.
+  // Sends no more requests and cancels the running ones. May be called from any thread, also before
+  // Run.
   void Stop();
 
  private:
   struct Due {
     PlannedRequest planned;
     double due = 0;
-    std::shared_ptr<BreakableConnection> breakable;  // of one that vanishes
-    absl::Status broken;                             // it could not be connected
+    std::shared_ptr<BreakableConnection> breakable;  // for a client that vanishes
+    absl::Status broken;                             // why it could not be connected
   };
 
   Due Prepare(const Workload& workload, int64_t index, double due) const;
-  // Waits until the request is due and there is room for it to wait; false when the run is over.
+  // Waits until the request is due and the queue has room. Returns false when the run is over.
   bool AwaitTurn(double due);
-  // Sends what waits, as far as there is room.
+  // Sends waiting requests up to the concurrency limit.
   void SendWaiting(size_t thread);
   void Send(Due due, size_t thread);
   void Ended(RequestRecord record, size_t thread);
-  bool SendingIsOver(SteadyTime now) const;
+  bool all_ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return waiting_.empty() && running_ == 0;
+  }
+  bool SendingIsOver(SteadyTime now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Channels& channels_;
   const LoadLimits limits_;
@@ -87,14 +90,15 @@ class LoadRunner {
   std::shared_ptr<v1::Generation::Stub> narrow_stub_;
   SteadyTime start_;
 
-  std::mutex mu_;
-  std::condition_variable changed_;
-  std::deque<Due> waiting_;  // guarded by mu_, as all below
-  int64_t running_ = 0;
-  bool stopped_ = false;
-  std::vector<RequestRecord> records_;
+  Mutex mu_;
+  CondVar changed_;
+  std::deque<Due> waiting_ ABSL_GUARDED_BY(mu_);
+  int64_t running_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<RequestRecord> records_ ABSL_GUARDED_BY(mu_);
 
-  // Last, so that its threads end before what they use. Filled by Run, under mu_ for Stop.
+  // Last, so that its threads end before what they use. Run fills it under mu_, since Stop may come
+  // meanwhile, and reads it later without: from then on it is constant.
   std::vector<std::unique_ptr<StreamThread>> threads_;
 };
 

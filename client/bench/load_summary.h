@@ -1,4 +1,4 @@
-// The figures of a run, under the definitions of `vllm bench serve` where it has them.
+// The results of a run. Metrics are defined as in `vllm bench serve`, where it has them.
 #ifndef RETNET_CLIENT_BENCH_LOAD_SUMMARY_H_
 #define RETNET_CLIENT_BENCH_LOAD_SUMMARY_H_
 
@@ -15,11 +15,11 @@
 
 namespace retnet {
 
-// What a request must keep to be good, in milliseconds.
+// Upper bounds in milliseconds that a request must meet to count as good.
 struct GoodputGoals {
   std::optional<double> ttft = std::nullopt;
   std::optional<double> tpot = std::nullopt;
-  std::optional<double> itl = std::nullopt;  // every one of the request's
+  std::optional<double> itl = std::nullopt;  // each gap of the request must meet it
   std::optional<double> e2el = std::nullopt;
 
   bool any() const { return ttft || tpot || itl || e2el; }
@@ -27,28 +27,28 @@ struct GoodputGoals {
 
 struct Failures {
   int64_t count = 0;
-  std::string message;  // of the first
+  std::string message;  // of the first failure
 };
 
-// Milliseconds, of completed requests alone. Slow readers are not among them: their pauses would
-// count as the server's.
+// In milliseconds, for completed requests only. Slow readers are excluded: their pauses would count
+// as the server's.
 struct Latencies {
   Samples ttft;  // from sending to the first token
-  Samples tpot;  // from the first token to the last over the tokens after the first
-  Samples itl;   // between messages that bring tokens, of which a slow path may bring several
+  Samples tpot;  // (last token − first token) / (tokens − 1)
+  Samples itl;   // between messages with tokens; a message may hold several tokens
   Samples e2el;  // from sending to the end of the stream
-  // By the server's own account.
+  // As reported by the server.
   Samples queued;
   Samples prefill;
-  Samples decode;              // a token after the first
+  Samples decode;              // for each token after the first
   Samples ttft_beyond_server;  // ttft − queued − prefill
 };
 
-// What the client itself has added.
+// The cost of the client itself.
 struct ClientCost {
   double cpu_share = 0;  // of one core
   Samples delay_bounds;  // milliseconds; see StreamThread::TakeDelays
-  Samples send_lags;     // milliseconds from when a request was due to when it was sent
+  Samples send_lags;     // milliseconds between due and sent
 };
 
 struct LoadSummary {
@@ -56,12 +56,12 @@ struct LoadSummary {
   bool interrupted = false;
   std::map<Outcome, int64_t> requests;
   std::map<grpc::StatusCode, Failures> failures;
-  int64_t good = 0;             // completed requests that kept the goals
+  int64_t good = 0;             // completed requests that met the goals
   int64_t input_tokens = 0;     // of completed requests
   int64_t output_tokens = 0;    // of completed requests
   int64_t received_tokens = 0;  // of all requests
   double tokens_per_message = 0;
-  double peak_output_rate = 0;  // tokens in the best whole second, of all requests
+  double peak_output_rate = 0;  // most tokens in one whole second, of all requests
   int64_t peak_running = 0;
   double mean_running = 0;
   Latencies latencies;
@@ -73,7 +73,7 @@ struct LoadSummary {
 
 LoadSummary Summarize(const LoadResult& result, const GoodputGoals& goals);
 
-// One message of tokens, for series over time.
+// Calls `visit` for each message with tokens.
 template <typename Visitor>  // void(double seconds, int32_t tokens)
 void VisitTokens(const RequestRecord& record, const Visitor& visit) {
   if (!record.first_token) return;

@@ -1,4 +1,4 @@
-// What `retnet bench` is asked to do, and the flags that say it.
+// The options of `retnet bench` and their flags.
 #ifndef RETNET_CLIENT_BENCH_OPTIONS_H_
 #define RETNET_CLIENT_BENCH_OPTIONS_H_
 
@@ -15,10 +15,10 @@
 namespace retnet {
 
 struct BenchOptions {
-  // More than one of either is a sweep; one of them has at most one.
+  // More than one value makes a sweep. Only one of the two may have more than one value.
   std::vector<double> request_rates;
   std::vector<int32_t> max_concurrencies;
-  ArrivalOptions arrivals;  // but for the rate
+  ArrivalOptions arrivals;  // request_rate is set for each point
   std::optional<int64_t> num_prompts;
   std::optional<double> duration_seconds;
   int32_t num_warmups = 1;
@@ -33,20 +33,20 @@ struct BenchOptions {
   std::vector<std::string> percentile_metrics = {"ttft", "tpot", "itl", "e2el"};
   std::vector<double> metric_percentiles = {50, 90, 99};
   std::string label;
-  std::optional<std::string> json_path;  // "" or "-": standard output, in place of the table
+  std::optional<std::string> json_path;  // "" or "-": standard output, instead of the table
   bool save_detailed = false;
   std::string report_path;
 };
 
 void AddBenchOptions(CLI::App* command, BenchOptions* options);
 
-// One run of the sweep, or the only one.
+// One run of a sweep, or the only run.
 struct BenchPoint {
-  double request_rate;      // infinite: all at once
-  int32_t max_concurrency;  // 0: any number
+  double request_rate;      // per second; infinity: all at once
+  int32_t max_concurrency;  // 0: no limit
 };
 
-// After parsing: what the flags mean together. Throws CLI::ValidationError for what they cannot.
+// The runs that the parsed flags ask for. Throws CLI::ValidationError if flags contradict each other.
 std::vector<BenchPoint> BenchPoints(const BenchOptions& options);
 
 }  // namespace retnet

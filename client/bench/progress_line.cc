@@ -25,10 +25,10 @@ ProgressLine::ProgressLine(std::string title, const LoadProgress* progress)
 ProgressLine::~ProgressLine() {
   if (!thread_.joinable()) return;
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     ended_ = true;
   }
-  ended_changed_.notify_all();
+  ended_changed_.NotifyAll();
   thread_.join();
 }
 
@@ -37,8 +37,11 @@ void ProgressLine::Run() {
   auto before = start;
   int64_t tokens_before = 0;
   double rate = 0;  // smoothed over about a second
-  std::unique_lock lock(mu_);
-  while (!ended_changed_.wait_for(lock, kInterval, [this] { return ended_; })) {
+  MutexLock lock(&mu_);
+  while (true) {
+    const auto next = std::chrono::steady_clock::now() + kInterval;
+    while (!ended_ && ended_changed_.WaitUntil(&mu_, next)) continue;
+    if (ended_) break;
     const auto now = std::chrono::steady_clock::now();
     const int64_t tokens = progress_->tokens;
     const double seconds = std::chrono::duration<double>(now - before).count();

@@ -1,18 +1,17 @@
-// A line on standard error that says how a run goes.
+// A line on standard error that shows the progress of a run.
 #ifndef RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
 #define RETNET_CLIENT_BENCH_PROGRESS_LINE_H_
 
-#include <condition_variable>
-#include <mutex>
 #include <string>
 #include <thread>
 
 #include "client/bench/load_runner.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
-// Five times a second from a thread of its own while it lives, and gone after it. Does nothing
-// unless standard error is a terminal.
+// Updates the line five times a second on a thread of its own. The destructor erases the line. Does
+// nothing unless standard error is a terminal.
 class ProgressLine {
  public:
   ProgressLine(std::string title, const LoadProgress* progress);
@@ -23,9 +22,9 @@ class ProgressLine {
 
   const std::string title_;
   const LoadProgress* const progress_;
-  std::mutex mu_;
-  std::condition_variable ended_changed_;
-  bool ended_ = false;  // guarded by mu_
+  Mutex mu_;
+  CondVar ended_changed_;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 

@@ -1,4 +1,4 @@
-// A finished run beside what was asked, as table, JSON and page show it.
+// A finished run and its options, as table, JSON and report show them.
 #ifndef RETNET_CLIENT_BENCH_RUN_H_
 #define RETNET_CLIENT_BENCH_RUN_H_
 
@@ -16,32 +16,32 @@ struct BenchRun {
   LoadSummary summary;
 };
 
-// What the runs of one call share.
+// What all runs of one command share.
 struct BenchSetting {
   const BenchOptions* options;
   v1::GetModelResponse model;
   std::string target;
   std::string date;     // YYYYMMDD-HHMMSS, local time
-  std::string command;  // as it was typed
+  std::string command;  // the command line
   bool is_sweep = false;
 };
 
 struct NamedSamples {
-  std::string key;    // of JSON: "ttft"
+  std::string key;    // in JSON: "ttft"
   std::string title;  // for people: "TTFT"
   const Samples* samples;
 };
 
-// The latencies that the options ask for, then the server's own account.
+// The latencies that the options ask for, then those that the server reported.
 std::vector<NamedSamples> ReportedLatencies(const BenchOptions& options,
                                             const Latencies& latencies);
 std::vector<NamedSamples> ServerLatencies(const Latencies& latencies);
 
 // "4 req/s", "8 at once", "all at once".
 std::string PointTitle(const BenchPoint& point);
-// What the sweep varies, as a heading.
+// The name of the swept option, as a heading.
 std::string SweptTitle(const BenchOptions& options);
-// Its value at this point.
+// The value of the swept option at this point.
 std::string SweptValue(const BenchOptions& options, const BenchPoint& point);
 
 }  // namespace retnet

@@ -6,7 +6,7 @@
 
 namespace retnet {
 
-// Every sample is kept, eight bytes each: no sketch stands between a tail and its figure.
+// Keeps every sample (eight bytes each), so that the percentiles of the tail are exact.
 class Samples {
  public:
   Samples() = default;
@@ -16,11 +16,11 @@ class Samples {
   // Ascending.
   const std::vector<double>& sorted() const { return sorted_; }
 
-  // The rest must not be asked of no samples.
+  // The functions below require at least one sample.
   double Mean() const;
-  // Of the samples as the whole population, as numpy.std has it.
+  // Population standard deviation, as numpy.std computes it.
   double StandardDeviation() const;
-  // percent 0 to 100; between two samples it interpolates linearly, as numpy.percentile does.
+  // `percent` is 0 to 100. Interpolates linearly between two samples, as numpy.percentile does.
   double Percentile(double percent) const;
   double Greatest() const { return sorted_.back(); }
 

@@ -12,7 +12,7 @@ constexpr int32_t kReservedArrivals = 1024;
 }  // namespace
 
 StreamCall::StreamCall(StreamCallOptions options, std::shared_ptr<v1::Generation::Stub> stub)
-    : options_(std::move(options)), stub_(std::move(stub)) {
+    : stub_(std::move(stub)), options_(std::move(options)) {
   const v1::GenerateRequest& request = options_.planned.request;
   record_.due = options_.due;
   record_.prompt_tokens = request.token_ids().ids_size();
@@ -24,7 +24,7 @@ double StreamCall::Seconds(SteadyTime time) const {
 }
 
 void StreamCall::Start(grpc::CompletionQueue* queue) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   if (options_.timeout_seconds > 0) {
     context_.set_deadline(
         std::chrono::system_clock::now() +
@@ -36,7 +36,7 @@ void StreamCall::Start(grpc::CompletionQueue* queue) {
 }
 
 StreamCall::Next StreamCall::Proceed(bool ok, SteadyTime now, int* new_tokens) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   *new_tokens = 0;
   if (pending_ == Pending::kFinish) {
     record_.ended = Seconds(now);
@@ -54,18 +54,18 @@ StreamCall::Next StreamCall::Proceed(bool ok, SteadyTime now, int* new_tokens) {
 }
 
 void StreamCall::Resume() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   Read();
 }
 
 void StreamCall::Interrupt() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   interrupted_ = true;
   context_.TryCancel();
 }
 
 RequestRecord StreamCall::TakeRecord() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   return std::move(record_);
 }
 

@@ -8,10 +8,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 
 #include "client/bench/request_record.h"
 #include "client/bench/workload.h"
+#include "kernels/mutex.h"
 #include "retnet/v1/generation.grpc.pb.h"
 
 namespace retnet {
@@ -22,12 +22,12 @@ struct StreamCallOptions {
   PlannedRequest planned;
   double due = 0;
   SteadyTime run_start;
-  double timeout_seconds = 0;                 // 0: none
-  std::function<void()> break_off = nullptr;  // of kVanishes: breaks its connection
+  double timeout_seconds = 0;                 // 0: no timeout
+  std::function<void()> break_off = nullptr;  // for kVanishes: breaks the connection
 };
 
-// Its address is the tag of its one pending operation. Every call takes mu_: gRPC hands the call
-// from thread to thread, which the thread sanitizer does not see.
+// At most one operation is pending. Its tag is the address of this object. Every method takes mu_:
+// gRPC passes the call from thread to thread in a way that the thread sanitizer does not see.
 class StreamCall {
  public:
   enum class Next { kEvent, kPause, kEnd };
@@ -35,35 +35,37 @@ class StreamCall {
   StreamCall(StreamCallOptions options, std::shared_ptr<v1::Generation::Stub> stub);
 
   void Start(grpc::CompletionQueue* queue);
-  // The pending operation has ended at `now`. kPause: nothing is pending until Resume.
+  // Call this when the pending operation has ended, at `now`. After kPause nothing is pending until
+  // Resume.
   Next Proceed(bool ok, SteadyTime now, int* new_tokens);
   void Resume();
-  // From any thread, also before Start.
+  // May be called from any thread, also before Start.
   void Interrupt();
-  // Once, after kEnd.
+  // Call once, after kEnd.
   RequestRecord TakeRecord();
 
  private:
   enum class Pending { kStart, kRead, kFinish };
 
-  double Seconds(SteadyTime time) const;
-  Next Read();
-  Next Leave();
-  Next Finish();
-  void Accept(SteadyTime now, int* new_tokens);
-  Outcome End() const;
+  double Seconds(SteadyTime time) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Next Read() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Next Leave() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Next Finish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Accept(SteadyTime now, int* new_tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Outcome End() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  std::mutex mu_;
-  StreamCallOptions options_;  // guarded by mu_, as all below
   const std::shared_ptr<v1::Generation::Stub> stub_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateResponse>> reader_;
-  v1::GenerateResponse response_;
-  Pending pending_ = Pending::kStart;
-  bool left_ = false;  // on its own account
-  bool interrupted_ = false;
-  SteadyTime newest_;  // when tokens came last
-  RequestRecord record_;
+
+  Mutex mu_;
+  StreamCallOptions options_ ABSL_GUARDED_BY(mu_);
+  grpc::ClientContext context_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<grpc::ClientAsyncReader<v1::GenerateResponse>> reader_ ABSL_GUARDED_BY(mu_);
+  v1::GenerateResponse response_ ABSL_GUARDED_BY(mu_);
+  Pending pending_ ABSL_GUARDED_BY(mu_) = Pending::kStart;
+  bool left_ ABSL_GUARDED_BY(mu_) = false;  // the client ended the call on purpose
+  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
+  SteadyTime newest_ ABSL_GUARDED_BY(mu_);  // when the last tokens arrived
+  RequestRecord record_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

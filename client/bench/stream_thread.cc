@@ -17,7 +17,7 @@ StreamThread::~StreamThread() {
 void StreamThread::Start(std::unique_ptr<StreamCall> call) {
   StreamCall* const started = call.get();
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     calls_.emplace(started, std::move(call));
     if (interrupted_) started->Interrupt();
   }
@@ -25,7 +25,7 @@ void StreamThread::Start(std::unique_ptr<StreamCall> call) {
 }
 
 void StreamThread::InterruptAll() {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   interrupted_ = true;
   for (const auto& [call, owned] : calls_) call->Interrupt();
 }
@@ -66,7 +66,7 @@ void StreamThread::Handle(StreamCall* call, bool ok, SteadyTime now) {
   if (next != StreamCall::Next::kEnd) return;
   RequestRecord record = call->TakeRecord();
   {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     calls_.erase(call);
   }
   handler_.ended(std::move(record));

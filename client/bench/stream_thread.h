@@ -7,22 +7,22 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <queue>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "client/bench/stream_call.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
-// Polls its own completion queue, so a message is stamped by the thread that read it off the
-// socket, with no hand-over between. Start and InterruptAll come from any thread.
+// Polls its own completion queue. The thread that reads a message from the socket also takes its
+// time, without a hand-over. Start and InterruptAll may be called from any thread.
 class StreamThread {
  public:
   struct Handler {
-    // Both on this thread; `ended` may call Start.
+    // Both are called on this thread. `ended` may call Start.
     std::function<void(int tokens)> received;
     std::function<void(RequestRecord record)> ended;
   };
@@ -32,17 +32,17 @@ class StreamThread {
   ~StreamThread();
 
   void Start(std::unique_ptr<StreamCall> call);
-  // Those that are started later, too.
+  // Interrupts all calls, including those that are started later.
   void InterruptAll();
 
-  // For each message of tokens the longest time, in seconds, that it can have waited here before
-  // it was stamped: since this thread last had nothing to do. Ends the thread; once.
+  // For each message with tokens, an upper bound in seconds of the time that it waited here before
+  // its time was taken: the time since this thread last had nothing to do. Ends the thread. Call once.
   std::vector<float> TakeDelays();
 
  private:
   void Run();
   void Handle(StreamCall* call, bool ok, SteadyTime now);
-  // When the first of paused_ goes on; none for ever.
+  // When the first call in paused_ resumes, or the infinite future.
   gpr_timespec NextDeadline() const;
   void ResumePaused();
 
@@ -50,15 +50,15 @@ class StreamThread {
   const std::chrono::steady_clock::duration pause_;
   grpc::CompletionQueue queue_;
 
-  // The thread's own.
+  // Used by the thread only.
   using Paused = std::pair<SteadyTime, StreamCall*>;
   std::priority_queue<Paused, std::vector<Paused>, std::greater<>> paused_;
   SteadyTime busy_since_;
   std::vector<float> delays_;
 
-  std::mutex mu_;
-  std::map<StreamCall*, std::unique_ptr<StreamCall>> calls_;  // guarded by mu_
-  bool interrupted_ = false;                                  // guarded by mu_
+  Mutex mu_;
+  std::map<StreamCall*, std::unique_ptr<StreamCall>> calls_ ABSL_GUARDED_BY(mu_);
+  bool interrupted_ ABSL_GUARDED_BY(mu_) = false;
 
   std::thread thread_;
 };

@@ -1,4 +1,4 @@
-// A run over time, in equal intervals.
+// A run over time, divided into equal intervals.
 #ifndef RETNET_CLIENT_BENCH_TIMELINE_H_
 #define RETNET_CLIENT_BENCH_TIMELINE_H_
 
@@ -8,16 +8,16 @@
 
 namespace retnet {
 
-// Of all requests, whatever became of them.
+// Counts all requests, however they ended.
 struct Timeline {
-  double interval = 0;  // seconds; the last one ends with the run
+  double interval = 0;  // seconds; the last interval ends with the run
   std::vector<double> tokens_per_second;
   // Requests, averaged over the interval.
-  std::vector<double> waiting;    // sent, and no token there
+  std::vector<double> waiting;    // sent, without a token yet
   std::vector<double> streaming;  // from the first token on
 };
 
-// At most `intervals` of at least a twentieth of a second; none for a run without a length.
+// Makes at most `intervals` intervals, each at least 1/20 s. Makes none for a run of zero length.
 Timeline MakeTimeline(const LoadResult& result, int intervals);
 
 }  // namespace retnet

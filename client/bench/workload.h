@@ -1,4 +1,4 @@
-// What is asked: the requests of a load, each a function of the seed and its number alone.
+// The requests of a load. Each depends only on the seed and its index.
 #ifndef RETNET_CLIENT_BENCH_WORKLOAD_H_
 #define RETNET_CLIENT_BENCH_WORKLOAD_H_
 
@@ -25,7 +25,7 @@ struct WorkloadOptions {
   uint64_t seed = 0;
   Lengths input_lengths = Lengths(1024);
   Lengths output_lengths = Lengths(128);
-  // Of requests, together at most 1.
+  // Fractions of the requests, together at most 1.
   double cancel_fraction = 0;
   double slow_reader_fraction = 0;
   double vanish_fraction = 0;
@@ -36,16 +36,16 @@ struct WorkloadOptions {
 struct PlannedRequest {
   v1::GenerateRequest request;
   Conduct conduct = Conduct::kReads;
-  int32_t leaves_after = 0;  // tokens; 0: at once. Of kCancels and kVanishes
+  int32_t leaves_after = 0;  // tokens after which kCancels and kVanishes leave; 0: at once
 };
 
 // Thread-safe: const.
 class Workload {
  public:
-  // With a dataset, requests take its lines in order, again and again.
+  // With a dataset, requests take its lines in order and start over at the end.
   Workload(WorkloadOptions options, v1::GetModelResponse model, std::vector<DatasetLine> dataset);
 
-  // Whether no request can break the bounds of the model; the message has no name of a flag.
+  // INVALID_ARGUMENT if a request could exceed the bounds of the model. The message names no flag.
   absl::Status Fits() const;
   PlannedRequest Request(int64_t index) const;
 
@@ -55,7 +55,7 @@ class Workload {
   const WorkloadOptions options_;
   const v1::GetModelResponse model_;
   const std::vector<DatasetLine> dataset_;
-  std::vector<int32_t> vocabulary_;  // of drawn prompts: all but what begins and ends texts
+  std::vector<int32_t> vocabulary_;  // ids of random prompts: all but BOS and EOS
 };
 
 }  // namespace retnet

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
+#include "kernels/dcheck.h"
+
 namespace retnet {
 namespace {
 
@@ -18,14 +21,21 @@ bool ByNeed(const Sequence* a, const Sequence* b) {
 
 Scheduler::Scheduler(int32_t max_rows, int32_t chunk) : max_rows_(max_rows), chunk_(chunk) {}
 
-void Scheduler::Enqueue(Sequence* sequence) { waiting_.insert(sequence); }
+void Scheduler::Enqueue(Sequence* sequence) {
+  waiting_.insert(sequence);
+  CheckInvariants();
+}
 
 Sequence* Scheduler::NextWaiting() const { return waiting_.empty() ? nullptr : *waiting_.begin(); }
 
-void Scheduler::Add(Sequence* sequence) { prompts_.insert(sequence); }
+void Scheduler::Add(Sequence* sequence) {
+  prompts_.insert(sequence);
+  CheckInvariants();
+}
 
 void Scheduler::Remove(Sequence* sequence) {
   if (waiting_.erase(sequence) + prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
+  CheckInvariants();
 }
 
 std::span<const ScheduledRows> Scheduler::NextBatch(PromptBudget prompt_budget) {
@@ -48,6 +58,8 @@ std::span<const ScheduledRows> Scheduler::NextBatch(PromptBudget prompt_budget) 
   std::stable_partition(batch_.begin(), batch_.end(), [](const ScheduledRows& piece) {
     return piece.sequence->row_class() == RowClass::kSampled;
   });
+  CheckInvariants();
+  CheckBatch();
   return batch_;
 }
 
@@ -96,6 +108,38 @@ int32_t Scheduler::PieceRows(const Sequence& sequence, int32_t rows_free) const 
   if (sequence.piece_rows() <= rows_free) return sequence.piece_rows();
   const int32_t to_boundary = rows_free - (sequence.scheduled_tokens() + rows_free) % chunk_;
   return 2 * to_boundary >= rows_free ? to_boundary : rows_free;
+}
+
+void Scheduler::CheckInvariants() const {
+  if (!kDchecks) return;
+  absl::flat_hash_set<const Sequence*> found;
+  for (const auto* ordered : {&waiting_, &prompts_}) {
+    const Sequence* before = nullptr;
+    for (const Sequence* sequence : *ordered) {
+      RETNET_DCHECK(before == nullptr || ByRank()(before, sequence));
+      RETNET_DCHECK(found.insert(sequence).second);
+      before = sequence;
+    }
+  }
+  for (const Sequence* sequence : decoding_) {
+    RETNET_DCHECK(found.insert(sequence).second);
+    RETNET_DCHECK(sequence->decoding());
+  }
+}
+
+void Scheduler::CheckBatch() const {
+  if (!kDchecks) return;
+  absl::flat_hash_set<const Sequence*> found;
+  int32_t rows = 0;
+  bool prompts = false;
+  for (const ScheduledRows& piece : batch_) {
+    RETNET_DCHECK(piece.rows >= 1);
+    RETNET_DCHECK(found.insert(piece.sequence).second);
+    prompts = prompts || piece.sequence->row_class() == RowClass::kPrompt;
+    RETNET_DCHECK(!prompts || piece.sequence->row_class() == RowClass::kPrompt);
+    rows += piece.rows;
+  }
+  RETNET_DCHECK(rows <= max_rows_);
 }
 
 }  // namespace retnet

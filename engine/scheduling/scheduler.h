@@ -65,6 +65,11 @@ class Scheduler {
   void AddPromptRows();
   void AddPiece(Sequence* sequence, int32_t rows);
   int32_t PieceRows(const Sequence& sequence, int32_t rows_free) const;
+  // Each sequence is in one place; the ordered ones are in order; those that decode are past their
+  // prompts. At the end of every public method that changes something; O(sequences).
+  void CheckInvariants() const;
+  // The batch keeps the row budget and Model::Launch's order, with no sequence twice.
+  void CheckBatch() const;
 
   const int32_t max_rows_;
   const int32_t chunk_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/dcheck.h"
 
 namespace retnet {
 namespace {
@@ -91,6 +92,7 @@ absl::Status Sequence::Continue(TokenHistory* session, StatePrefix* state) {
   continued_ = true;
   FinishIfNothingIsLeft(submitted_);
   if (stops_) End(absl::OkStatus(), submitted_);
+  CheckInvariants();
   return absl::OkStatus();
 }
 
@@ -105,10 +107,12 @@ int32_t Sequence::most_resumed() const {
 }
 
 void Sequence::Start(SlotId slot, int32_t position) {
+  RETNET_DCHECK(slot != kNoSlot && slot_ == kNoSlot);
   slot_ = slot;
   computed_ = scheduled_tokens_ = position;
   completion_.usage.cached_tokens = position;
   FinishIfNothingIsLeft(submitted_);
+  CheckInvariants();
 }
 
 TokenHistory Sequence::TakeHistory() {
@@ -160,6 +164,7 @@ int32_t Sequence::Draft(int32_t most) {
 }
 
 Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
+  RETNET_DCHECK(rows >= 1);
   const size_t first_output = outputs->size();
   Segment segment{
       .slot = slot_,
@@ -170,7 +175,7 @@ Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
   if (kind() == RequestKind::kScore) {
     for (int32_t row = std::max(0, session_tokens_ - 1 - scheduled_tokens_); row < rows; ++row) {
       const TokenId given = history_[scheduled_tokens_ + row + 1];
-      outputs->push_back({.row = row, .query = ScoreQueryOf(given, request_)});
+      outputs->push_back({.row = row, .request = ScoreQueryOf(given, request_)});
     }
   } else if (kind() == RequestKind::kGenerate && rows >= rows_left()) {
     if (rows > rows_left()) segment.tokens = std::span(segment_tokens_).first(rows);
@@ -178,21 +183,24 @@ Segment Sequence::NextSegment(int32_t rows, std::vector<RowOutput>* outputs) {
     for (int32_t row = std::max(0, rows_left() - 1); row < rows; ++row) {
       // The place of the token to be sampled.
       query_.sampling.draw = static_cast<uint64_t>(scheduled_tokens_) + row + 1;
-      outputs->push_back({.row = row, .query = query_});
+      outputs->push_back({.row = row, .request = query_});
     }
   }
   segment.outputs = std::span(*outputs).subspan(first_output);
   scheduled_tokens_ += rows;
+  CheckInvariants();
   return segment;
 }
 
 void Sequence::MarkStarted(absl::Time now) { started_ = std::min(started_, now); }
 
 size_t Sequence::Accept(int32_t rows, std::span<const SampleResult> results, absl::Time now) {
+  RETNET_DCHECK(rows >= 1 && rows <= scheduled_tokens_ - computed_);
   const int32_t guesses = std::max(0, rows - RowsAfter(computed_));
   computed_ += rows - guesses;
   if (kind() != RequestKind::kGenerate || results.empty()) {
     FinishIfNothingIsLeft(now);
+    CheckInvariants();
     return results.size();
   }
   AcceptToken(results[0].token, now);
@@ -205,6 +213,7 @@ size_t Sequence::Accept(int32_t rows, std::span<const SampleResult> results, abs
   lookup_.Learn(guesses, right);
   completion_.usage.drafted_tokens += guesses;
   completion_.usage.accepted_tokens += right;
+  CheckInvariants();
   return right + 1;
 }
 
@@ -233,6 +242,19 @@ void Sequence::End(absl::Status status, absl::Time now) {
 
 void Sequence::CountInFlightAsComputed() {
   computed_ = scheduled_tokens_ = std::min(scheduled_tokens_, std::max(history_.size() - 1, 0));
+  CheckInvariants();
+}
+
+void Sequence::CheckInvariants() const {
+  if (!kDchecks) return;
+  const int32_t size = history_.size();
+  const auto in_segment = static_cast<int32_t>(segment_tokens_.size());
+  const int32_t most_ahead = kind() == RequestKind::kGenerate ? std::max(1, in_segment) : -1;
+  RETNET_DCHECK(session_tokens_ >= 0 && session_tokens_ <= prompt_tokens_);
+  RETNET_DCHECK(prompt_tokens_ <= size);
+  RETNET_DCHECK(computed_ >= 0 && computed_ <= std::max(size - 1, 0));
+  RETNET_DCHECK(computed_ <= scheduled_tokens_);
+  RETNET_DCHECK(scheduled_tokens_ <= std::max(size + most_ahead, 0));
 }
 
 void Sequence::FinishIfNothingIsLeft(absl::Time now) {

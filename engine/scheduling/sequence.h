@@ -62,9 +62,9 @@ class Sequence {
   void LeaveSlot() { slot_ = kNoSlot; }
 
   const TokenHistory& history() const { return history_; }
-  // Gives away what a session keeps: the history; of one that has failed, as far as it is computed,
-  // with its pending token, but all that it had at the start. Ends the use of everything but the
-  // completion.
+  // Returns the history that a session keeps. Of a sequence that failed, it ends with the first
+  // token that is not computed, but has at least the tokens that the session had at the start. Only
+  // the completion may be used afterwards.
   TokenHistory TakeHistory();
   // Of the history, for the prefix cache.
   ChunkKeys& chunk_keys() { return chunk_keys_; }
@@ -105,18 +105,18 @@ class Sequence {
   Segment NextSegment(int32_t rows, std::vector<RowOutput>* outputs);
   // The step that holds these rows begins.
   void MarkStarted(absl::Time now);
-  // Takes the answers of the `rows` rows of the oldest NextSegment in flight; returns how many are
-  // the sequence's own: those behind a wrong guess are not, and the state must forget their tokens.
+  // Takes the results of the `rows` rows of the oldest NextSegment in flight. Returns how many of
+  // them count: those behind a wrong guess do not, and the state must forget their tokens.
   size_t Accept(int32_t rows, std::span<const SampleResult> results, absl::Time now);
-  // Ends it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, the model's
-  // failure; OK: its client has heard enough, and its session keeps all of its history.
+  // Finishes it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE or the model's
+  // failure. OK: its client has heard enough, and its session keeps the whole history.
   void End(absl::Status status, absl::Time now);
-  // One that waits for its session ends when it has it, so that the prompt is not lost. Whether it
-  // waits.
+  // If it still waits for its session: it will finish when it has the session, so that the session
+  // gets the prompt. Returns whether it waits.
   bool StopWhenContinued();
 
-  // Of a finished sequence: rows in flight count as computed, but for that of a token which is
-  // pending: it has only been seen too early. Their answers are nobody's.
+  // Counts the rows in flight of a finished sequence as computed, except the row of the pending
+  // token, which a session computes when it goes on. Their results are dropped.
   void CountInFlightAsComputed();
 
   // By Accept or End; one that has nothing to compute is finished from the start.
@@ -139,6 +139,11 @@ class Sequence {
   }
   // The next token changes the edits of the one after it.
   bool EditsChange() const;
+  // The state never sees the pending token before its row is scheduled: computed tokens are fewer
+  // than those of the history, and at most the scheduled ones. These are ahead of the history by no
+  // more than the token that is being sampled and the guesses. At the end of every method that
+  // moves one of them.
+  void CheckInvariants() const;
 
   // Constant once accepted.
   RequestId id_ = 0;

@@ -5,12 +5,11 @@
 
 namespace retnet {
 
-StateManager::StateManager(Model* model, const StateManagerOptions& options,
-                           std::function<void()> wake)
+StateManager::StateManager(Model* model, StateCache* states, const StateManagerOptions& options)
     : model_(model),
+      state_cache_(states),
       options_(options),
       chunk_(model->info().chunk),
-      state_cache_(model, options.host_bytes, std::move(wake)),
       prefix_cache_(chunk_) {}
 
 // A score needs every row's logits, so a cached prefix would spare it nothing.
@@ -90,7 +89,7 @@ void StateManager::EndGroup(Sequence* sequence) {
 
 bool StateManager::WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const {
   if (!prefix.there() || prefix.tokens == 0) return false;
-  const absl::Duration restore = state_cache_.RestoreTime(*prefix.state);
+  const absl::Duration restore = state_cache_->RestoreTime(*prefix.state);
   return restore == absl::ZeroDuration() || restore < prefix.tokens * prefill_row;
 }
 
@@ -106,10 +105,11 @@ bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
     if (hit) prefix = std::move(cached);
   }
   const int32_t tokens = prefix.tokens;
-  const SlotId slot = tokens == 0 ? state_cache_.Take() : state_cache_.Restore(&prefix);
+  const SlotId slot = tokens == 0 ? state_cache_->Take() : state_cache_->Restore(&prefix);
   if (slot == kNoSlot) {
     // A state that had to leave the only slot may be had from where it went.
-    const bool moved = tokens > 0 && prefix.state->slot == kNoSlot && state_cache_.free_slots() > 0;
+    const bool moved =
+        tokens > 0 && prefix.state->slot == kNoSlot && state_cache_->free_slots() > 0;
     sequence->set_state(std::move(prefix));
     return moved && AssignSlot(sequence, prefill_row);
   }
@@ -128,7 +128,7 @@ void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
   if (sequence->PassCut()) {
     if (position % chunk_ == 0) CacheFork(sequence, position);
     if (Leads(*sequence) && position == prompt_tokens - 1) {
-      StateRef state = state_cache_.ParkFork(sequence->slot(), position);
+      StateRef state = state_cache_->ParkFork(sequence->slot(), position);
       Share(sequence, {.state = state, .tokens = state == nullptr ? 0 : position});
     }
   }
@@ -140,9 +140,9 @@ void StateManager::CacheFork(Sequence* sequence, int32_t tokens) {
   if (!Caches(*sequence) || tokens == 0) return;
   const auto keys = sequence->chunk_keys().keys();
   if (prefix_cache_.Contains(keys, tokens)) return;
-  StateRef state = state_cache_.ParkFork(sequence->slot(), tokens);
+  StateRef state = state_cache_->ParkFork(sequence->slot(), tokens);
   if (state == nullptr) return;
-  state_cache_.Cache(state);
+  state_cache_->Cache(state);
   prefix_cache_.Insert(keys, tokens, std::move(state));
 }
 
@@ -154,8 +154,8 @@ bool StateManager::CacheWhole(Sequence* sequence) {
   sequence->chunk_keys().Extend(sequence->history(), tokens);
   const auto keys = sequence->chunk_keys().keys();
   if (prefix_cache_.Contains(keys, tokens)) return false;
-  StateRef state = state_cache_.ParkAt(sequence->slot(), tokens);
-  state_cache_.Cache(state);
+  StateRef state = state_cache_->ParkAt(sequence->slot(), tokens);
+  state_cache_->Cache(state);
   prefix_cache_.Insert(keys, tokens, std::move(state));
   return true;
 }
@@ -165,9 +165,9 @@ StatePrefix StateManager::Retire(Sequence* sequence, bool keep) {
   if (sequence->slot() == kNoSlot) return sequence->TakeState();
   StatePrefix kept;
   if (keep && ready(*sequence)) {
-    kept = {.state = state_cache_.Park(sequence->slot()), .tokens = sequence->computed_tokens()};
+    kept = {.state = state_cache_->Park(sequence->slot()), .tokens = sequence->computed_tokens()};
   } else if (!ready(*sequence) || !CacheWhole(sequence)) {
-    state_cache_.Release(sequence->slot());
+    state_cache_->Release(sequence->slot());
   }
   sequence->LeaveSlot();
   return kept;

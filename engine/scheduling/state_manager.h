@@ -1,15 +1,15 @@
-// Where a sequence's state comes from and where it goes: its session's, a sample's of the same
-// prompt, a cached prefix, or nothing yet.
+// Decides where the state of a sequence comes from and where it goes: its session's, the one of a
+// sample with the same prompt, a cached prefix, or none yet.
 #ifndef RETNET_ENGINE_SCHEDULING_STATE_MANAGER_H_
 #define RETNET_ENGINE_SCHEDULING_STATE_MANAGER_H_
 
 #include <cstdint>
-#include <functional>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
+#include "engine/options.h"
 #include "engine/scheduling/sequence.h"
 #include "engine/states/prefix_cache.h"
 #include "engine/states/state_cache.h"
@@ -17,20 +17,13 @@
 
 namespace retnet {
 
-struct StateManagerOptions {
-  int64_t host_bytes = int64_t{1} << 30;  // of states that gave up their slots
-  bool prefix_cache = true;
-  // A cached prefix serves only tokens of the same classes: exact on every backend.
-  bool deterministic = false;
-};
-
-// Thread-compatible; sequences are not owned and must be retired before they end.
+// Owns no state: those of running sequences are in their slots, all others belong to the
+// StateCache, to which the prefix cache and the samples' groups here hold references. Sequences are
+// not owned and must be retired before they end. Thread-compatible.
 class StateManager {
  public:
-  StateManager(Model* model, const StateManagerOptions& options, std::function<void()> wake);
-
-  StateCache& state_cache() { return state_cache_; }
-  const StateCache& state_cache() const { return state_cache_; }
+  // `model` and `states` outlive it.
+  StateManager(Model* model, StateCache* states, const StateManagerOptions& options);
 
   // Before anything of it is computed, its history being complete: decides where its pieces end so
   // that their states can be shared. False: it takes its state from a sequence that is computing
@@ -43,16 +36,15 @@ class StateManager {
   // must cost less.
   bool AssignSlot(Sequence* sequence, absl::Duration prefill_row);
   // The slot's state is there.
-  bool ready(const Sequence& sequence) const { return !state_cache_.filling(sequence.slot()); }
+  bool ready(const Sequence& sequence) const { return !state_cache_->filling(sequence.slot()); }
 
   // A piece of it has been computed that began at `first`.
   void PieceEnded(Sequence* sequence, int32_t first);
 
-  // It has finished: gives its slot up. The state goes to a session where `keep`, then as far as
-  // the history it keeps reaches; else into the prefix cache or away.
+  // Releases the slot of a finished sequence. With `keep` the state is parked for its session and
+  // returned, truncated to the tokens that the session keeps. Otherwise the prefix cache gets it, or
+  // it is dropped. One that never had a slot returns the state it was to go on from.
   StatePrefix Retire(Sequence* sequence, bool keep);
-
-  int64_t StateBytes(Model::StateShape shape) const { return model_->StateBytes(shape); }
 
   void ClearCache() { prefix_cache_.Clear(); }
   int32_t cached_prefixes() const { return prefix_cache_.entries(); }
@@ -77,9 +69,9 @@ class StateManager {
   bool WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const;
 
   Model* const model_;
+  StateCache* const state_cache_;
   const StateManagerOptions options_;
   const int32_t chunk_;
-  StateCache state_cache_;
   PrefixCache prefix_cache_;
   absl::flat_hash_map<RequestId, SampleGroup> groups_;  // by the first sample
   std::vector<Sequence*> released_;

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "kernels/status_macros.h"
+#include "kernels/dcheck.h"
 
 namespace retnet {
 namespace {
@@ -35,8 +35,8 @@ absl::Status Sessions::Busy(const SessionKey& key) {
       absl::StrCat("a request is running on session ", key.id, "; one at a time may"));
 }
 
-Sessions::Sessions(const SessionsOptions& options, StateManager* manager, SequenceOwner* owner)
-    : options_(options), state_manager_(manager), owner_(owner) {}
+Sessions::Sessions(const SessionsOptions& options, SnapshotIo* store, StateCache* states, Post post)
+    : options_(options), store_(store), state_cache_(states), post_(std::move(post)) {}
 
 void Sessions::Index(const Session& session) {
   if (!session.idle()) return;
@@ -54,81 +54,89 @@ Sessions::Session* Sessions::Find(const SessionKey& key) {
   return found == sessions_.end() ? nullptr : found->second.get();
 }
 
-void Sessions::With(const SessionKey& key, Continuation then) {
+Sessions::Session* Sessions::Find(const SessionKey& key, uint64_t serial) {
   Session* session = Find(key);
-  const bool asks = session != nullptr && session->idle() && (shared() || session->lost);
-  if (session != nullptr && !asks) return then(session);
-  if (options_.store == nullptr) return then(NoSession(key));
-  std::vector<Continuation>& waiting = loading_[key];
-  waiting.push_back(std::move(then));
-  if (waiting.size() > 1) return;
-  if (session == nullptr) return Load(key);
-  options_.store->Check(key, session->lineage, [this, key](absl::StatusOr<bool> changed) {
-    owner_->Post([this, key, changed = std::move(changed)] { Checked(key, changed); });
+  return session != nullptr && session->serial == serial ? session : nullptr;
+}
+
+void Sessions::Lookup(const SessionKey& key, OnFound then) {
+  Session* session = Find(key);
+  const bool may_be_old = session != nullptr && session->idle() && (shared() || session->lost);
+  if (session != nullptr && !may_be_old) return then(session);
+  if (store_ == nullptr) return then(NoSession(key));
+  std::vector<OnFound>& lookups = lookups_[key];
+  lookups.push_back(std::move(then));
+  if (lookups.size() > 1) return;  // the store is being asked
+  session == nullptr ? StartLoad(key) : StartCheck(*session);
+}
+
+void Sessions::StartCheck(const Session& session) {
+  const SessionKey key = session.spec.key;
+  store_->Check(key, session.lineage, [this, key](absl::StatusOr<bool> newer) {
+    post_([this, key, newer = std::move(newer)] { FinishCheck(key, newer); });
   });
 }
 
 // A store that cannot be asked keeps nobody waiting: its next write will tell.
-void Sessions::Checked(const SessionKey& key, const absl::StatusOr<bool>& changed) {
+void Sessions::FinishCheck(const SessionKey& key, const absl::StatusOr<bool>& newer) {
   Session* session = Find(key);
-  if (session == nullptr) return Load(key);  // its time had come
-  const bool is_old = changed.ok() && *changed;
+  if (session == nullptr) return StartLoad(key);  // it has expired meanwhile
+  const bool is_old = newer.ok() && *newer;
   const bool loses = is_old && session->written_version != session->version;
-  if (loses && !session->lost) options_.store->CountConflict();
+  if (loses && !session->lost) store_->CountConflict();
   if (loses || session->lost) {
     Erase(session);
-    return Resolve(key, Lost(key));
+    return AnswerLookups(key, Lost(key));
   }
-  if (!is_old) return Resolve(key, session);
+  if (!is_old) return AnswerLookups(key, NoSession(key));
   Erase(session);
-  Load(key);
+  StartLoad(key);
 }
 
-void Sessions::Load(const SessionKey& key) {
+void Sessions::StartLoad(const SessionKey& key) {
   const auto lineage = std::make_shared<SnapshotLineage>();
-  options_.store->Get(key, lineage, [this, key, lineage](absl::StatusOr<Snapshot> snapshot) {
-    owner_->Post([this, key, lineage, snapshot = std::move(snapshot)]() mutable {
-      Loaded(key, lineage, std::move(snapshot));
+  store_->Get(key, lineage, [this, key, lineage](absl::StatusOr<Snapshot> snapshot) {
+    post_([this, key, lineage, snapshot = std::move(snapshot)]() mutable {
+      FinishLoad(key, lineage, std::move(snapshot));
     });
   });
 }
 
-void Sessions::Loaded(const SessionKey& key, std::shared_ptr<SnapshotLineage> lineage,
-                      absl::StatusOr<Snapshot> snapshot) {
-  SessionOr session = Find(key);
-  if (*session == nullptr && snapshot.ok()) {
-    const absl::Duration ttl = snapshot->expires - snapshot->last_used;
-    session = Add({.key = key, .ttl = ttl, .labels = snapshot->labels}, absl::Now());
-    if (session.ok()) {
-      Adopt(std::move(*snapshot), *session);
-      (*session)->lineage = std::move(lineage);
-      (*session)->read_version = (*session)->written_version = (*session)->version;
-    }
-  } else if (*session == nullptr) {
-    session = absl::IsNotFound(snapshot.status()) ? NoSession(key) : snapshot.status();
+void Sessions::FinishLoad(const SessionKey& key, std::shared_ptr<SnapshotLineage> lineage,
+                          absl::StatusOr<Snapshot> snapshot) {
+  if (Find(key) != nullptr || absl::IsNotFound(snapshot.status())) {
+    return AnswerLookups(key, NoSession(key));
   }
-  Resolve(key, session);
+  if (!snapshot.ok()) return AnswerLookups(key, snapshot.status());
+  const absl::Duration ttl = snapshot->expires - snapshot->last_used;
+  const SessionOr session = Add({.key = key, .ttl = ttl, .labels = snapshot->labels}, absl::Now());
+  if (session.ok()) {
+    TakeSnapshot(*std::move(snapshot), *session);
+    (*session)->lineage = std::move(lineage);
+    (*session)->read_version = (*session)->written_version = (*session)->version;
+  }
+  AnswerLookups(key, session.ok() ? NoSession(key) : session.status());
 }
 
-void Sessions::Resolve(const SessionKey& key, SessionOr session) {
-  auto waiting = loading_.extract(key);
-  if (waiting.empty()) return;  // closed
-  for (Continuation& then : waiting.mapped()) {
-    // The one before may have deleted it.
-    if (session.ok() && Find(key) == nullptr) session = NoSession(key);
-    then(session);
+void Sessions::AnswerLookups(const SessionKey& key, const absl::Status& error) {
+  auto lookups = lookups_.extract(key);
+  if (lookups.empty()) return;  // closed
+  for (OnFound& then : lookups.mapped()) {
+    // The one before may have made or deleted it.
+    Session* session = Find(key);
+    session != nullptr ? then(session) : then(error);
   }
+  CheckInvariants();
 }
 
 // A version of the file that the table has not seen must not make the next one look older.
-void Sessions::Adopt(Snapshot snapshot, Session* session) {
+void Sessions::TakeSnapshot(Snapshot snapshot, Session* session) {
   session->created = snapshot.created;
   session->version = snapshot.version;
   session->history = TokenHistory(std::move(snapshot.history), std::move(snapshot.class_runs));
   if (snapshot.shape.position == 0) return;
-  session->state = {
-      .state = state_manager_->state_cache().Adopt(snapshot.shape, std::move(snapshot.state)),
-      .tokens = snapshot.shape.position};
+  session->state = {.state = state_cache_->Adopt(snapshot.shape, std::move(snapshot.state)),
+                    .tokens = snapshot.shape.position};
 }
 
 Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
@@ -136,7 +144,7 @@ Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
   if (count() >= options_.max_kept) {
     // What the store has is found there again.
     Session* oldest = by_use_.empty() ? nullptr : Find(by_use_.begin()->second);
-    if (oldest == nullptr || options_.store == nullptr ||
+    if (oldest == nullptr || store_ == nullptr ||
         (oldest->written_version != oldest->version && !oldest->lost)) {
       return absl::ResourceExhaustedError(
           absl::StrCat("max_kept_sessions = ", options_.max_kept,
@@ -159,26 +167,36 @@ void Sessions::Erase(Session* session) {
   sessions_.erase(SessionKey(session->spec.key));
 }
 
-// From the store, too.
 void Sessions::Forget(Session* session) {
   const SessionKey key = session->spec.key;
   Erase(session);
-  if (options_.store != nullptr) options_.store->Delete(key, [](const absl::Status&) {});
+  if (store_ != nullptr) store_->Delete(key, [](const absl::Status&) {});
 }
 
-void Sessions::Attach(Sequence* sequence, absl::Time now) {
-  if (!sequence->has_session()) return owner_->Ready(sequence);
+void Sessions::Decide(Sequence* sequence, absl::Status status) {
+  outcomes_.push_back({.sequence = sequence, .status = std::move(status)});
+}
+
+std::optional<Sessions::Outcome> Sessions::NextOutcome() {
+  if (outcomes_.empty()) return std::nullopt;
+  Outcome outcome = std::move(outcomes_.front());
+  outcomes_.pop_front();
+  return outcome;
+}
+
+void Sessions::Attach(Sequence* sequence) {
+  arriving_.emplace(sequence->id(), sequence);
   const SessionKey key = sequence->request().session;
-  With(key, [this, id = sequence->id(), now](SessionOr session) {
-    Sequence* sequence = owner_->Find(id);
-    if (sequence == nullptr) return;
-    if (!session.ok()) return owner_->Fail(sequence, session.status());
+  Lookup(key, [this, key, id = sequence->id()](SessionOr session) {
+    const auto arriving = arriving_.extract(id);
+    if (arriving.empty()) return;  // it has ended meanwhile
+    Sequence* sequence = arriving.mapped();
+    if (!session.ok()) return Decide(sequence, session.status());
     if ((*session)->running == nullptr) return Run(*session, sequence);
-    if (!sequence->request().wait_for_session) {
-      return owner_->Fail(sequence, Busy((*session)->spec.key));
-    }
+    if (!sequence->request().wait_for_session) return Decide(sequence, Busy(key));
     (*session)->waiting.push_back(sequence);
   });
+  CheckInvariants();
 }
 
 void Sessions::Run(Session* session, Sequence* sequence) {
@@ -196,44 +214,51 @@ void Sessions::Run(Session* session, Sequence* sequence) {
       session->running = sequence;
     }
   }
-  if (!status.ok()) return owner_->Fail(sequence, std::move(status));
-  owner_->Ready(sequence);
+  Decide(sequence, std::move(status));
 }
 
 void Sessions::RunNext(Session* session) {
-  const SessionKey key = session->spec.key;
-  while (session != nullptr && session->running == nullptr && !session->waiting.empty()) {
+  while (session->running == nullptr && !session->waiting.empty()) {
     Sequence* next = session->waiting.front();
     session->waiting.pop_front();
     Run(session, next);
-    session = Find(key);
   }
-  if (session != nullptr) Index(*session);
+  Index(*session);
 }
 
-void Sessions::Detach(Sequence* sequence, absl::Time now) {
-  Session* session = sequence->has_session() ? Find(sequence->request().session) : nullptr;
-  if (session == nullptr || session->running != sequence) {
-    state_manager_->Retire(sequence, /*keep=*/false);
-    if (session != nullptr) std::erase(session->waiting, sequence);
-    return;
+bool Sessions::WillKeepStateOf(const Sequence& sequence) const {
+  const auto found = sessions_.find(sequence.request().session);
+  return found != sessions_.end() && found->second->running == &sequence && sequence.request().keep;
+}
+
+void Sessions::Detach(Sequence* sequence, StatePrefix state, absl::Time now) {
+  arriving_.erase(sequence->id());
+  std::erase_if(outcomes_, [sequence](const Outcome& outcome) {
+    return outcome.sequence == sequence;  // it ends before it was asked for
+  });
+  Session* session = Find(sequence->request().session);
+  if (session != nullptr && session->running == sequence) {
+    TakeBack(session, sequence, std::move(state), now);
+  } else if (session != nullptr) {
+    std::erase(session->waiting, sequence);
   }
-  const bool keep = sequence->request().keep;
-  session->state = state_manager_->Retire(sequence, keep);
-  session->history = sequence->TakeHistory();
+  CheckInvariants();
+}
+
+void Sessions::TakeBack(Session* session, Sequence* sequence, StatePrefix state, absl::Time now) {
   session->running = nullptr;
-  if (keep) {
+  if (sequence->request().keep) {
+    session->state = std::move(state);
+    session->history = sequence->TakeHistory();
     sequence->set_session_tokens(session->history.size());
     Changed(session, now);
     return RunNext(session);
   }
-  std::deque<Sequence*> waiting = std::move(session->waiting);
-  const SessionKey key = session->spec.key;
+  const std::deque<Sequence*> waiting = std::move(session->waiting);
   Forget(session);
-  for (Sequence* other : waiting) owner_->Fail(other, NoSession(key));
+  for (Sequence* other : waiting) Decide(other, NoSession(other->request().session));
 }
 
-// Not indexed before: the caller has unindexed it.
 void Sessions::Changed(Session* session, absl::Time now) {
   ++session->version;
   session->last_used = now;
@@ -256,29 +281,33 @@ Snapshot Sessions::SnapshotOf(const Session& session) const {
   return snapshot;
 }
 
-// What is written later replaces what still waits. A read of the state may end after the session
-// has changed again, or is gone: then it is not what the store should have.
 void Sessions::Write(Session* session) {
-  if (options_.store == nullptr || session->lost) return;
+  if (store_ == nullptr || session->lost) return;
   if (session->read_version == session->version) return;
   session->read_version = session->version;
   ReadInto(*session, [this, serial = session->serial](Snapshot snapshot) {
-    Session* session = Find(snapshot.key);
-    if (session == nullptr || session->serial != serial) return;
-    if (session->version != snapshot.version) return;
-    session->written_version = snapshot.version;
-    const SessionKey key = snapshot.key;
-    const auto done = [this, key, serial](const absl::Status& status) {
-      if (status.ok()) return;
-      owner_->Post([this, key, serial, lost = absl::IsAborted(status)] {
-        Session* session = Find(key);
-        if (session == nullptr || session->serial != serial) return;
-        session->read_version = session->written_version = 0;  // WriteAll tries again
-        session->lost = session->lost || lost;
-      });
-    };
-    options_.store->Put(std::move(snapshot), session->lineage, done);
+    PutInStore(std::move(snapshot), serial);
   });
+}
+
+// The session may have changed again, or be gone, since the read of its state began: then this is
+// not what the store should have.
+void Sessions::PutInStore(Snapshot snapshot, uint64_t serial) {
+  const SessionKey key = snapshot.key;
+  Session* session = Find(key, serial);
+  if (session == nullptr || session->version != snapshot.version) return;
+  session->written_version = snapshot.version;
+  store_->Put(std::move(snapshot), session->lineage, [this, key, serial](absl::Status status) {
+    if (status.ok()) return;
+    post_([this, key, serial, status = std::move(status)] { PutFailed(key, serial, status); });
+  });
+}
+
+void Sessions::PutFailed(const SessionKey& key, uint64_t serial, const absl::Status& status) {
+  Session* session = Find(key, serial);
+  if (session == nullptr) return;
+  session->read_version = session->written_version = 0;  // WriteAll tries again
+  session->lost = session->lost || absl::IsAborted(status);
 }
 
 // A state that has been evicted is left out: whoever restores the session computes it again.
@@ -287,9 +316,9 @@ void Sessions::ReadInto(const Session& session, std::function<void(Snapshot)> th
   if (!session.state.there()) return then(std::move(snapshot));
   Model::StateShape shape = session.state.state->shape;
   shape.position = session.state.tokens;
-  state_manager_->state_cache().Read(
+  state_cache_->Read(
       session.state.state,
-      [snapshot = std::move(snapshot), shape, cut = state_manager_->StateBytes(shape),
+      [snapshot = std::move(snapshot), shape, cut = state_cache_->BytesOf(shape),
        then = std::move(then)](absl::StatusOr<StateBytes> bytes) mutable {
         if (bytes.ok()) {
           snapshot.shape = shape;
@@ -315,12 +344,11 @@ int32_t Sessions::WriteAll() {
 }
 
 void Sessions::Close() {
-  for (auto& [key, waiting] : std::exchange(loading_, {})) {
-    for (Continuation& then : waiting) then(absl::CancelledError("the engine is closing"));
+  const absl::Status closing = absl::CancelledError("the engine is closing");
+  for (auto& [key, lookups] : std::exchange(lookups_, {})) {
+    for (OnFound& then : lookups) then(closing);
   }
-  for (const auto& [number, reply] : std::exchange(listings_, {})) {
-    reply(absl::CancelledError("the engine is closing"));
-  }
+  for (const auto& [number, reply] : std::exchange(listings_, {})) reply(closing);
 }
 
 void Sessions::Expire(absl::Time now) {
@@ -329,10 +357,30 @@ void Sessions::Expire(absl::Time now) {
     // Another server may have gone on with what a shared store has; there it expires by itself.
     shared() ? Erase(session) : Forget(session);
   }
+  CheckInvariants();
 }
 
 absl::Time Sessions::next_expiry() const {
   return by_expiry_.empty() ? absl::InfiniteFuture() : by_expiry_.begin()->first;
+}
+
+void Sessions::CheckInvariants() const {
+  if (!kDchecks) return;
+  size_t idle = 0;
+  for (const auto& [key, session] : sessions_) {
+    RETNET_DCHECK(key == session->spec.key);
+    RETNET_DCHECK(session->running != nullptr || session->waiting.empty());
+    RETNET_DCHECK(std::find(session->waiting.begin(), session->waiting.end(), session->running) ==
+                  session->waiting.end());
+    RETNET_DCHECK(session->written_version <= session->read_version);
+    RETNET_DCHECK(session->read_version <= session->version);
+    if (!session->idle()) continue;
+    ++idle;
+    RETNET_DCHECK(by_expiry_.contains({session->expires(), key}));
+    RETNET_DCHECK(by_use_.contains({session->last_used, key}));
+    RETNET_DCHECK(session->state.tokens <= std::max(session->history.size() - 1, 0));
+  }
+  RETNET_DCHECK(by_expiry_.size() == idle && by_use_.size() == idle);
 }
 
 }  // namespace retnet

@@ -78,7 +78,7 @@ int64_t TrailerBytes(const std::string& id) {
   return static_cast<int64_t>(Trailer(id, absl::InfiniteFuture()).size());
 }
 
-// The id that a file's end tells before the footer.
+// The id in a file's trailer, which is before the footer at the file's end; empty without one.
 std::string IdIn(std::string_view end) {
   uint32_t length = 0;
   if (end.size() < kFooterBytes + sizeof(length)) return "";
@@ -88,7 +88,9 @@ std::string IdIn(std::string_view end) {
   return std::string(end.substr(end.size() - std::min<size_t>(length, end.size())));
 }
 
-// What a path, and where it does not say all the end of its file, say, where it is one of ours.
+// The session whose snapshot is in the file at `path`: its owner by the folder's name, its id by the
+// file's name, or by the trailer in `end`, the file's last bytes, where the name is a hash. nullopt
+// for a file that is not a snapshot of ours.
 std::optional<SessionKey> KeyOf(const fs::path& path, std::string_view end) {
   std::string folder = path.parent_path().filename();
   std::string file = path.filename();

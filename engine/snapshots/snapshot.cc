@@ -32,8 +32,7 @@ absl::Time FromNanos(int64_t nanos) {
 }
 
 int64_t StateBytes(Model::StateShape shape, const SnapshotFormat& format) {
-  return (shape.base_position > 0 ? format.base_bytes : 0) +
-         int64_t{shape.position - shape.base_position} * format.tail_token_bytes;
+  return shape.Bytes(format.base_bytes, format.tail_token_bytes);
 }
 
 // Of a state's numbers, those that are fp32 and come first. There are no fp32 tails behind bases of

@@ -1,18 +1,5 @@
-// A snapshot: a session off the device, and the bytes that it is written as.
-//
-// The bytes are little-endian whatever the machine. Strings and lists have their length (u32) in
-// front:
-//   "RNETSNAP" · u32 version of the format
-//   u8 at rest · u8 zstd · u8 exact · u8 types: the tail's in the lower four bits, the base's above
-//   u64 model fingerprint · i32 chunk · i64 base bytes · i64 bytes of a token of a tail
-//   i32 base position · i32 position · u64 version of the session
-//   i64 created · i64 last used · i64 expires (ns)
-//   owner · id · labels (name, value) · class runs (i32)
-//   u64 XXH3 of the tokens · tokens (i32)
-//   u64 length of the state at rest · u64 length as stored · the state
-//   u64 XXH3 of everything before it
-// The magic, the format's version behind it and the last eight bytes mean the same in every
-// version.
+// A session off the device, and the bytes that it is written as. docs/snapshots.md has the format:
+// its fields, what a reader checks, the rule for new versions, and an example byte by byte.
 #ifndef RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_H_
 #define RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_H_
 
@@ -42,14 +29,14 @@ struct Snapshot {
   absl::Time expires = absl::InfiniteFuture();  // never
   uint64_t version = 0;                         // rises by one with each generation of the session
   std::vector<TokenId> history;                 // the newest one is pending
-  // Positions at which the class of the tokens changes, ascending. The first run is of given
-  // tokens; it is empty when 0 is the first change.
+  // Positions at which the class of the tokens changes, ascending. The first run is of prompt
+  // tokens. It is empty when 0 is the first change.
   std::vector<int32_t> class_runs;
   // position < history.size(), or both are 0.
   Model::StateShape shape;
   // Model::StateBytes(shape) bytes in the device's own types; null serves for none.
   std::shared_ptr<const ByteVector> state;
-  // Not once has the state been rounded on its way through a store.
+  // True if the state was never stored with a lossy encoding.
   bool exact = true;
 };
 

@@ -30,10 +30,10 @@ SnapshotIo::SnapshotIo(std::unique_ptr<SnapshotStore> store, const SnapshotForma
 
 SnapshotIo::~SnapshotIo() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  added_.notify_one();
+  added_.NotifyOne();
   thread_.join();
 }
 
@@ -46,7 +46,7 @@ SnapshotIo::Operation* SnapshotIo::ReplaceablePut(const SessionKey& key) {
 
 void SnapshotIo::Put(Snapshot snapshot, std::shared_ptr<SnapshotLineage> lineage, Done done) {
   const int64_t bytes = BytesOf(snapshot);
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   Operation* put = ReplaceablePut(snapshot.key);
   const int64_t others = stats_.queued_bytes - (put == nullptr ? 0 : put->bytes);
   if (others > 0 && others + bytes > max_queued_bytes_) {
@@ -72,7 +72,7 @@ void SnapshotIo::Put(Snapshot snapshot, std::shared_ptr<SnapshotLineage> lineage
 
 void SnapshotIo::Get(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
                      std::function<void(absl::StatusOr<Snapshot>)> done) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   Add(key, [this, key, lineage = std::move(lineage), done = std::move(done)] {
     done(Read(key, lineage.get()));
   });
@@ -80,18 +80,18 @@ void SnapshotIo::Get(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
 
 void SnapshotIo::Check(SessionKey key, std::shared_ptr<SnapshotLineage> lineage,
                        std::function<void(absl::StatusOr<bool>)> done) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   const bool waits = last_.contains(key);
   auto run = [this, key, lineage = std::move(lineage), done = std::move(done)] {
     done(IsChanged(key, *lineage));
   };
   if (waits) return Add(key, std::move(run));
   urgent_.push_back(std::move(run));
-  added_.notify_one();
+  added_.NotifyOne();
 }
 
 void SnapshotIo::Delete(SessionKey key, Done done) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   Add(key, [this, key, done = std::move(done)] {
     const absl::Status status = store_->Delete(key);
     CountFailure(status);
@@ -101,7 +101,7 @@ void SnapshotIo::Delete(SessionKey key, Done done) {
 
 void SnapshotIo::List(std::string owner, std::string after, int32_t limit,
                       std::function<void(absl::StatusOr<std::vector<SessionInfo>>)> done) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   Add(std::nullopt,
       [this, owner = std::move(owner), after = std::move(after), limit, done = std::move(done)] {
         auto infos = ReadHeads(owner, after, limit);
@@ -111,54 +111,55 @@ void SnapshotIo::List(std::string owner, std::string after, int32_t limit,
 }
 
 void SnapshotIo::CountConflict() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   ++stats_.conflicts;
 }
 
 void SnapshotIo::CountFailure(const absl::Status& status) {
   if (status.ok()) return;
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   ++stats_.failed;
 }
 
 absl::Status SnapshotIo::Flush(absl::Time deadline) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   const uint64_t last = next_number_ - 1;
-  const auto all = [this, last] { return finished_ >= last; };
-  if (deadline == absl::InfiniteFuture()) {
-    finished_one_.wait(lock, all);
-  } else if (!finished_one_.wait_until(lock, absl::ToChronoTime(deadline), all)) {
-    return absl::DeadlineExceededError(
-        absl::StrCat(last - finished_, " operations on snapshots are not done"));
+  while (finished_ < last) {
+    if (deadline == absl::InfiniteFuture()) {
+      finished_one_.Wait(&mutex_);
+    } else if (!finished_one_.WaitUntil(&mutex_, absl::ToChronoTime(deadline))) {
+      break;
+    }
   }
-  return absl::OkStatus();
+  if (finished_ >= last) return absl::OkStatus();
+  return absl::DeadlineExceededError(
+      absl::StrCat(last - finished_, " operations on snapshots are not done"));
 }
 
 SnapshotIoStats SnapshotIo::stats() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return stats_;
 }
 
-// The caller holds mutex_.
 void SnapshotIo::Add(std::optional<SessionKey> key, std::function<void()> run) {
   Operation& operation = queue_.emplace_back();
   operation.number = next_number_++;
   operation.run = std::move(run);
   if (key) last_[*key] = operation.number;
   operation.key = std::move(key);
-  added_.notify_one();
+  added_.NotifyOne();
 }
 
 void SnapshotIo::RunAll() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   while (true) {
-    added_.wait(lock, [this] { return stopping_ || !queue_.empty() || !urgent_.empty(); });
+    while (!stopping_ && queue_.empty() && urgent_.empty()) added_.Wait(&mutex_);
     if (!urgent_.empty()) {
       const std::function<void()> run = std::move(urgent_.front());
       urgent_.pop_front();
-      lock.unlock();
+      lock.Unlock();
       run();
-      lock.lock();
+      lock.Lock();
       continue;
     }
     if (queue_.empty()) return;
@@ -166,20 +167,19 @@ void SnapshotIo::RunAll() {
       Operation operation = std::move(queue_.front());
       queue_.pop_front();
       ForgetLast(operation);
-      lock.unlock();
+      lock.Unlock();
       if (operation.run == nullptr) {
         RunPut(operation);
       } else {
         operation.run();
       }
     }
-    lock.lock();
+    lock.Lock();
     ++finished_;
-    finished_one_.notify_all();
+    finished_one_.NotifyAll();
   }
 }
 
-// The caller holds mutex_.
 void SnapshotIo::ForgetLast(const Operation& operation) {
   if (!operation.key) return;
   const auto last = last_.find(*operation.key);
@@ -190,7 +190,7 @@ void SnapshotIo::RunPut(Operation& put) {
   const absl::Status status = Write(put.snapshot, put.lineage.get());
   put.snapshot.state.reset();
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     stats_.queued_bytes -= put.bytes;
     if (!status.ok()) ++(absl::IsAborted(status) ? stats_.conflicts : stats_.failed);
   }
@@ -203,7 +203,7 @@ absl::Status SnapshotIo::Write(const Snapshot& snapshot, SnapshotLineage* lineag
   if (absl::IsUnavailable(status)) lineage->stamps.push_back(StampOf(bytes));  // maybe it is there
   RETURN_IF_ERROR(status);
   lineage->stamps = {StampOf(bytes)};
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   ++stats_.written;
   stats_.written_bytes += static_cast<int64_t>(bytes.size());
   return absl::OkStatus();
@@ -265,7 +265,7 @@ absl::StatusOr<Snapshot> SnapshotIo::Read(const SessionKey& key, SnapshotLineage
 }
 
 void SnapshotIo::CountRead(const absl::Status& status, int64_t bytes) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       ++stats_.read;

@@ -3,12 +3,10 @@
 #ifndef RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_IO_H_
 #define RETNET_ENGINE_SNAPSHOTS_SNAPSHOT_IO_H_
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -22,6 +20,7 @@
 #include "engine/snapshots/snapshot.h"
 #include "engine/snapshots/snapshot_store.h"
 #include "engine/stats.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -88,8 +87,9 @@ class SnapshotIo {
     int64_t bytes = 0;
   };
 
-  void Add(std::optional<SessionKey> key, std::function<void()> run);
-  void ForgetLast(const Operation& operation);
+  void Add(std::optional<SessionKey> key, std::function<void()> run)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetLast(const Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunAll();
   void RunPut(Operation& put);
   absl::StatusOr<Snapshot> Read(const SessionKey& key, SnapshotLineage* lineage);
@@ -102,7 +102,7 @@ class SnapshotIo {
   void CountFailure(const absl::Status& status);
   void CountRead(const absl::Status& status, int64_t bytes);
   // Of the put that waits and may be replaced; nullptr where there is none.
-  Operation* ReplaceablePut(const SessionKey& key);
+  Operation* ReplaceablePut(const SessionKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const SnapshotFormat format_;
   const int64_t max_queued_bytes_;
@@ -111,17 +111,18 @@ class SnapshotIo {
   // The I/O thread only.
   const std::unique_ptr<SnapshotStore> store_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable added_;
-  std::condition_variable finished_one_;
-  // Guarded by mutex_.
-  std::deque<Operation> queue_;  // the number of each is one more than of that before it
-  std::deque<std::function<void()>> urgent_;        // go before it
-  absl::flat_hash_map<SessionKey, uint64_t> last_;  // number of the last operation that waits
-  uint64_t next_number_ = 1;
-  uint64_t finished_ = 0;  // number of the last operation that is done
-  bool stopping_ = false;
-  SnapshotIoStats stats_;
+  mutable Mutex mutex_;
+  CondVar added_;
+  CondVar finished_one_;
+  // The number of each is one more than of that before it.
+  std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::function<void()>> urgent_ ABSL_GUARDED_BY(mutex_);  // go before it
+  // Number of the last operation that waits.
+  absl::flat_hash_map<SessionKey, uint64_t> last_ ABSL_GUARDED_BY(mutex_);
+  uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t finished_ ABSL_GUARDED_BY(mutex_) = 0;  // number of the last operation that is done
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  SnapshotIoStats stats_ ABSL_GUARDED_BY(mutex_);
 
   std::thread thread_;  // last: it uses all of the above
 };

@@ -1,19 +1,14 @@
 #include "engine/snapshots/state_codec.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
+#include "kernels/ceil_divide.h"
+#include "kernels/element.h"
+
 namespace retnet {
 namespace {
-
-// To the nearest, ties to even; a NaN stays one.
-uint16_t ToBFloat16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return static_cast<uint16_t>(bits >> 16 | 0x40);
-  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
 
 float FloatAt(const std::byte* floats, int64_t index) {
   float value;
@@ -36,7 +31,7 @@ void WidenBFloat16(const char* bytes, int64_t count, std::byte* floats) {
   for (int64_t i = 0; i < count; ++i) {
     uint16_t rounded;
     std::memcpy(&rounded, bytes + i * sizeof(rounded), sizeof(rounded));
-    SetFloat(std::bit_cast<float>(uint32_t{rounded} << 16), i, floats);
+    SetFloat(FromBFloat16(rounded), i, floats);
   }
 }
 
@@ -82,7 +77,7 @@ int64_t EncodedFloatBytes(int64_t floats, StateEncoding encoding) {
     case StateEncoding::kBf16:
       return floats * 2;
     case StateEncoding::kInt8:
-      return floats + (floats + kInt8Block - 1) / kInt8Block * kScaleBytes;
+      return floats + CeilDivide(floats, kInt8Block) * kScaleBytes;
     case StateEncoding::kExact:
       break;
   }

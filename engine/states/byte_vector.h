@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/ceil_divide.h"
+
 namespace retnet {
 
 // Leaves elements uninitialised where no value is given, and asks for huge pages where there are
@@ -29,7 +31,7 @@ struct StateAllocator {
     void* memory = nullptr;
     if (bytes < kHugePage) {
       memory = std::malloc(bytes);
-    } else if (const size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    } else if (const size_t rounded = RoundUp(bytes, kHugePage);
                (memory = std::aligned_alloc(kHugePage, rounded)) != nullptr) {
       madvise(memory, rounded, MADV_HUGEPAGE);  // only advice: else it is as good, but slower
     }

@@ -1,8 +1,12 @@
 #include "engine/states/slot_pool.h"
 
+#include <algorithm>
+
+#include "kernels/dcheck.h"
+
 namespace retnet {
 
-SlotPool::SlotPool(int32_t slots) {
+SlotPool::SlotPool(int32_t slots) : slots_(slots) {
   free_.reserve(slots);
   for (SlotId slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
 }
@@ -14,6 +18,10 @@ SlotId SlotPool::Take() {
   return slot;
 }
 
-void SlotPool::Release(SlotId slot) { free_.push_back(slot); }
+void SlotPool::Release(SlotId slot) {
+  RETNET_DCHECK(slot >= 0 && slot < slots_);
+  RETNET_DCHECK(std::find(free_.begin(), free_.end(), slot) == free_.end());
+  free_.push_back(slot);
+}
 
 }  // namespace retnet

@@ -3,6 +3,7 @@
 #define RETNET_ENGINE_STATES_SLOT_POOL_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "models/model.h"
@@ -22,8 +23,11 @@ class SlotPool {
   SlotId Take();
   // Gives back a slot that Take returned.
   void Release(SlotId slot);
+  // In no order that means anything.
+  std::span<const SlotId> free_slots() const { return free_; }
 
  private:
+  const int32_t slots_;
   std::vector<SlotId> free_;
 };
 

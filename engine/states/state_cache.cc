@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
+#include "kernels/dcheck.h"
 
 namespace retnet {
 namespace {
@@ -12,14 +13,15 @@ constexpr int32_t kSlotsForSpare = 16;
 
 }  // namespace
 
-StateCache::StateCache(Model* model, int64_t host_bytes, std::function<void()> wake)
-    : model_(model), max_host_bytes_(host_bytes), slots_(model->info().slots) {
+StateCache::StateCache(Model* model, const StateCacheOptions& options, std::function<void()> wake)
+    : model_(model), options_(options), slots_(model->info().slots) {
   model->set_transfer_done(
       [ended = ended_, wake = std::move(wake)](Ticket ticket, absl::Status status) {
         {
-          std::lock_guard lock(ended->mutex);
+          const MutexLock lock(&ended->mutex);
           ended->tickets.emplace_back(ticket, std::move(status));
         }
+        ended->added.NotifyOne();
         wake();
       });
 }
@@ -34,7 +36,10 @@ StateCache::~StateCache() {
 void StateCache::AwaitTransfers() {
   Poll();
   while (transferring() && status_.ok()) {
-    absl::SleepFor(absl::Microseconds(100));
+    {
+      const MutexLock lock(&ended_->mutex);
+      while (ended_->tickets.empty()) ended_->added.Wait(&ended_->mutex);
+    }
     Poll();
   }
 }
@@ -59,7 +64,7 @@ void StateCache::Forget(CachedState* state) {
 
 // An empty state has nothing to be spared.
 void StateCache::Enqueue(CachedState* state, Queue* queue) {
-  const auto bytes = static_cast<double>(std::max<int64_t>(BytesOf(*state), 1));
+  const auto bytes = static_cast<double>(std::max<int64_t>(BytesOf(state->shape), 1));
   state->rank = clock_ + static_cast<double>(state->shape.position) / bytes;
   queue->insert({state->rank, state});
 }
@@ -68,10 +73,11 @@ StateRef StateCache::Park(SlotId slot) {
   StateRef state = Make(model_->state(slot));
   if (state->shape.position == 0) {
     ClearSlot(slot);
-    return state;
+  } else {
+    state->slot = slot;
+    Enqueue(state.get(), &on_device_);
   }
-  state->slot = slot;
-  Enqueue(state.get(), &on_device_);
+  CheckInvariants();
   return state;
 }
 
@@ -81,7 +87,7 @@ StateRef StateCache::ParkAt(SlotId slot, int32_t position) {
 }
 
 StateRef StateCache::ParkFork(SlotId slot, int32_t position) {
-  const SlotId copy = Take();
+  const SlotId copy = TakeSlot();
   if (copy == kNoSlot) return nullptr;
   status_.Update(model_->Fork(slot, copy, position));
   return Park(copy);
@@ -90,17 +96,19 @@ StateRef StateCache::ParkFork(SlotId slot, int32_t position) {
 StateRef StateCache::Adopt(Model::StateShape shape, StateBytes bytes) {
   StateRef state = Make(shape);
   if (shape.position > 0) KeepInHost(state.get(), std::move(bytes));
+  CheckInvariants();
   return state;
 }
 
 void StateCache::Cache(const StateRef& state) {
   state->leave_behind = true;
   state->cached = true;
-  cached_bytes_ += BytesOf(*state);
+  cached_bytes_ += BytesOf(state->shape);
+  CheckInvariants();
 }
 
 void StateCache::NoLongerCached(CachedState* state) {
-  if (std::exchange(state->cached, false)) cached_bytes_ -= BytesOf(*state);
+  if (std::exchange(state->cached, false)) cached_bytes_ -= BytesOf(state->shape);
 }
 
 void StateCache::Touch(const StateRef& state) {
@@ -108,13 +116,20 @@ void StateCache::Touch(const StateRef& state) {
   if (state->in_transfer || state->gone()) return;
   Queue* queue = state->slot != kNoSlot ? &on_device_ : &in_host_;
   if (queue->erase({state->rank, state.get()}) > 0) Enqueue(state.get(), queue);
+  CheckInvariants();
 }
 
 SlotId StateCache::Take() {
+  const SlotId slot = TakeSlot();
+  CheckInvariants();
+  return slot;
+}
+
+SlotId StateCache::TakeSlot() {
   while (true) {
     if (const SlotId slot = slots_.Take(); slot != kNoSlot) return slot;
     if (!Offload()) return kNoSlot;
-    Poll();  // a backend may have moved it already
+    EndTransfers();  // a backend may have moved it already
     if (slots_.free() == 0) return kNoSlot;
   }
 }
@@ -123,6 +138,7 @@ SlotId StateCache::Take() {
 void StateCache::KeepSpareSlot() {
   if (slots_.free() > 0 || model_->info().slots < kSlotsForSpare || on_device_.empty()) return;
   if (HasRoomInHost(*on_device_.begin()->second)) Offload();
+  CheckInvariants();
 }
 
 bool StateCache::leaving() const {
@@ -131,7 +147,7 @@ bool StateCache::leaving() const {
 }
 
 bool StateCache::HasRoomInHost(const CachedState& state) const {
-  return BytesOf(state) <= max_host_bytes_ - (state.leave_behind ? host_bytes_ : 0);
+  return BytesOf(state.shape) <= options_.host_bytes - (state.leave_behind ? host_bytes_ : 0);
 }
 
 // One slot is emptied at a time for those that wait; more would be more than they need.
@@ -152,10 +168,11 @@ bool StateCache::Offload() {
 }
 
 void StateCache::Release(SlotId slot) {
-  if (!filling(slot)) return ClearSlot(slot);
+  if (!filling(slot)) ClearSlot(slot);
   for (auto& [ticket, transfer] : transfers_) {
     if (transfer.state == nullptr && transfer.slot == slot) transfer.unwanted = true;
   }
+  CheckInvariants();
 }
 
 void StateCache::ClearSlot(SlotId slot) {
@@ -164,27 +181,33 @@ void StateCache::ClearSlot(SlotId slot) {
 }
 
 SlotId StateCache::Restore(StatePrefix* prefix) {
-  StateRef& state = prefix->state;
-  const int32_t position = prefix->tokens;
-  CachedState& state_cache = *state;
-  if (state_cache.in_transfer) return kNoSlot;
-  if (state_cache.slot != kNoSlot && state.use_count() == 1) {
-    const SlotId slot = std::exchange(state_cache.slot, kNoSlot);
-    Dequeue(&state_cache, &on_device_);
-    status_.Update(model_->Truncate(slot, position));
-    *prefix = {};
-    return slot;
-  }
+  if (prefix->state->in_transfer) return kNoSlot;
+  const bool is_last_holder = prefix->state.use_count() == 1;
+  const SlotId slot = prefix->state->slot != kNoSlot && is_last_holder
+                          ? TakeOver(prefix->state.get(), prefix->tokens)
+                          : RestoreCopy(prefix->state, prefix->tokens);
+  if (slot != kNoSlot) *prefix = {};
+  CheckInvariants();
+  return slot;
+}
+
+SlotId StateCache::TakeOver(CachedState* state, int32_t position) {
+  Dequeue(state, &on_device_);
+  const SlotId slot = std::exchange(state->slot, kNoSlot);
+  status_.Update(model_->Truncate(slot, position));
+  return slot;
+}
+
+SlotId StateCache::RestoreCopy(const StateRef& state, int32_t position) {
   Touch(state);
-  const StateBytes bytes = state_cache.bytes;  // also when room is made at its own expense
-  const SlotId slot = state_cache.slot != kNoSlot ? TakeBeside(&state_cache) : Take();
-  if (slot == kNoSlot) return slot;
-  if (state_cache.slot != kNoSlot) {
-    status_.Update(model_->Fork(state_cache.slot, slot, position));
+  const StateBytes bytes = state->bytes;  // also when room is made at its own expense
+  const SlotId slot = state->slot != kNoSlot ? TakeBeside(state.get()) : TakeSlot();
+  if (slot == kNoSlot) return kNoSlot;
+  if (state->slot != kNoSlot) {
+    status_.Update(model_->Fork(state->slot, slot, position));
   } else {
-    StartWrite(bytes, state_cache.shape, position, slot);
+    StartWrite(bytes, state->shape, position, slot);
   }
-  *prefix = {};
   return slot;
 }
 
@@ -192,18 +215,18 @@ SlotId StateCache::Restore(StatePrefix* prefix) {
 // nobody runs who could leave one.
 SlotId StateCache::TakeBeside(CachedState* state) {
   Dequeue(state, &on_device_);
-  const SlotId slot = Take();
+  const SlotId slot = TakeSlot();
   const bool alone = slot == kNoSlot && on_device_.empty() && transfers_.empty();
   on_device_.insert({state->rank, state});
   if (!alone || model_->info().slots > 1) return slot;
   Offload();
-  Poll();
+  EndTransfers();
   return kNoSlot;
 }
 
 absl::Duration StateCache::RestoreTime(const CachedState& state) const {
   if (state.slot != kNoSlot) return absl::ZeroDuration();
-  return absl::Seconds(seconds_a_byte_ * static_cast<double>(BytesOf(state)));
+  return absl::Seconds(seconds_a_byte_ * static_cast<double>(BytesOf(state.shape)));
 }
 
 void StateCache::StartWrite(const StateBytes& bytes, Model::StateShape shape, int32_t position,
@@ -218,7 +241,7 @@ void StateCache::StartWrite(const StateBytes& bytes, Model::StateShape shape, in
   transfer.written = bytes;
   transfer.position = position;
   transfer.start = start;
-  Poll();
+  EndTransfers();
 }
 
 void StateCache::Read(const StateRef& state, std::function<void(absl::StatusOr<StateBytes>)> done) {
@@ -237,7 +260,8 @@ void StateCache::Read(const StateRef& state, std::function<void(absl::StatusOr<S
     return;
   }
   StartRead(state, /*moves_out=*/false, std::move(done));
-  Poll();
+  EndTransfers();
+  CheckInvariants();
 }
 
 void StateCache::StartRead(const StateRef& state, bool moves_out,
@@ -247,7 +271,7 @@ void StateCache::StartRead(const StateRef& state, bool moves_out,
   Transfer transfer;
   transfer.state = state;
   transfer.slot = state->slot;
-  transfer.read = std::make_shared<ByteVector>(BytesOf(*state));
+  transfer.read = std::make_shared<ByteVector>(BytesOf(state->shape));
   transfer.moves_out = moves_out;
   transfer.done = std::move(done);
   const absl::StatusOr<Ticket> ticket = model_->StartRead(state->slot, *transfer.read);
@@ -259,9 +283,14 @@ void StateCache::StartRead(const StateRef& state, bool moves_out,
 }
 
 void StateCache::Poll() {
+  EndTransfers();
+  CheckInvariants();
+}
+
+void StateCache::EndTransfers() {
   std::vector<std::pair<Ticket, absl::Status>> ended;
   {
-    std::lock_guard lock(ended_->mutex);
+    const MutexLock lock(&ended_->mutex);
     ended.swap(ended_->tickets);
   }
   for (const auto& [ticket, status] : ended) {
@@ -284,7 +313,7 @@ void StateCache::FinishRead(Transfer& transfer, const absl::Status& status) {
   state.in_transfer = false;
   if (transfer.moves_out) {
     ClearSlot(std::exchange(state.slot, kNoSlot));
-    if (status.ok()) KeepInHost(&state, transfer.read);
+    status.ok() ? KeepInHost(&state, transfer.read) : NoLongerCached(&state);
   } else {
     on_device_.insert({state.rank, &state});
   }
@@ -307,7 +336,7 @@ void StateCache::KeepInHost(CachedState* state, StateBytes bytes) {
   host_bytes_ += static_cast<int64_t>(bytes->size());
   state->bytes = std::move(bytes);
   Enqueue(state, &in_host_);
-  while (host_bytes_ > max_host_bytes_ && !in_host_.empty()) {
+  while (host_bytes_ > options_.host_bytes && !in_host_.empty()) {
     CachedState* evicted = in_host_.begin()->second;
     clock_ = std::max(clock_, evicted->rank);
     ++evictions_;
@@ -320,6 +349,53 @@ void StateCache::DropFromHost(CachedState* state) {
   host_bytes_ -= static_cast<int64_t>(state->bytes->size());
   state->bytes.reset();
   NoLongerCached(state);
+}
+
+int32_t StateCache::running_slots() const {
+  int32_t others = slots_.free() + parked_slots();
+  for (const auto& [ticket, transfer] : transfers_) {
+    others += transfer.state != nullptr || transfer.unwanted;
+  }
+  return model_->info().slots - others;
+}
+
+void StateCache::CheckInvariants() const {
+  if (!kDchecks) return;
+  std::vector<bool> found(model_->info().slots);
+  const auto find = [&found](SlotId slot) {
+    RETNET_DCHECK(slot >= 0 && slot < found.size() && !found[slot]);
+    found[slot] = true;
+  };
+  for (const SlotId slot : slots_.free_slots()) find(slot);
+  int64_t host_bytes = 0;
+  int64_t cached_bytes = 0;
+  for (const auto& [rank, state] : on_device_) {
+    RETNET_DCHECK(rank == state->rank);
+    RETNET_DCHECK(state->bytes == nullptr && !state->in_transfer);
+    find(state->slot);
+    if (state->cached) cached_bytes += BytesOf(state->shape);
+  }
+  for (const auto& [rank, state] : in_host_) {
+    RETNET_DCHECK(rank == state->rank);
+    RETNET_DCHECK(state->slot == kNoSlot && state->bytes != nullptr);
+    host_bytes += static_cast<int64_t>(state->bytes->size());
+    if (state->cached) cached_bytes += BytesOf(state->shape);
+  }
+  size_t writes = 0;
+  for (const auto& [ticket, transfer] : transfers_) {
+    find(transfer.slot);
+    const StateRef& state = transfer.state;
+    if (state == nullptr) {
+      ++writes;
+      RETNET_DCHECK(filling(transfer.slot));
+      continue;
+    }
+    RETNET_DCHECK(state->in_transfer && state->slot == transfer.slot);
+    if (state->cached) cached_bytes += BytesOf(state->shape);
+  }
+  RETNET_DCHECK(filling_.size() == writes);
+  RETNET_DCHECK(host_bytes == host_bytes_ && host_bytes <= options_.host_bytes);
+  RETNET_DCHECK(cached_bytes == cached_bytes_);
 }
 
 }  // namespace retnet

@@ -1,5 +1,5 @@
-// States that nobody computes on: of idle sessions, of their forks, and of cached prefixes, in
-// slots of the device or in host memory.
+// Owns the states that no sequence is computing on: those of idle sessions, of their forks and of
+// cached prefixes, in slots of the device or in host memory. Hands out the slots as well.
 #ifndef RETNET_ENGINE_STATES_STATE_CACHE_H_
 #define RETNET_ENGINE_STATES_STATE_CACHE_H_
 
@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -16,32 +15,37 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/options.h"
 #include "engine/states/byte_vector.h"
 #include "engine/states/slot_pool.h"
+#include "kernels/mutex.h"
 #include "models/model.h"
 
 namespace retnet {
 
 using StateBytes = std::shared_ptr<const ByteVector>;
 
-// One of them; StateCache alone changes it.
+// A state that no sequence is computing on. Only StateCache modifies it.
 struct CachedState : std::enable_shared_from_this<CachedState> {
   Model::StateShape shape;
-  SlotId slot = kNoSlot;      // on the device, or
-  StateBytes bytes;           // in host memory, or gone: evicted, and to be computed again
-  bool in_transfer = false;   // its slot is being read
-  bool leave_behind = false;  // of no use yet: moves to host memory only where that has room
-  bool cached = false;        // counts as a cached prefix's
-  double rank = 0.0;          // the least is evicted first
+  // Where it is: in a slot, in host memory, or in neither, when it is gone: its tokens are then to
+  // be computed again. A state of no tokens needs no place.
+  SlotId slot = kNoSlot;
+  StateBytes bytes;
+  bool in_transfer = false;   // its slot is being read; no call may name the slot
+  bool leave_behind = false;  // not used yet: moves to host memory only where that has room
+  bool cached = false;        // of a cached prefix: counts in cached_bytes()
+  double rank = 0.0;          // the state of the smallest rank is evicted first
 
   bool gone() const { return slot == kNoSlot && bytes == nullptr && shape.position > 0; }
 };
 
-// Whoever has an interest in a state holds a reference: a session, its forks, cache entries. The
-// last holder takes its slot when it goes on; others get a fork. Without holders it is forgotten.
+// Who wants a state to be kept holds a reference: a session, its forks, entries of the prefix cache,
+// samples of one prompt. When the last reference goes, the state is forgotten: its slot or its bytes
+// are free.
 using StateRef = std::shared_ptr<CachedState>;
 
-// What is wanted of a state that may have seen more: its first `tokens` tokens. Of none: null.
+// The first `tokens` tokens of a state, which may have seen more. A null state: of no tokens.
 struct StatePrefix {
   StateRef state;
   int32_t tokens = 0;
@@ -52,60 +56,83 @@ struct StatePrefix {
   }
 };
 
-// Hands out the slots, too. Where none is free, the resting state whose loss would cost least a
-// byte moves from its slot to host memory, and the one of host memory that costs least is evicted,
-// by GreedyDual-Size (Cao and Irani, USITS 1997): rank = clock + tokens / bytes, the clock being
-// the last evicted one's rank. Transfers run beside the steps. Thread-compatible; outlives every
-// reference.
+// The life of a state, and the calls that move it:
+//
+//                Park, ParkAt, ParkFork               Offload                    evicted
+//   running  ──────────────────────────► parked in  ──────────► in host memory ──────────► gone
+//   (slot of ◄────────────────────────── a slot                   │        ▲
+//   a sequence)  Restore: moved or forked                         │        │ Adopt
+//       ▲                                                         │        │
+//       └─────────────────────────────────────────────────────────┘    snapshot store, or imported
+//                Restore: StartWrite to a free slot
+//
+//   parked, or in host memory ── Read ──► bytes ──► Sessions ──► SnapshotIo ──► snapshot store
+//
+// Who runs, parks and restores is decided by StateManager; Sessions reads and adopts. Restoring to
+// the last holder of a state moves it; others get a copy. Transfers between a slot and host memory
+// run beside the steps; Poll takes note of their ends.
+//
+// Where no slot is free, the parked state whose loss would cost least a byte moves to host memory,
+// and the state of host memory that costs least is evicted, by GreedyDual-Size (Cao and Irani,
+// USITS 1997): rank = clock + tokens / bytes, where clock is the rank of the state evicted last.
+// Thread-compatible. Outlives every reference.
 class StateCache {
  public:
-  // `model` outlives it; `wake` is called from any thread when a transfer has ended, which Poll
-  // then takes note of.
-  StateCache(Model* model, int64_t host_bytes, std::function<void()> wake);
+  // `model` outlives it. `wake` is called from any thread when a transfer has ended and Poll should
+  // be called.
+  StateCache(Model* model, const StateCacheOptions& options, std::function<void()> wake);
   ~StateCache();
 
-  // The state in this slot, which rests from now on.
+  // Takes over the state in this slot, and the slot.
   StateRef Park(SlotId slot);
-  // The same, cut to its first `position` tokens.
+  // The same of its first `position` tokens; the others are forgotten.
   StateRef ParkAt(SlotId slot, int32_t position);
-  // The same, as a fork; null where there is no slot for it.
+  // A copy of its first `position` tokens in another slot; the state goes on running. Null where no
+  // slot can be had now.
   StateRef ParkFork(SlotId slot, int32_t position);
-  // A state that came as bytes.
+  // Takes a state that comes as bytes into host memory.
   StateRef Adopt(Model::StateShape shape, StateBytes bytes);
-  // It has become a cached prefix's, which has been of no use yet.
+  // Counts the state as a cached prefix's that has not been used yet. Once for a state.
   void Cache(const StateRef& state);
-  // It has been of use: its eviction is put off.
+  // The state has been used: puts its eviction off.
   void Touch(const StateRef& state);
 
   // A clear slot; kNoSlot when none can be had now: all are running or being moved.
   SlotId Take();
-  // Gives a slot back, whatever is in it.
+  // Clears a slot that Take or Restore gave out, and takes it back.
   void Release(SlotId slot);
-  // Where there are many slots, starts to move a state out when none is free, so that whoever comes
-  // next need not wait for it.
+  // On a device of many slots, starts to move a state out when no slot is free, so that the next
+  // sequence need not wait for it.
   void KeepSpareSlot();
 
-  // A slot with the state of the prefix, which is there: its own slot for the last holder, else a
-  // fork's, or one that it is written to. kNoSlot when none can be had now, or the state is being
-  // read; `prefix` is then unchanged, else of none. The slot may still be filling.
+  // A slot with the state of the prefix, for which prefix->there() holds. The last holder gets the
+  // state's own slot, others a fork; a state in host memory is written to a free slot, which may
+  // still be filling at return. Empties `prefix`; but when no slot can be had now, or the state is
+  // being read, leaves it as it is and returns kNoSlot.
   SlotId Restore(StatePrefix* prefix);
+  // A state is being written to the slot.
   bool filling(SlotId slot) const { return filling_.contains(slot); }
   // What writing the state to a slot is expected to take; zero for one that has a slot.
   absl::Duration RestoreTime(const CachedState& state) const;
 
-  // The state's bytes: calls `done` once with them, at once or from Poll. The state keeps its
-  // place.
+  // Calls `done` once with the state's bytes, at once or from Poll; NOT_FOUND when the state is
+  // gone, or the model's error. The state keeps its place.
   void Read(const StateRef& state, std::function<void(absl::StatusOr<StateBytes>)> done);
 
-  // Ends the transfers that are over.
+  // Takes note of the transfers that have ended. Never waits.
   void Poll();
-  // Waits until all transfers have ended, and ends them.
+  // Waits until all transfers have ended, or the model has failed.
   void AwaitTransfers();
   bool transferring() const { return !transfers_.empty(); }
   // Not OK once the model has failed.
   const absl::Status& status() const { return status_; }
 
+  // The size of a state of this shape.
+  int64_t BytesOf(const Model::StateShape& shape) const { return model_->StateBytes(shape); }
+
   int32_t free_slots() const { return slots_.free(); }
+  // Slots that Take and Restore gave out and that have not come back.
+  int32_t running_slots() const;
   int32_t parked_slots() const { return static_cast<int32_t>(on_device_.size()); }
   int64_t host_bytes() const { return host_bytes_; }
   int64_t cached_bytes() const { return cached_bytes_; }  // of cached prefixes' states
@@ -126,21 +153,26 @@ class StateCache {
   };
   // What StateCache and the model's transfer threads share: outlives both.
   struct Ended {
-    std::mutex mutex;
-    std::vector<std::pair<Ticket, absl::Status>> tickets;  // guarded by mutex
+    Mutex mutex;
+    CondVar added;
+    std::vector<std::pair<Ticket, absl::Status>> tickets ABSL_GUARDED_BY(mutex);
   };
 
   StateRef Make(Model::StateShape shape);
   void Forget(CachedState* state);
   void Enqueue(CachedState* state, Queue* queue);
   void Dequeue(CachedState* state, Queue* queue) { queue->erase({state->rank, state}); }
-  int64_t BytesOf(const CachedState& state) const { return model_->StateBytes(state.shape); }
   // Starts what makes a slot free, now or later; whether there was anything to start.
   bool Offload();
   bool leaving() const;  // a state is moving out of its slot
   // It moves to host memory when it gives up its slot.
   bool HasRoomInHost(const CachedState& state) const;
+  SlotId TakeSlot();
   SlotId TakeBeside(CachedState* state);
+  // The state's own slot, which it gives up, truncated to `position` tokens.
+  SlotId TakeOver(CachedState* state, int32_t position);
+  // Another slot, to which the first `position` tokens of the state are forked or written.
+  SlotId RestoreCopy(const StateRef& state, int32_t position);
   void KeepInHost(CachedState* state, StateBytes bytes);
   void DropFromHost(CachedState* state);
   void NoLongerCached(CachedState* state);
@@ -148,12 +180,17 @@ class StateCache {
   void StartRead(const StateRef& state, bool moves_out,
                  std::function<void(absl::StatusOr<StateBytes>)> done);
   void StartWrite(const StateBytes& bytes, Model::StateShape shape, int32_t position, SlotId slot);
+  void EndTransfers();
   void Finish(Transfer transfer, const absl::Status& status);
   void FinishRead(Transfer& transfer, const absl::Status& status);
   void FinishWrite(Transfer& transfer, const absl::Status& status);
+  // Every slot is in one place at most: free, parked, being read, being filled; the others are
+  // running. States are in their queues under their own ranks. The sums of bytes are right. At the
+  // end of every public method that changes something; O(states).
+  void CheckInvariants() const;
 
   Model* const model_;
-  const int64_t max_host_bytes_;
+  const StateCacheOptions options_;
   SlotPool slots_;
   Queue on_device_;  // that have a slot and are not in transfer
   Queue in_host_;

@@ -1,4 +1,4 @@
-// Numbers that start at a cache line and stay uninitialised until somebody writes them.
+// An array of numbers aligned to a cache line. Its memory is not initialised.
 #ifndef RETNET_KERNELS_CPU_ALIGNED_ARRAY_H_
 #define RETNET_KERNELS_CPU_ALIGNED_ARRAY_H_
 
@@ -13,19 +13,20 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/ceil_divide.h"
 
 namespace retnet::cpu {
 
 inline constexpr int64_t kCacheLine = 64;  // bytes
 
-// Owns its memory; moves, never copies. Large arrays ask for huge pages, since a pass over all of
-// them at small pages spends its time on address translation.
+// Owns its memory. Movable, not copyable. Arrays of 2 MiB or more request huge pages, because a
+// pass over a large array with small pages spends its time on address translation.
 template <typename T>
 class AlignedArray {
  public:
   AlignedArray() = default;
 
-  // RESOURCE_EXHAUSTED when there is no such memory.
+  // `size` is in elements. RESOURCE_EXHAUSTED if the memory cannot be allocated.
   static absl::StatusOr<AlignedArray> Make(int64_t size) {
     constexpr int64_t kHugePage = int64_t{1} << 21;
     constexpr int64_t kMostElements =
@@ -34,9 +35,9 @@ class AlignedArray {
     if (size >= 0 && size <= kMostElements) {
       const int64_t bytes = size * int64_t{sizeof(T)};
       const int64_t alignment = bytes >= kHugePage ? kHugePage : kCacheLine;
-      const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
+      const int64_t rounded = RoundUp(bytes, alignment);
       memory = std::aligned_alloc(alignment, rounded > 0 ? rounded : alignment);
-      // Only advice: without huge pages the memory is as good, but slower.
+      // Only advice, so the result is ignored: without huge pages the memory is merely slower.
       if (memory != nullptr && alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
     }
     if (memory == nullptr) {

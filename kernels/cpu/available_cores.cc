@@ -1,16 +1,15 @@
-// AvailableCores: what Linux lets this process use.
+#include "kernels/cpu/available_cores.h"
+
 #include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <string>
 #include <thread>
+#include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "kernels/cpu/thread_pool.h"
 
 namespace retnet::cpu {
 namespace {
@@ -18,7 +17,8 @@ namespace {
 int32_t CoresOfAffinity() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());  // more than 1024 processors
+  // The mask is too small for a machine with more than 1024 processors.
+  return std::max(1u, std::thread::hardware_concurrency());
 }
 
 std::string FirstLine(const std::string& path) {
@@ -28,7 +28,8 @@ std::string FirstLine(const std::string& path) {
   return line;
 }
 
-// Cores that a quota in microseconds a period allows, rounded up; `unlimited` where there is none.
+// The number of cores that a quota allows, rounded up. `quota` and `period` are in microseconds.
+// Returns `unlimited` if there is no quota.
 int32_t CoresOfQuota(const std::string& quota, const std::string& period, int32_t unlimited) {
   double quota_us, period_us;
   if (!absl::SimpleAtod(quota, &quota_us) || !absl::SimpleAtod(period, &period_us) ||
@@ -40,27 +41,29 @@ int32_t CoresOfQuota(const std::string& quota, const std::string& period, int32_
 
 }  // namespace
 
-int32_t AvailableCores() {
-  int32_t cores = CoresOfAffinity();
-  // A line of /proc/self/cgroup is "id:controllers:/path"; id 0 is version 2. Every ancestor's
-  // quota holds.
-  std::ifstream groups("/proc/self/cgroup");
+int32_t AvailableCores(const std::string& root) {
+  return CoresWithinQuotas(CoresOfAffinity(), root);
+}
+
+int32_t CoresWithinQuotas(int32_t cores, const std::string& root) {
+  // A line is "id:controllers:/path". Id 0 means version 2. The quotas of all ancestors apply.
+  std::ifstream groups(root + "/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
     if (fields.size() != 3) continue;
     const bool version2 = fields[0] == "0";
     const std::vector<std::string> controllers = absl::StrSplit(fields[1], ',');
     if (!version2 && std::count(controllers.begin(), controllers.end(), "cpu") == 0) continue;
-    const std::string root = version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
+    const std::string top = root + (version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
     std::string path = fields[2] == "/" ? "" : fields[2];
     while (true) {
       if (version2) {
         const std::vector<std::string> limit =
-            absl::StrSplit(FirstLine(root + path + "/cpu.max"), ' ');
+            absl::StrSplit(FirstLine(top + path + "/cpu.max"), ' ');
         if (limit.size() == 2) cores = CoresOfQuota(limit[0], limit[1], cores);
       } else {
-        cores = CoresOfQuota(FirstLine(root + path + "/cpu.cfs_quota_us"),
-                             FirstLine(root + path + "/cpu.cfs_period_us"), cores);
+        cores = CoresOfQuota(FirstLine(top + path + "/cpu.cfs_quota_us"),
+                             FirstLine(top + path + "/cpu.cfs_period_us"), cores);
       }
       const size_t slash = path.rfind('/');
       if (slash == std::string::npos) break;

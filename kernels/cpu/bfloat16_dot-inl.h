@@ -1,5 +1,6 @@
-// The Source of VDPBF16PS, whose factors are pairs of bf16. The includer has included
-// <immintrin.h>, or SIMDe with native names, and opened a namespace whose code may use AVX512_BF16.
+// The Source (tile_core-inl.h) that multiplies pairs of bf16 with VDPBF16PS. Before including this
+// file, include <immintrin.h>, or SIMDe with native names, and open a namespace whose code may use
+// AVX512_BF16.
 
 #include "kernels/cpu/tile_core-inl.h"
 

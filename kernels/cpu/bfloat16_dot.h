@@ -1,4 +1,4 @@
-// The product with VDPBF16PS, which Highway 1.0.3 cannot express.
+// The matrix product with VDPBF16PS. Highway 1.0.3 has no such instruction.
 #ifndef RETNET_KERNELS_CPU_BFLOAT16_DOT_H_
 #define RETNET_KERNELS_CPU_BFLOAT16_DOT_H_
 
@@ -9,10 +9,10 @@
 
 namespace retnet::cpu {
 
-// A Product (product.h) of bf16 weights and activations in pairs of bf16: its chain adds, for each
-// pair of k, both terms. The processor must have AVX512_BF16 (and F, BW, VL); it takes subnormal
-// operands as zero and makes subnormal sums zero. Dies on other architectures than x86: never
-// offered there.
+// A MatMul (matmul.h) for bf16 weights and activations in pairs of bf16. Each step of its chain
+// adds both terms of a pair of k. The processor must have AVX512_BF16 (and F, BW, VL). The
+// instruction treats subnormal operands as zero and flushes subnormal sums to zero. Aborts on
+// architectures other than x86, where no instruction set offers it.
 void MultiplyBFloat16Pairs(const PackedActivations& x, const PackedWeight& weight, int64_t first,
                            int64_t count, bool add, MatrixView<float> out);
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/ceil_divide.h"
+#include "kernels/cpu/available_cores.h"
 #include "kernels/cpu/retention.h"
 #include "kernels/status_macros.h"
 
@@ -13,16 +15,15 @@ static_assert(Kernels<CpuKernels>);
 
 namespace {
 
-// Parts for each thread, so that one which is held up holds up the others by a fraction only.
+// Parts per thread. With several, a delayed thread delays the others by a fraction of its work
+// only.
 constexpr int64_t kPartsOfThread = 8;
-// Rows and strips of a part are multiples of these, so that its register tiles are full.
+// The rows and strips of a part are multiples of these, so that its register tiles are full.
 constexpr int64_t kPartRows = 48;
 constexpr int64_t kPartStrips = 4;
-// Below so many multiply-adds, or elements of rows, one thread is done before another could help.
+// With fewer multiply-adds, or elements of rows, one thread is done before another one has started.
 constexpr int64_t kParallelMatMuls = int64_t{1} << 16;
 constexpr int64_t kParallelElements = int64_t{1} << 14;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
@@ -36,7 +37,7 @@ CpuKernels::CpuKernels(const CpuOptions& options)
 
 absl::StatusOr<CpuKernels::Weight> CpuKernels::Pack(std::span<const HostTensor> tensors) {
   ASSIGN_OR_RETURN(Weight weight, Weight::Pack(tensors, pool_));
-  // As fp32, the wider form of activations.
+  // Sized for fp32 activations, which take more words than pairs of bf16.
   const int64_t words = PackedActivations::Words(options_.max_rows, weight.inputs());
   if (words > activations_.size()) {
     ASSIGN_OR_RETURN(activations_, AlignedArray<uint32_t>::Make(words));
@@ -52,7 +53,7 @@ absl::StatusOr<CpuKernels::Weight> CpuKernels::Pack(std::span<const HostTensor> 
 
 int64_t CpuKernels::WorkspaceBytes(int64_t inputs, int64_t outputs) const {
   const int64_t gated = int64_t{options_.max_rows} * kGatedColumns;
-  const int64_t result = 2 * outputs;  // logits and tokens, but for their padding
+  const int64_t result = 2 * outputs;  // logits and tokens, without their padding
   return int64_t{sizeof(float)} *
          (PackedActivations::Words(options_.max_rows, inputs) + pool_.threads() * (gated + result));
 }
@@ -153,7 +154,7 @@ void CpuKernels::Normalize(Norm norm, MatrixView<float> x) {
 void CpuKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation) {
   const int64_t pairs = static_cast<int64_t>(rotation.thetas.size());
   rotation.rows = static_cast<int64_t>(positions.size());
-  // A sine takes as long as a few dozen elements of other operators.
+  // A sine costs as much as a few dozen elements of other operators.
   ForEachRow(rotation.rows, 32 * pairs, [&](int64_t row) {
     for (int64_t i = 0; i < pairs; ++i) {
       const double angle = positions[row] * rotation.thetas[i];
@@ -188,7 +189,7 @@ void CpuKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const Wei
       const int64_t column = strip * kStripColumns;
       const int64_t end = std::min(y.columns, (strip + kGatedStrips) * kStripColumns);
       const int64_t columns = std::min(end, last_strip * kStripColumns) - column;
-      // The up half starts at column y.columns of the product.
+      // In the product, the columns of up start at y.columns.
       const int64_t up_strip = (y.columns + column) / kStripColumns;
       const int64_t up_offset = (y.columns + column) % kStripColumns;
       const MatrixView<float> gate = scratch.Columns(0, StripsOf(columns) * kStripColumns);
@@ -209,7 +210,7 @@ void CpuKernels::Retention(int32_t layer, std::span<const RetentionSegment> segm
                            MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                            States& states, MatrixView<float> out) {
   const int64_t pairs = static_cast<int64_t>(rotation.thetas.size());
-  // No larger than leaves each thread one.
+  // Groups must be small enough that every thread gets one.
   const int64_t rows_of_thread = out.rows * states.shape().kv_heads / threads();
   retention_groups_.Make(segments, std::clamp<int64_t>(rows_of_thread, 1, kChunk));
   Retain(options_.instruction_set,
@@ -229,10 +230,10 @@ void CpuKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indi
   }
 }
 
-void CpuKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+void CpuKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                         std::span<const int32_t> keep_in, LastTokens& last_tokens,
                         std::span<SampleResult> results) {
-  sampler_.Sample(logits, queries, results, pool_);
+  sampler_.Sample(logits, requests, results, pool_);
   last_tokens.Keep(keep_in, results);
 }
 

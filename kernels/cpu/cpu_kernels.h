@@ -1,5 +1,5 @@
-// The CPU backend: the operators of the concept Kernels, computed at the call; the reads and writes
-// of states beside it.
+// The CPU backend. Operators compute during the call; reads and writes of states run on a thread of
+// their own.
 #ifndef RETNET_KERNELS_CPU_CPU_KERNELS_H_
 #define RETNET_KERNELS_CPU_CPU_KERNELS_H_
 
@@ -28,13 +28,13 @@
 namespace retnet::cpu {
 
 struct CpuOptions {
-  int32_t threads = 0;  // the caller's included; 0: AvailableCores()
+  int32_t threads = 0;  // including the calling thread; 0: AvailableCores()
   InstructionSet instruction_set = BestInstructionSet();
-  int32_t max_rows = 512;  // that one operator may be given
+  int32_t max_rows = 512;  // the most rows of one operator call
 };
 
-// Bits do not depend on the number of threads, nor a row's on the rows beside it.
-// Thread-compatible.
+// Implements the concept Kernels. The bits of a row depend neither on the number of threads nor on
+// the other rows of the call. Thread-compatible.
 class CpuKernels : public HostSteps {
  public:
   using Weight = PackedWeight;
@@ -42,12 +42,12 @@ class CpuKernels : public HostSteps {
   static constexpr bool kQueues = false;
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using States = CpuStates;
-  using Segments = std::span<const RetentionSegment>;
+  using RetentionPlan = std::span<const RetentionSegment>;
   struct Rotation {
-    std::vector<double> thetas;  // [pairs], radians a token
+    std::vector<double> thetas;  // [pairs], radians per token
     Buffer cosines;              // [max_rows, pairs]
     Buffer sines;                // [max_rows, pairs]
-    int64_t rows = 0;            // that Rotate has written
+    int64_t rows = 0;            // rows that Rotate has written
   };
 
   explicit CpuKernels(const CpuOptions& options);
@@ -55,25 +55,25 @@ class CpuKernels : public HostSteps {
   int32_t threads() const { return pool_.threads(); }
   InstructionSet instruction_set() const { return options_.instruction_set; }
 
-  // See the concept Kernels. Errors are RESOURCE_EXHAUSTED for memory and INVALID_ARGUMENT for
-  // tensors that cannot be stacked.
+  // See the concept Kernels. RESOURCE_EXHAUSTED if memory cannot be allocated. INVALID_ARGUMENT if
+  // the tensors cannot be stacked.
   absl::StatusOr<Weight> Pack(std::span<const HostTensor> tensors);
-  // Of the memory for operators that Pack makes beside the weights, once the widest of them has
-  // `inputs` and the longest `outputs`.
+  // Bytes of the workspace that Pack allocates in addition to the weights. `inputs` and `outputs`
+  // are the maxima over all weights.
   int64_t WorkspaceBytes(int64_t inputs, int64_t outputs) const;
   absl::StatusOr<Buffer> Upload(std::span<const float> values);
   absl::StatusOr<Buffer> Allocate(int64_t size);
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
-  void SetSampledRows(int32_t) const {}  // both classes are one
-  Segments PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
+  void SetSampledRows(int32_t) const {}  // both classes use the same arithmetic
+  RetentionPlan PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x);
   void Normalize(Norm norm, MatrixView<float> x);
   void Rotate(std::span<const int32_t> positions, Rotation& rotation);
   void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight, MatrixView<float> y);
-  // Each block's sum is added to x in order of k (product.h).
+  // Adds the sum of each block of k to x, in ascending order (matmul.h).
   void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x);
   void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                        Activation activation, MatrixView<float> y);
@@ -81,7 +81,7 @@ class CpuKernels : public HostSteps {
                  MatrixView<const float> projections, const Rotation& rotation, Norm norm,
                  States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<SampleResult> results);
 
@@ -89,8 +89,8 @@ class CpuKernels : public HostSteps {
   int64_t TailTokenBytes(const RetentionShape& shape) const {
     return States::TailTokenBytes(shape);
   }
-  // On a thread of their own, in order; `states` live until Finish. What they touch is nobody
-  // else's meanwhile, as the concept Kernels says, so steps go on beside them.
+  // These run on a transfer thread, in call order. `states` must live until Finish. Steps may run
+  // at the same time: by the concept Kernels, nothing else touches a base or tail in transfer.
   void ReadBase(const States& states, int32_t base, std::span<std::byte> bytes);
   void WriteBase(std::span<const std::byte> bytes, int32_t base, States& states);
   void ReadTail(const States& states, int32_t slot, int32_t tokens, std::span<std::byte> bytes);
@@ -102,20 +102,23 @@ class CpuKernels : public HostSteps {
   }
 
  private:
-  // Columns of gate and up that a thread computes before it joins them; `up` may start inside a
-  // strip.
+  // NormGatedMatMul computes this many strips of gate, and the same columns of up, before it joins
+  // them. One more strip is for up, which may start inside a strip.
   static constexpr int64_t kGatedStrips = 8;
   static constexpr int64_t kGatedColumns = (2 * kGatedStrips + 1) * kStripColumns;
 
-  // Calls function(row) for each row, by several threads where `columns` makes that worthwhile.
+  // Calls function(row) for each row. Uses several threads if `rows` · `columns` elements are
+  // enough.
   template <typename F>
   void ForEachRow(int64_t rows, int64_t columns, const F& function);
-  // Calls function(first row, rows, first strip, strips, thread) for parts that together are `rows`
-  // times `strips`, by several threads where the products, `inputs` deep, make that worthwhile.
+  // Calls function(first row, rows, first strip, strips, thread) for parts that together cover
+  // `rows` times `strips`. Uses several threads if there are enough multiply-adds; `inputs` is the
+  // depth.
   template <typename F>
   void ForEachPart(int64_t rows, int64_t strips, int64_t inputs, const F& function);
 
-  // x, or RMSNorm(x), as factors for `weight`; valid until the next call.
+  // Converts x, or RMSNorm(x) if `norm` is not null, to factors for `weight`. Valid until the next
+  // call.
   PackedActivations Prepare(MatrixView<const float> x, const Norm* norm, const Weight& weight);
   void Multiply(const PackedActivations& x, const Weight& weight, bool add, MatrixView<float> y);
 
@@ -126,10 +129,10 @@ class CpuKernels : public HostSteps {
 
   ThreadPool pool_;
   CpuSampler sampler_;
-  RetentionGroups retention_groups_;  // of the call of Retention that computes
+  RetentionGroups retention_groups_;  // of the current call of Retention
 
-  // Written before they are read, in each product.
-  AlignedArray<uint32_t> activations_;  // grown by Pack, for max_rows of the widest weight
+  // Workspace. Each operator writes it before it reads it.
+  AlignedArray<uint32_t> activations_;  // for max_rows of the widest weight; Pack enlarges it
   AlignedArray<float> gated_;           // [threads, max_rows, kGatedColumns]
 
   CpuTransfers transfers_;

@@ -16,7 +16,7 @@ bool IsSupported(InstructionSet set) {
     case InstructionSet::kScalar:
       return true;
 #if HWY_ARCH_X86
-    // Highway's check covers the operating system's part (saved registers) too.
+    // Highway also checks that the operating system saves the registers.
     case InstructionSet::kAvx2:
       return (hwy::SupportedTargets() & HWY_AVX2) != 0;
     case InstructionSet::kAvx512:

@@ -24,12 +24,12 @@ struct Float16Source : Float32Arithmetic {
   }
 };
 
-// Pairs of bf16, widened by a shift or a mask.
+// Pairs of bf16. A shift widens the lower one, a mask the upper one.
 struct BFloat16Source : Float32Arithmetic {
   using Element = uint32_t;
   static constexpr int kDepth = 2;
 #if HWY_TARGET == HWY_AVX2
-  static constexpr int kMaxRows = 5;  // the mask takes a register too
+  static constexpr int kMaxRows = 5;  // the mask takes one register
 #endif
   template <int kWhich>
   static HWY_INLINE Row Load(const uint32_t* row) {

@@ -11,12 +11,12 @@
 namespace retnet::cpu {
 namespace {
 
-// 16 rows that become one strip's columns; no data where the strip is padding.
+// The 16 rows that become the columns of one strip. `data` is nullptr where the strip is padding.
 using StripRows = std::array<HostTensor, kStripColumns>;
 
 StripRows RowsOfStrip(std::span<const HostTensor> tensors, int64_t strip) {
   StripRows rows;
-  int64_t first = -strip * kStripColumns;  // the tensor's first row as a column of the strip
+  int64_t first = -strip * kStripColumns;  // the column of the strip that row 0 of `tensor` has
   for (const HostTensor& tensor : tensors) {
     const int64_t begin = std::clamp<int64_t>(first, 0, kStripColumns);
     const int64_t end = std::clamp<int64_t>(first + tensor.rows, 0, kStripColumns);
@@ -29,8 +29,7 @@ StripRows RowsOfStrip(std::span<const HostTensor> tensors, int64_t strip) {
   return rows;
 }
 
-// Transposes `rows` to strip[k][16]; Element has the size of the rows' elements, or of a pair of
-// them.
+// Transposes `rows` to strip[k][16]. Element has the size of one element of the rows, or of a pair.
 template <typename Element>
 void PackElements(const StripRows& rows, int64_t inputs, std::byte* strip) {
   const int64_t row_bytes = inputs * SizeOf(rows[0].type);
@@ -46,6 +45,7 @@ void PackElements(const StripRows& rows, int64_t inputs, std::byte* strip) {
   }
 }
 
+// The same for rows of different types, which are widened to fp32.
 void PackWidened(const StripRows& rows, int64_t inputs, std::byte* strip) {
   for (int64_t k = 0; k < inputs; ++k) {
     float elements[kStripColumns] = {};
@@ -56,7 +56,7 @@ void PackWidened(const StripRows& rows, int64_t inputs, std::byte* strip) {
   }
 }
 
-// Bytes of a strip of weights; see PackedWeight.
+// Bytes of one strip of a weight; see PackedWeight.
 int64_t StripBytes(ElementType type, int64_t inputs) {
   const int64_t elements = type == ElementType::kBFloat16 ? (inputs + 1) / 2 * 2 : inputs;
   return elements * kStripColumns * static_cast<int64_t>(SizeOf(type));

@@ -1,5 +1,5 @@
-// Operands of the weights' products as they lie in memory: weights in strips, packed once at load,
-// and activations in blocks of k, prepared for each product.
+// The memory layout of the operands of matrix products: weights in strips, packed once at load, and
+// activations in blocks of k, prepared for each product.
 #ifndef RETNET_KERNELS_CPU_PACKED_H_
 #define RETNET_KERNELS_CPU_PACKED_H_
 
@@ -8,6 +8,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "kernels/ceil_divide.h"
 #include "kernels/cpu/aligned_array.h"
 #include "kernels/cpu/strips.h"
 #include "kernels/cpu/thread_pool.h"
@@ -15,25 +16,26 @@
 
 namespace retnet::cpu {
 
-// A product goes over k in blocks: long beside the adding of a block's sums to C, short enough that
-// the block's parts of two strips and of a few hundred rows of activations stay in the second-level
-// cache. In factors: fp32 numbers, or pairs of bf16.
+// A product processes k in blocks of this many factors (fp32 numbers, or pairs of bf16). A block is
+// long compared with the cost of adding its sums to C. It is short enough that its part of two
+// strips and of a few hundred rows of activations stays in the second-level cache.
 inline constexpr int64_t kBlockDepth = 512;
-// From row to row of a block; an odd number of cache lines, so that rows do not fall on one cache
-// set.
+// Distance between the rows of a block, in factors. It is an odd number of cache lines, so that the
+// rows do not map to the same cache set.
 inline constexpr int64_t kBlockStride = kBlockDepth + 16;
-// Strips whose blocks pass by one block of activations.
+// Strips that are multiplied with one block of activations before the next block.
 inline constexpr int64_t kGroupStrips = 16;
 
-// A weight [outputs, inputs] of y = x·Wᵀ: strips of 16 outputs, padded with zeros.
+// The weight W [outputs, inputs] of y = x·Wᵀ, in strips of 16 outputs, padded with zeros.
 //   fp32, fp16  [strips, inputs, 16]
-//   bf16        [strips, ceil(inputs / 2), 16, 2]: pairs along k, as VDPBF16PS takes them
+//   bf16        [strips, ceil(inputs / 2), 16, 2]: pairs along k, the operand format of VDPBF16PS
 class PackedWeight {
  public:
   PackedWeight() = default;
 
-  // Stacks the rows of `tensors`, which have equal columns. Of several element types it keeps fp32,
-  // which holds each exactly. INVALID_ARGUMENT for no tensor, an empty one or unequal columns.
+  // Stacks the rows of `tensors`. Tensors of different element types are stored as fp32, which
+  // holds every type exactly. INVALID_ARGUMENT for no tensor, an empty tensor, or unequal numbers
+  // of columns. RESOURCE_EXHAUSTED if the memory cannot be allocated.
   static absl::StatusOr<PackedWeight> Pack(std::span<const HostTensor> tensors, ThreadPool& pool);
 
   ElementType type() const { return type_; }
@@ -41,44 +43,43 @@ class PackedWeight {
   int64_t inputs() const { return inputs_; }
   int64_t bytes() const { return int64_t{words_.size()} * int64_t{sizeof(uint32_t)}; }
 
-  // Element is what a product reads at once: float, uint16_t (fp16), or uint32_t (a pair of bf16,
-  // the lower k in the lower half).
+  // Element is float, uint16_t (fp16), or uint32_t (a pair of bf16, the lower k in the lower half).
   template <typename Element>
   Strips<const Element> strips() const {
     return {reinterpret_cast<const Element*>(words_.data()), kStripColumns,
             strip_words_ * int64_t{sizeof(uint32_t) / sizeof(Element)}};
   }
 
-  // Output row `output` as fp32 times `multiplier`, [inputs].
+  // Writes row `output` of W, times `multiplier`, as fp32 to `row` [inputs].
   void ReadRow(int64_t output, float multiplier, float* row) const;
 
  private:
   ElementType type_ = ElementType::kFloat32;
   int64_t outputs_ = 0;
   int64_t inputs_ = 0;
-  int64_t strip_words_ = 0;       // of 4 bytes, in a strip
+  int64_t strip_words_ = 0;       // 4-byte words of one strip
   AlignedArray<uint32_t> words_;  // [strips, strip_words_]
 };
 
-// Rows of activations that a product reads: [blocks, rows, kBlockStride] factors of 4 bytes each,
-// fp32 or pairs of bf16. A view.
+// A view of activations prepared for a product: [blocks, rows, kBlockStride] factors of 4 bytes
+// each, fp32 or pairs of bf16. Only the first kBlockDepth factors of a row are used.
 class PackedActivations {
  public:
-  // `depth` factors a row.
+  // `depth` is the number of factors of a row.
   PackedActivations(uint32_t* words, int64_t rows, int64_t depth)
       : words_(words), block_words_(rows * kBlockStride), depth_(depth) {}
 
   static int64_t Words(int64_t rows, int64_t depth) {
-    return (depth + kBlockDepth - 1) / kBlockDepth * rows * kBlockStride;
+    return CeilDivide(depth, kBlockDepth) * rows * kBlockStride;
   }
 
   int64_t depth() const { return depth_; }
-  // Row 0 of a block.
+  // Row 0 of block `block`.
   template <typename Factor>
   Factor* block(int64_t block) const {
     return reinterpret_cast<Factor*>(words_ + block * block_words_);
   }
-  // The same rows but for the first `rows`.
+  // The rows after the first `rows`.
   PackedActivations From(int64_t rows) const {
     PackedActivations rest = *this;
     rest.words_ += rows * kBlockStride;

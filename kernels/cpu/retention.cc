@@ -4,18 +4,18 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/ceil_divide.h"
 #include "kernels/cpu/retention_vectors.h"
 
 namespace retnet::cpu {
 namespace {
 
-int32_t PanelsOf(const CpuStates& states) {
-  return (states.strips() + kPanelStrips - 1) / kPanelStrips;
-}
+int32_t PanelsOf(const CpuStates& states) { return CeilDivide(states.strips(), kPanelStrips); }
 
-// Into how many tasks the value columns of a group and kv head are split, so that no thread waits
-// long for another: the time of the last thread, in tasks of the longest group, each block
-// costing the others' inner products of q and k again.
+// Chooses the number of tasks ("blocks" of strips) that share the value columns of a group and kv
+// head, so that threads finish at about the same time. It minimises the time of the last thread, in
+// units of a task of the group with the most rows. Each additional block repeats the inner products
+// of q and k, which cost kCostOfBlock.
 int32_t BlocksOfStrips(const RetentionGroups& groups, const CpuStates& states, int32_t threads) {
   constexpr double kCostOfBlock = 0.08;
   int64_t all_rows = 0;
@@ -28,11 +28,11 @@ int32_t BlocksOfStrips(const RetentionGroups& groups, const CpuStates& states, i
     all_rows += rows;
     most_rows = std::max(most_rows, rows);
   }
-  const int64_t tasks = (all_rows + most_rows - 1) / most_rows * states.shape().kv_heads;
+  const int64_t tasks = CeilDivide(all_rows, most_rows) * states.shape().kv_heads;
   int32_t best = 1;
-  double best_time = static_cast<double>((tasks + threads - 1) / threads);
+  double best_time = static_cast<double>(CeilDivide(tasks, threads));
   for (int32_t blocks = 2; blocks <= std::min(PanelsOf(states), 4); ++blocks) {
-    const int64_t rounds = (tasks * blocks + threads - 1) / threads;
+    const int64_t rounds = CeilDivide(tasks * blocks, threads);
     const double time = static_cast<double>(rounds) / blocks * (1 + kCostOfBlock * (blocks - 1));
     if (time < best_time) {
       best = blocks;

@@ -13,19 +13,20 @@
 
 namespace retnet::cpu {
 
-// What a call reads; the views live until it returns.
+// The inputs of one call. The views must live until it returns.
 struct RetentionInputs {
   int32_t layer = 0;
-  const RetentionGroups& groups;        // of the call's segments
+  const RetentionGroups& groups;        // the segments of the call
   MatrixView<const float> projections;  // [rows, shape.ProjectionColumns()]
   MatrixView<const float> cosines;      // [rows, key_dim / 2]
   MatrixView<const float> sines;        // [rows, key_dim / 2]
   Norm norm;
 };
 
-// out [rows, shape.OutputColumns()]. Every sum is one chain of fused multiply-adds in ascending
-// order, whether its row is alone or in a piece of 64, and the sum over the tail is added to the
-// base's term once; so bits depend neither on pieces nor on groups, neighbours, threads or slots.
+// Writes out [rows, shape.OutputColumns()] and updates the states. Every sum is one chain of fused
+// multiply-adds in ascending order, whether its row is alone or in a piece of 64 rows. The sum over
+// the tail is added to the term of the base once. So the bits of a row do not depend on pieces,
+// groups, other rows, threads or slots.
 void Retain(InstructionSet set, const RetentionInputs& inputs, CpuStates& states,
             MatrixView<float> out, ThreadPool& pool);
 

@@ -6,7 +6,8 @@
 namespace retnet::cpu {
 namespace {
 
-// The base that a segment may read with others; kZeroBase for one that reads none or folds.
+// The base by which a segment can be grouped with others. kZeroBase if it reads no base, folds, or
+// has several pieces.
 int32_t SharedBase(RetentionSegment segment) {
   return segment.size() == 1 && !segment.front().folds ? segment.front().base : kZeroBase;
 }

@@ -1,4 +1,4 @@
-// Which segments of a call of Retention go through their base together.
+// Groups the segments of a call of Retention that read the same base.
 #ifndef RETNET_KERNELS_CPU_RETENTION_GROUPS_H_
 #define RETNET_KERNELS_CPU_RETENTION_GROUPS_H_
 
@@ -10,28 +10,28 @@
 
 namespace retnet::cpu {
 
-// Segments of one piece that does not fold and that read one base (forks, samples of one prompt)
-// form groups, so that the base comes from memory once for all of them; any other segment is a
-// group of its own. Thread-compatible; allocates nothing for up to the number of segments that it
-// was made for.
+// A group holds segments that read the same base (forks, samples of one prompt) and have one piece,
+// which does not fold. So the base is read from memory once for the whole group. Every other
+// segment is a group by itself. Thread-compatible. Make allocates nothing for up to `max_segments`
+// segments.
 class RetentionGroups {
  public:
   explicit RetentionGroups(int32_t max_segments);
 
-  // Forgets the groups before. Groups of several segments have at most `max_rows` rows, up to
+  // Replaces the groups. A group of several segments has at most `max_rows` rows; max_rows <=
   // kChunk.
   void Make(std::span<const RetentionSegment> segments, int64_t max_rows);
 
   int64_t size() const { return static_cast<int64_t>(ends_.size()); }
-  // The segments of a group; valid until Make is called again.
+  // The segments of a group. Valid until the next call of Make.
   std::span<const RetentionSegment> operator[](int64_t group) const {
     const int32_t first = group == 0 ? 0 : ends_[group - 1];
     return std::span(segments_).subspan(first, ends_[group] - first);
   }
 
  private:
-  std::vector<RetentionSegment> segments_;  // those of a group lie side by side
-  std::vector<int32_t> ends_;               // of each group, in segments_
+  std::vector<RetentionSegment> segments_;  // the segments of a group are adjacent
+  std::vector<int32_t> ends_;               // index in segments_ where each group ends
 };
 
 }  // namespace retnet::cpu

@@ -20,7 +20,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Calls body(d, i) for vectors that cover [0, size), the last of them of one lane.
+// Calls body(d, i) for vectors that cover [0, size). Whole vectors come first, then single lanes.
 template <typename Body>
 HWY_INLINE void ForVectors(int64_t size, const Body& body) {
   const hn::ScalableTag<float> d;
@@ -44,7 +44,7 @@ void Weigh(const float* x, const float* weights, int64_t size, float* y) {
   });
 }
 
-// y = scale · R_n x: the pairs are (x_i, x_{i + pairs}).
+// y = scale · R_n x, the rotation of pairs (x_i, x_{i + pairs}) by the angles of position n.
 void RotateRow(const float* x, const float* cosines, const float* sines, int64_t pairs, float scale,
                float* y) {
   ForVectors(pairs, [&](auto d, int64_t i) HWY_ATTR {
@@ -60,7 +60,8 @@ void RotateRow(const float* x, const float* cosines, const float* sines, int64_t
   });
 }
 
-// Rotates the k of a piece into columns of `keys` [key_dim, kChunk]; `rotated` is scratch.
+// Rotates the k of a piece and writes them as columns of `keys` [key_dim, kChunk]. `rotated` is
+// scratch of [kChunk, key_dim].
 void AppendKeys(const RetentionTask& task, const RetentionPiece& piece, float* rotated,
                 Strips<float> keys) {
   const RetentionShape& shape = task.states.shape();
@@ -71,8 +72,8 @@ void AppendKeys(const RetentionTask& task, const RetentionPiece& piece, float* r
     RotateRow(task.inputs.projections.row(row) + column, task.inputs.cosines.row(row),
               task.inputs.sines.row(row), key_dim / 2, /*scale=*/1.0f, rotated + i * key_dim);
   }
-  constexpr int64_t kBlock =
-      kCacheLine / sizeof(float);  // lines stay cached until they are used up
+  // Blocks of one cache line: a line of `rotated` stays cached until all of it is used.
+  constexpr int64_t kBlock = kCacheLine / sizeof(float);
   for (int64_t first = 0; first < key_dim; first += kBlock) {
     for (int64_t i = 0; i < piece.rows; ++i) {
       const int64_t token = piece.tail + i;
@@ -84,6 +85,7 @@ void AppendKeys(const RetentionTask& task, const RetentionPiece& piece, float* r
   }
 }
 
+// Copies the v of a piece to the tail, for the strips of the task.
 void AppendValues(const RetentionTask& task, const RetentionPiece& piece, Panels<float> values) {
   const RetentionShape& shape = task.states.shape();
   const int64_t first_column = int64_t{shape.heads + shape.kv_heads} * shape.key_dim +
@@ -127,7 +129,8 @@ void Fold(const RetentionTask& task, const RetentionPiece& piece, int32_t head,
   }
 }
 
-// Rotates the piece's q into scratch from `row` on, and weighs them for its base.
+// Rotates and scales the q of a piece, and multiplies a copy by γ^(t+1) for the base. Writes to
+// rows of scratch from `row` on.
 void MakeQueries(const RetentionTask& task, const RetentionPiece& piece, int32_t head, int32_t row,
                  const RetentionScratch& scratch) {
   const int64_t key_dim = task.states.shape().key_dim;
@@ -149,7 +152,7 @@ Strips<float> Outputs(const RetentionScratch& scratch) {
   return {scratch.outputs, scratch.output_stride, kStripColumns};
 }
 
-// Makes scratch.outputs [rows] the base's term; there is none of kZeroBase.
+// scratch.outputs [rows] = the term of the base. Does nothing for kZeroBase, whose term is zero.
 void ReadBase(const RetentionTask& task, int32_t base, int32_t head, int32_t rows,
               const RetentionScratch& scratch) {
   if (base == kZeroBase) return;
@@ -162,8 +165,8 @@ void ReadBase(const RetentionTask& task, int32_t base, int32_t head, int32_t row
   }
 }
 
-// Adds the tail's sum, j ascending, to the base's term of the piece's rows, which are those of
-// scratch from `row` on.
+// Adds the sum over the tail, j ascending, to the term of the base. The rows of the piece are rows
+// of scratch from `row` on. Without a base, the sum replaces the old contents.
 void ReadTail(const RetentionTask& task, const RetentionPiece& piece, int32_t head, int32_t row,
               Strips<const float> keys, Panels<float> values, const RetentionScratch& scratch) {
   const int64_t key_dim = task.states.shape().key_dim;
@@ -183,7 +186,7 @@ void ReadTail(const RetentionTask& task, const RetentionPiece& piece, int32_t he
   }
 }
 
-// y = RMSNorm(x) over a head's columns, times silu(gate) where there is a gate; y may be x.
+// y = RMSNorm(x) over the columns of a head, times silu(gate) if the shape is gated. y may be x.
 void NormAndGate(const RetentionTask& task, int64_t row, int32_t head, const float* x, float* y) {
   const RetentionShape& shape = task.states.shape();
   task.row_operators.normalize(x, shape.value_dim, task.inputs.norm, y);
@@ -193,7 +196,8 @@ void NormAndGate(const RetentionTask& task, int64_t row, int32_t head, const flo
   task.row_operators.activate(Activation::kSilu, gate, y, shape.value_dim, y);
 }
 
-// Moves the piece's rows, which are those of scratch from `row` on, to the output.
+// Writes the rows of the piece from scratch, from `row` on, to `out`. Applies norm and gate if the
+// task has all strips.
 void WriteRows(const RetentionTask& task, const RetentionPiece& piece, int32_t head, int32_t row,
                const RetentionScratch& scratch) {
   const RetentionShape& shape = task.states.shape();
@@ -212,8 +216,8 @@ void WriteRows(const RetentionTask& task, const RetentionPiece& piece, int32_t h
   }
 }
 
-// The keys of a segment's tail as a task may write them: its own, or a copy where other tasks read
-// the tail.
+// The keys that a task may write: the tail itself, or a copy in `memory` if other tasks read the
+// tail.
 Strips<float> WritableKeys(const RetentionTask& task, const RetentionPiece& first, float* memory) {
   const Strips<float> keys = task.states.TailKeys(first.slot, task.inputs.layer, task.kv_head);
   if (task.has_all_strips()) return keys;
@@ -253,8 +257,8 @@ void RetainSegment(const RetentionTask& task, RetentionSegment segment,
   }
 }
 
-// The rows of all segments go through the base at once, then each segment's through its own tail.
-// A head that is not the first of its kv head appends what is there already.
+// Multiplies the rows of all segments by the base at once, then each segment by its own tail. The
+// first query head of a kv head appends k and v; the other heads write the same values again.
 void RetainTogether(const RetentionTask& task, const RetentionScratch& scratch) {
   const HeadRange heads = QueryHeads(task);
   for (int32_t head = heads.first; head < heads.last; ++head) {

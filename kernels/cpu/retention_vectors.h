@@ -1,4 +1,4 @@
-// The parts of Retention that run on one thread, compiled for each instruction set.
+// The single-threaded parts of Retention, compiled for each instruction set.
 #ifndef RETNET_KERNELS_CPU_RETENTION_VECTORS_H_
 #define RETNET_KERNELS_CPU_RETENTION_VECTORS_H_
 
@@ -14,15 +14,15 @@
 
 namespace retnet::cpu {
 
-// The query heads of one kv head in one group of segments, and of their value columns the strips
-// [first_strip, last_strip). Tasks with some of the strips leave the norm and the tail's keys,
-// which all of them read, to Finish.
+// A task: one group of segments, the query heads of one kv head, and the value columns of strips
+// [first_strip, last_strip). If tasks share the strips of a group and kv head, none of them applies
+// the norm or writes the tail's keys, which the others still read. `finish` does that.
 struct RetentionTask {
   const RetentionInputs& inputs;
   const RowOperators& row_operators;
   const CpuStates& states;
   MatrixView<float> out;
-  std::span<const RetentionSegment> group;  // several, where they are of one piece
+  std::span<const RetentionSegment> group;  // if several, each has one piece
   int32_t kv_head;
   int32_t first_strip;
   int32_t last_strip;
@@ -32,7 +32,7 @@ struct RetentionTask {
 
 struct RetentionVectors {
   void (*retain)(const RetentionTask& task, const RetentionScratch& scratch);
-  // Once all strips of a group and kv head are done, for tasks that had some of them each.
+  // Called when all strips of a group and kv head are done, if several tasks shared them.
   void (*finish)(const RetentionTask& task, const RetentionScratch& scratch);
 };
 

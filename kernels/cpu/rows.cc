@@ -24,7 +24,7 @@ using Vector = hn::Vec<Tag>;
 using BitsTag = hn::RebindToUnsigned<Tag>;
 constexpr int64_t kLanes = hn::MaxLanes(Tag());
 
-// The first `count` of a vector's lanes; the others are zero.
+// Loads the first `count` lanes of a vector. The others are zero.
 HWY_INLINE Vector LoadSome(const float* x, int64_t count) {
   if (count >= kLanes) return hn::LoadU(Tag(), x);
   HWY_ALIGN float lanes[kLanes] = {};
@@ -42,7 +42,8 @@ HWY_INLINE void StoreSome(Vector value, int64_t count, float* y) {
   std::copy_n(lanes, count, y);
 }
 
-// 1 / sqrt(mean(x²) + epsilon). Vector i of x goes to sum i mod 4.
+// 1 / sqrt(mean(x²) + epsilon). Four partial sums hide the latency of the multiply-adds: vector i
+// of x is added to sum i mod 4.
 float NormScale(const float* x, int64_t columns, float epsilon) {
   const Tag d;
   Vector sums[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
@@ -63,7 +64,7 @@ float NormScale(const float* x, int64_t columns, float epsilon) {
   return 1.0f / std::sqrt(mean + epsilon);
 }
 
-// Gives store(i, count, vector) each vector of x, or of RMSNorm(x) when `norm` is given.
+// Calls store(i, count, vector) for each vector of x, or of RMSNorm(x) if `norm` is not null.
 template <typename Store>
 HWY_INLINE void ForEachVector(const float* x, int64_t columns, const Norm* norm,
                               const Store& store) {
@@ -94,7 +95,7 @@ void PrepareFloat32(const float* x, int64_t columns, const Norm* norm, const Pac
   });
 }
 
-// fp32 to bf16, to nearest even; NaN stays NaN.
+// Converts fp32 to bf16, rounding to nearest even. A NaN stays a NaN.
 HWY_INLINE hn::Vec<BitsTag> RoundToBFloat16(Vector value) {
   const BitsTag d;
   const auto bits = hn::BitCast(d, value);
@@ -116,7 +117,8 @@ void PrepareBFloat16Pairs(const float* x, int64_t columns, const Norm* norm,
     hn::Store(hn::TruncateTo(half, RoundToBFloat16(value)), half, lanes);
     std::copy_n(lanes, count, place(i));
   });
-  if (columns % 2 != 0) *place(columns) = 0;  // its weight is zero, but NaN · 0 is not
+  // Completes the last pair. Its weight is zero, but garbage could be NaN, and NaN · 0 is NaN.
+  if (columns % 2 != 0) *place(columns) = 0;
 }
 
 // x / (1 + e^−x).
@@ -126,9 +128,9 @@ HWY_INLINE Vector Silu(Vector x) {
   return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
 }
 
-// x·Φ(x). With z = |x|, Φ(−z) = e^(−z²/2) · t · P(u), where t = 1 / (1 + 0.3 z / √2), u is t moved
-// to [−1, 1] and P interpolates ½ e^(z²/2) erfc(z / √2) / t at Chebyshev's points, within 2.4e-8 of
-// it.
+// x·Φ(x). With z = |x|, Φ(−z) = e^(−z²/2) · t · P(u), where t = 1 / (1 + 0.3 z / √2) and u is t
+// mapped to [−1, 1]. The polynomial P interpolates ½ e^(z²/2) erfc(z / √2) / t at the Chebyshev
+// nodes; its error is at most 2.4e-8.
 HWY_INLINE Vector Gelu(Vector x) {
   constexpr float kCoefficients[] = {
       -2.349774567199524e-05f, -8.046710611865472e-05f, 2.4990002968373735e-04f,
@@ -143,8 +145,8 @@ HWY_INLINE Vector Gelu(Vector x) {
   Vector p = hn::Set(d, kCoefficients[0]);
 #pragma GCC unroll 16
   for (int i = 1; i < 9; ++i) p = hn::MulAdd(p, u, hn::Set(d, kCoefficients[i]));
-  // z² in two parts, the first exact: rounded as one number it would be off by many ulps of
-  // e^(−z²/2).
+  // z² in two parts, the first of them exact. As a single rounded number, z² would change e^(−z²/2)
+  // by many ulps.
   const Vector high = hn::BitCast(d, hn::And(hn::BitCast(bits, z), hn::Set(bits, 0xFFFFF000u)));
   const Vector minus_half = hn::Set(d, -0.5f);
   const Vector first = hn::Mul(hn::Mul(high, high), minus_half);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "kernels/ceil_divide.h"
 #include "kernels/status_macros.h"
 
 namespace retnet::cpu {
@@ -16,12 +17,8 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-int64_t Padded(int64_t columns) {
-  return (columns + kLogitsPadding - 1) / kLogitsPadding * kLogitsPadding;
-}
-
-// Integers in the order of the floats that they stand for: bits, with the negative ones turned
-// round.
+// Maps floats to integers in the same order: the bits, with the order of the negative ones
+// reversed.
 int32_t OrderedBits(float value) {
   const int32_t bits = std::bit_cast<int32_t>(value);
   return bits >= 0 ? bits : bits ^ std::numeric_limits<int32_t>::max();
@@ -31,12 +28,12 @@ float FromOrderedBits(int32_t ordered) {
                                            : ordered ^ std::numeric_limits<int32_t>::max());
 }
 
-// What a logit that is not finite counts as: kernels/sampling.h.
+// Replaces a logit that is not finite as kernels/sampling.h says.
 float Finite(float logit) {
   return std::isnan(logit) ? kMinusInfinity : std::min(logit, std::numeric_limits<float>::max());
 }
 
-// One row's work, in the scratch of one thread.
+// The work on one row of logits, in the scratch of one thread.
 class Row {
  public:
   Row(const SamplingSimd& vectors, const float* unedited, int64_t columns, float* logits,
@@ -44,12 +41,12 @@ class Row {
       : vectors_(vectors),
         unedited_(unedited),
         columns_(columns),
-        size_(Padded(columns)),
+        size_(RoundUp(columns, kLogitsPadding)),
         logits_(logits),
         tokens_(tokens),
         greatest_(vectors.copy_finite(unedited, columns, logits)) {}
 
-  // Before edits; LogProbability then stays that of the model itself.
+  // Must be called before Edit, so that LogProbability is that of the model itself.
   void SumProbabilities() {
     if (greatest_ == kMinusInfinity) return;
     log_total_ =
@@ -60,8 +57,8 @@ class Row {
     return logit == kMinusInfinity ? logit : static_cast<float>(logit - log_total_);
   }
 
-  // The first `count` tokens in descending order of logit, the lowest id first among equals; valid
-  // until another call. count > 0.
+  // The first `count` tokens in descending order of logit; among equals, the lowest id first. count
+  // must be above 0. Valid until the next call of any function.
   std::span<const TokenId> MostProbable(int64_t count);
   void Edit(std::span<const LogitEdit> edits);
   TokenId Sample(const Sampling& sampling);
@@ -70,14 +67,14 @@ class Row {
   bool CutsTopK(const Sampling& sampling) const {
     return sampling.top_k > 0 && sampling.top_k < columns_;
   }
-  // What top_k and top_p leave, in descending order.
+  // The tokens that top_k and top_p keep, in descending order.
   std::span<const TokenId> Cut(const Sampling& sampling);
   std::span<const TokenId> CutTopP(const Sampling& sampling);
 
   const SamplingSimd& vectors_;
   const float* const unedited_;
   const int64_t columns_;
-  const int64_t size_;     // columns_ and padding
+  const int64_t size_;     // columns_ including padding
   float* const logits_;    // [size_]
   TokenId* const tokens_;  // [size_ + kLogitsPadding]
   float greatest_;
@@ -86,7 +83,7 @@ class Row {
 
 std::span<const TokenId> Row::MostProbable(int64_t count) {
   count = std::min(count, columns_);
-  // Halves the range of bounds that `count` logits reach until few more than those do.
+  // Bisects for a bound that at least `count` logits reach, until few more than `count` reach it.
   int32_t reached = OrderedBits(kMinusInfinity);
   int32_t too_high = OrderedBits(greatest_) + 1;
   int64_t reaching = columns_;
@@ -97,8 +94,8 @@ std::span<const TokenId> Row::MostProbable(int64_t count) {
     if (reach_middle >= count) reaching = reach_middle;
   }
   int64_t candidates = vectors_.collect_at_least(logits_, size_, FromOrderedBits(reached), tokens_);
-  candidates =
-      std::min(candidates, columns_);  // the padding reaches −infinity too, with the last ids
+  // If the bound is −infinity, the padding reaches it too. Its ids are the last ones: drop them.
+  candidates = std::min(candidates, columns_);
   const auto comes_first = [this](TokenId a, TokenId b) {
     return logits_[a] > logits_[b] || (logits_[a] == logits_[b] && a < b);
   };
@@ -117,7 +114,7 @@ void Row::Edit(std::span<const LogitEdit> edits) {
   greatest_ = vectors_.greatest(logits_, size_);
 }
 
-// The fewest of all tokens whose probabilities reach top_p, in descending order.
+// The shortest prefix of all tokens whose probabilities add up to top_p, in descending order.
 std::span<const TokenId> Row::CutTopP(const Sampling& sampling) {
   const double needed = sampling.top_p * vectors_.sum_of_exponentials(logits_, size_, greatest_,
                                                                       sampling.temperature);
@@ -159,7 +156,7 @@ TokenId Row::Sample(const Sampling& sampling) {
   TokenId best = first;
   double best_score = GumbelScore(greatest_, greatest_, first, sampling);
   for (TokenId token : Cut(sampling)) {
-    if (!IsLikelyEnough(logits_[token], greatest_, sampling)) break;  // nor are those behind it
+    if (!IsLikelyEnough(logits_[token], greatest_, sampling)) break;  // the rest is less likely
     const double score = GumbelScore(logits_[token], greatest_, token, sampling);
     if (score > best_score || (score == best_score && token < best)) {
       best = token;
@@ -169,20 +166,20 @@ TokenId Row::Sample(const Sampling& sampling) {
   return best;
 }
 
-void SampleLogits(const SampleRequest& query, Row& row, SampleResult* result) {
-  const bool is_given = query.scored_token != kNoToken;
-  const bool wants_logprob = is_given || query.logprob;
-  if (wants_logprob || query.top_logprobs > 0) row.SumProbabilities();
+void SampleLogits(const SampleRequest& request, Row& row, SampleResult* result) {
+  const bool is_scored = request.scored_token != kNoToken;
+  const bool wants_logprob = is_scored || request.logprob;
+  if (wants_logprob || request.top_logprobs > 0) row.SumProbabilities();
   result->top.clear();
-  if (query.top_logprobs > 0) {
-    for (TokenId token : row.MostProbable(query.top_logprobs)) {
+  if (request.top_logprobs > 0) {
+    for (TokenId token : row.MostProbable(request.top_logprobs)) {
       result->top.push_back({token, row.LogProbability(token)});
     }
   }
-  result->token = query.scored_token;
-  if (!is_given) {
-    row.Edit(query.sampling.edits);
-    result->token = row.Sample(query.sampling);
+  result->token = request.scored_token;
+  if (!is_scored) {
+    row.Edit(request.sampling.edits);
+    result->token = row.Sample(request.sampling);
   }
   result->logprob =
       wants_logprob ? row.LogProbability(result->token) : std::numeric_limits<float>::quiet_NaN();
@@ -194,7 +191,7 @@ CpuSampler::CpuSampler(InstructionSet set, int32_t threads)
     : vectors_(SamplingSimdFor(set)), logits_(threads), tokens_(threads) {}
 
 absl::Status CpuSampler::Reserve(int64_t columns) {
-  const int64_t size = Padded(columns);
+  const int64_t size = RoundUp(columns, kLogitsPadding);
   if (size <= logits_[0].size()) return absl::OkStatus();
   for (size_t thread = 0; thread < logits_.size(); ++thread) {
     ASSIGN_OR_RETURN(tokens_[thread], AlignedArray<TokenId>::Make(size + kLogitsPadding));
@@ -203,12 +200,12 @@ absl::Status CpuSampler::Reserve(int64_t columns) {
   return absl::OkStatus();
 }
 
-void CpuSampler::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+void CpuSampler::Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                         std::span<SampleResult> results, ThreadPool& pool) {
-  pool.Run(static_cast<int64_t>(queries.size()), [&](int64_t i, int32_t thread) {
+  pool.Run(static_cast<int64_t>(requests.size()), [&](int64_t i, int32_t thread) {
     Row row(vectors_, logits.row(i), logits.columns, logits_[thread].data(),
             tokens_[thread].data());
-    SampleLogits(queries[i], row, &results[i]);
+    SampleLogits(requests[i], row, &results[i]);
   });
 }
 

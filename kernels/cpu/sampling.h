@@ -1,4 +1,4 @@
-// Sampling, scoring and the most probable tokens of rows of logits on the CPU.
+// The operator Sample of the concept Kernels on the CPU.
 #ifndef RETNET_KERNELS_CPU_SAMPLING_H_
 #define RETNET_KERNELS_CPU_SAMPLING_H_
 
@@ -16,23 +16,25 @@
 
 namespace retnet::cpu {
 
-// The operator Sample of the concept Kernels. A row's answer depends on its logits and query alone.
-// The sampled token is the same on every instruction set, except that top_p without top_k sums the
-// vocabulary's probabilities in fp32, so that a token on the very border of the cut may differ; so
-// may the last bits of log-probabilities. Thread-compatible: one call at a time.
+// Samples, scores and finds the most probable tokens of rows of logits. The result of a row depends
+// only on its logits and its request. The sampled token is the same on every instruction set, with
+// one exception: top_p without top_k sums the probabilities of the vocabulary in fp32, so a token
+// exactly at the border of the cut may differ. The last bits of log-probabilities may differ too.
+// Thread-compatible.
 class CpuSampler {
  public:
   CpuSampler(InstructionSet set, int32_t threads);
 
-  // Makes room for rows of up to `columns` logits: before the first Answer over such rows.
+  // Allocates scratch for rows of up to `columns` logits. Must precede the first Sample of such
+  // rows. RESOURCE_EXHAUSTED if the memory cannot be allocated.
   absl::Status Reserve(int64_t columns);
 
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<SampleResult> results, ThreadPool& pool);
 
  private:
   const SamplingSimd vectors_;
-  // Of each thread; written before they are read.
+  // Scratch of each thread; written before it is read.
   std::vector<AlignedArray<float>> logits_;
   std::vector<AlignedArray<TokenId>> tokens_;
 };

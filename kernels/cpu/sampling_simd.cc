@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/ceil_divide.h"
 #include "kernels/cpu/targets-inl.h"
 #include "kernels/philox.h"
 
@@ -27,7 +28,7 @@ using Words = hn::RebindToUnsigned<Floats>;
 using Integers = hn::RebindToSigned<Floats>;
 using Vector = hn::Vec<Floats>;
 
-// Tokens whose random words are made together.
+// The number of tokens whose random words are generated together.
 constexpr int64_t kGroup = std::max<int64_t>(4, 2 * hn::MaxLanes(Floats()));
 static_assert(kLogitsPadding % kGroup == 0);
 
@@ -51,7 +52,7 @@ float Greatest(const float* logits, int64_t size) {
 float CopyFinite(const float* from, int64_t columns, float* to) {
   const Floats d;
   const int64_t lanes = hn::Lanes(d);
-  const int64_t size = (columns + kLogitsPadding - 1) / kLogitsPadding * kLogitsPadding;
+  const int64_t size = RoundUp(columns, kLogitsPadding);
   int64_t i = 0;
   for (; i + lanes <= columns; i += lanes) hn::Store(Finite(hn::LoadU(d, from + i)), d, to + i);
   std::copy(from + i, from + columns, to + i);
@@ -66,7 +67,7 @@ int64_t CountAtLeast(const float* logits, int64_t size, float bound) {
   hn::Vec<Integers> count = hn::Zero(di);
   for (int64_t i = 0; i < size; i += hn::Lanes(d)) {
     const auto reaches = hn::Ge(hn::Load(d, logits + i), hn::Set(d, bound));
-    count = hn::Sub(count, hn::BitCast(di, hn::VecFromMask(d, reaches)));  // a true lane is −1
+    count = hn::Sub(count, hn::BitCast(di, hn::VecFromMask(d, reaches)));  // true lanes are −1
   }
   return hn::GetLane(hn::SumOfLanes(di, count));
 }
@@ -100,7 +101,8 @@ double SumOfExponentials(const float* logits, int64_t size, float greatest, floa
   return total;
 }
 
-// The words of kGroup tokens from a multiple of kGroup on, in the order of the tokens.
+// Writes the random words of kGroup tokens, in the order of the tokens. `first_token` must be a
+// multiple of kGroup.
 #if HWY_TARGET == HWY_SCALAR
 void RandomWords(uint64_t seed, uint64_t draw, int64_t first_token, uint32_t* words) {
   for (int64_t i = 0; i < kGroup; ++i) {
@@ -108,8 +110,8 @@ void RandomWords(uint64_t seed, uint64_t draw, int64_t first_token, uint32_t* wo
   }
 }
 #else
-// Philox4x32-10 of one block of 4 tokens in the lower half of each 64-bit lane; upper halves are
-// noise.
+// Philox4x32-10. Each 64-bit lane computes one block of 4 tokens, in its lower half. The upper
+// halves hold garbage.
 void RandomWords(uint64_t seed, uint64_t draw, int64_t first_token, uint32_t* words) {
   using WideWords = hn::Repartition<uint64_t, Words>;
   const Words d;
@@ -142,7 +144,7 @@ void RandomWords(uint64_t seed, uint64_t draw, int64_t first_token, uint32_t* wo
 }
 #endif
 
-// (x + ½) · 2⁻³² with one rounding.
+// (x + ½) · 2⁻³², rounded once.
 Vector Uniform(hn::Vec<Words> words) {
   const Floats d;
   const Integers di;
@@ -152,15 +154,15 @@ Vector Uniform(hn::Vec<Words> words) {
                     hn::Mul(hn::Add(lower, hn::Set(d, 0.5f)), hn::Set(d, 0x1p-32f)));
 }
 
-// The noise to within fp32's precision: −ln u = ln(1 + (1 − u) / u) keeps its relative precision at
-// both ends.
+// The Gumbel noise in fp32. −ln u = ln(1 + (1 − u) / u) keeps its relative precision for u near 0
+// and near 1.
 Vector Noise(hn::Vec<Words> words) {
   const Floats d;
   const Vector odds = hn::Div(Uniform(hn::Not(words)), Uniform(words));
   return hn::Neg(hn::Log(d, hn::Log1p(d, odds)));
 }
 
-// Keeps the best of the tokens seen; every comparison that decides is in double.
+// The best token so far. Every deciding comparison is in double.
 struct Best {
   TokenId token;
   double score;
@@ -176,7 +178,7 @@ struct Best {
 };
 
 TokenId Sample(const float* logits, int64_t size, TokenId first, const Sampling& sampling) {
-  // More than the fp32 error of z + g wherever that sum may be the greatest: |z| < 30 there.
+  // Exceeds the fp32 error of z + g for every token that can win; |z| < 30 for these.
   constexpr float kSlack = 1e-3f;
   const Floats d;
   const Integers di;

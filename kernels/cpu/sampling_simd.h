@@ -11,30 +11,31 @@
 
 namespace retnet::cpu {
 
-// A row is padded with −infinity to a multiple of this, so that no pass has a remainder.
+// Rows are padded with −infinity to a multiple of this, so that no pass has a remainder.
 inline constexpr int64_t kLogitsPadding = 64;
 
-// In all of them `size` is a multiple of kLogitsPadding and logits are finite or −infinity.
+// In all functions, `size` is a multiple of kLogitsPadding and logits are finite or −infinity.
 struct SamplingSimd {
-  // Copies `columns` logits of any values as kernels/sampling.h counts those that are not finite,
-  // and pads them; returns the greatest.
+  // Copies `columns` logits, replaces those that are not finite as kernels/sampling.h says, and
+  // pads them. Returns the greatest logit.
   float (*copy_finite)(const float* from, int64_t columns, float* to);
   float (*greatest)(const float* logits, int64_t size);
   int64_t (*count_at_least)(const float* logits, int64_t size, float bound);
-  // The ids in ascending order; `tokens` has room for kLogitsPadding more than there are.
+  // Writes the ids of the tokens in ascending order and returns their number. `tokens` must have
+  // room for kLogitsPadding more ids than that.
   int64_t (*collect_at_least)(const float* logits, int64_t size, float bound, TokenId* tokens);
-  // Σ exp((logit − greatest) / temperature), in blocks of fp32 that are added in double.
+  // Σ exp((logit − greatest) / temperature). Blocks are summed in fp32, their sums added in double.
   double (*sum_of_exponentials)(const float* logits, int64_t size, float greatest,
                                 float temperature);
-  // The token to sample of all whose probability is at least min_p times the greatest one. fp32
-  // only decides which tokens cannot be it; the others are compared in double, so that the token is
-  // the same on every instruction set. `first` is a token with the greatest logit.
+  // Samples one of the tokens whose probability is at least min_p times the greatest one. fp32 only
+  // excludes tokens that cannot win. The remaining ones are compared in double, so that the token
+  // is the same on every instruction set. `first` is a token with the greatest logit.
   TokenId (*sample)(const float* logits, int64_t size, TokenId first, const Sampling& sampling);
 };
 
 SamplingSimd SamplingSimdFor(InstructionSet set);
 
-// The scores that decide, in double: z = logit / temperature, less that of the greatest logit.
+// z = logit / temperature, relative to the greatest logit, in double.
 inline double ScaledLogit(float logit, float greatest, float temperature) {
   return (double{logit} - greatest) / temperature;
 }
@@ -44,7 +45,7 @@ inline bool IsLikelyEnough(float logit, float greatest, const Sampling& sampling
   return !(std::exp(ScaledLogit(logit, greatest, sampling.temperature)) < double{sampling.min_p});
 }
 
-// z + g.
+// z + g, the score whose maximum is sampled, in double.
 inline double GumbelScore(float logit, float greatest, TokenId token, const Sampling& sampling) {
   return ScaledLogit(logit, greatest, sampling.temperature) +
          GumbelNoise(sampling.seed, sampling.draw, token);

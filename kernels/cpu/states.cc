@@ -14,7 +14,7 @@
 namespace retnet::cpu {
 namespace {
 
-// Row `row` of a matrix, as the bytes of `columns` numbers.
+// Copies row `row` of a matrix, [columns], to bytes.
 void ReadRow(Panels<float> matrix, int64_t row, int64_t columns, std::byte* bytes) {
   for (int64_t first = 0; first < columns; first += kStripColumns) {
     std::memcpy(bytes + first * sizeof(float), matrix.row(row, first / kStripColumns),
@@ -22,6 +22,7 @@ void ReadRow(Panels<float> matrix, int64_t row, int64_t columns, std::byte* byte
   }
 }
 
+// Copies bytes to row `row` of a matrix, [columns], and zeroes the padding.
 void WriteRow(const std::byte* bytes, int64_t row, int64_t columns, Panels<float> matrix) {
   for (int64_t first = 0; first < columns; first += kStripColumns) {
     float* strip = matrix.row(row, first / kStripColumns);
@@ -31,13 +32,13 @@ void WriteRow(const std::byte* bytes, int64_t row, int64_t columns, Panels<float
   }
 }
 
-// Element i of a token's key.
+// Element i of the key of a token.
 float* KeyOf(Strips<float> keys, int32_t token, int32_t i) {
   return keys.From(i, token / kStripColumns).data + token % kStripColumns;
 }
 
-// Calls copy(token, i) for all elements of a tail's keys, in blocks whose lines, of the tail and of
-// the bytes, stay cached until they are used up.
+// Calls copy(token, i) for all elements of the keys of a tail. The order is blocked, so that the
+// cache lines of the tail and of the bytes stay cached until all of them is used.
 template <typename Copy>
 void ForKeys(int32_t tokens, int32_t key_dim, const Copy& copy) {
   constexpr int32_t kBlock = kCacheLine / sizeof(float);

@@ -1,22 +1,22 @@
-// How matrices lie in memory for the CPU's products: in strips of 16 columns.
+// The memory layout of matrices for products on the CPU: strips of 16 columns.
 #ifndef RETNET_KERNELS_CPU_STRIPS_H_
 #define RETNET_KERNELS_CPU_STRIPS_H_
 
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/ceil_divide.h"
+
 namespace retnet::cpu {
 
-// Columns of a strip: one AVX-512 vector of fp32, two of AVX2.
+// Columns of a strip: one AVX-512 vector of fp32, or two AVX2 vectors.
 inline constexpr int64_t kStripColumns = 16;
 
-constexpr int64_t StripsOf(int64_t columns) {
-  return (columns + kStripColumns - 1) / kStripColumns;
-}
+constexpr int64_t StripsOf(int64_t columns) { return CeilDivide(columns, kStripColumns); }
 
-// A view: element (i, j) is strip(j / 16)[i * row_stride + j % 16]. Row-major memory with `stride`
-// elements a row is {data, stride, kStripColumns}; every strip must be whole: there, memory must be
-// valid up to the next multiple of 16 columns.
+// A view of a matrix. Element (i, j) is strip(j / 16)[i * row_stride + j % 16]. A row-major matrix
+// with `stride` elements per row is {data, stride, kStripColumns}. Every strip must be whole:
+// memory must be valid up to the next multiple of 16 columns.
 template <typename T>
 struct Strips {
   T* data = nullptr;
@@ -26,7 +26,7 @@ struct Strips {
   Strips() = default;
   Strips(T* data, int64_t row_stride, int64_t strip_stride)
       : data(data), row_stride(row_stride), strip_stride(strip_stride) {}
-  // A view of mutable elements serves where one of constant elements is asked for.
+  // Converts a view of mutable elements to a view of constant elements.
   template <typename U>
   Strips(const Strips<U>& other)  // NOLINT: implicit on purpose
       : Strips(other.data, other.row_stride, other.strip_stride) {}
@@ -37,12 +37,12 @@ struct Strips {
   }
 };
 
-// Strips that a row is multiplied with together lie side by side, as a panel, so that it reads one
-// run of memory.
+// Strips that are multiplied with a row together are interleaved row by row, as a panel, so that
+// they are one contiguous run of memory.
 inline constexpr int32_t kPanelStrips = 4;
 
-// A matrix [rows, 16 · strips] in panels {rows, 64} one behind another; the last one is as wide as
-// the strips that are left.
+// A view of a matrix [rows, 16 · strips] stored as consecutive panels [rows, 64]. The last panel
+// has the remaining strips.
 template <typename T>
 struct Panels {
   T* data = nullptr;

@@ -4,11 +4,13 @@
 #include <chrono>
 
 #include "hwy/cache_control.h"
+#include "kernels/cpu/available_cores.h"
 
 namespace retnet::cpu {
 namespace {
 
-// Longer than the gap between two operators of a step, short beside a scheduler's time slice.
+// Longer than the gap between two operators of a step, and much shorter than a time slice of the
+// operating system's scheduler.
 constexpr std::chrono::microseconds kSpinTime(10);
 
 constexpr uint64_t kTaskMask = 0xFFFFFFFFu;
@@ -23,9 +25,9 @@ ThreadPool::ThreadPool(int32_t threads) : spins_(threads <= AvailableCores()) {
 
 ThreadPool::~ThreadPool() {
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(&mutex_);
     stop_ = true;
-    work_.notify_all();
+    work_.NotifyAll();
   }
   for (std::thread& worker : workers_) worker.join();
 }
@@ -55,15 +57,15 @@ void ThreadPool::RunTasks(int32_t thread) {
     call(context, tasks - static_cast<int64_t>(seen & kTaskMask), thread);
     if (finished_.fetch_add(1, std::memory_order_seq_cst) + 1 == tasks &&
         caller_sleeps_.load(std::memory_order_seq_cst)) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      done_.notify_one();
+      const MutexLock lock(&mutex_);
+      done_.NotifyOne();
     }
     seen = unclaimed_.load(std::memory_order_acquire);
   }
 }
 
 void ThreadPool::RunOnAll(int64_t tasks, Call call, const void* context) {
-  // All tasks of the job before are claimed and finished: nobody uses its fields any more.
+  // All tasks of the previous job are finished, so no thread uses its fields any more.
   call_.store(call, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
   tasks_.store(tasks, std::memory_order_relaxed);
@@ -71,8 +73,8 @@ void ThreadPool::RunOnAll(int64_t tasks, Call call, const void* context) {
   const uint64_t generation = (unclaimed_.load(std::memory_order_relaxed) >> 32) + 1;
   unclaimed_.store(generation << 32 | static_cast<uint64_t>(tasks), std::memory_order_seq_cst);
   if (sleeping_workers_.load(std::memory_order_seq_cst) > 0) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    work_.notify_all();
+    const MutexLock lock(&mutex_);
+    work_.NotifyAll();
   }
   RunTasks(/*thread=*/0);
 
@@ -82,8 +84,8 @@ void ThreadPool::RunOnAll(int64_t tasks, Call call, const void* context) {
   if (SpinUntil(all_done)) return;
   caller_sleeps_.store(true, std::memory_order_seq_cst);
   {
-    std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, all_done);
+    MutexLock lock(&mutex_);
+    while (!all_done()) done_.Wait(&mutex_);
   }
   caller_sleeps_.store(false, std::memory_order_relaxed);
 }
@@ -95,9 +97,9 @@ void ThreadPool::WorkerLoop(int32_t thread) {
   while (true) {
     RunTasks(thread);
     if (SpinUntil(has_work)) continue;
-    std::unique_lock<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     sleeping_workers_.fetch_add(1, std::memory_order_seq_cst);
-    work_.wait(lock, [this, &has_work] { return stop_ || has_work(); });
+    while (!stop_ && !has_work()) work_.Wait(&mutex_);
     sleeping_workers_.fetch_sub(1, std::memory_order_relaxed);
     if (stop_) return;
   }

@@ -1,23 +1,19 @@
-// The CPU backend's workers: one caller at a time spreads the tasks of an operator over them.
+// The worker threads of the CPU backend.
 #ifndef RETNET_KERNELS_CPU_THREAD_POOL_H_
 #define RETNET_KERNELS_CPU_THREAD_POOL_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "kernels/mutex.h"
+
 namespace retnet::cpu {
 
-// Cores that this process may use: its affinity mask, and the cpu quotas of its control groups. At
-// least 1.
-int32_t AvailableCores();
-
-// `threads` run the tasks, the caller being one of them. Idle workers block, after a few
-// microseconds of spinning when each thread has a core of its own. Not reentrant: Run is for one
-// thread at a time, and not for tasks.
+// Runs tasks on `threads` threads, one of which is the caller. Idle workers block; if every thread
+// has its own core, they spin for a few microseconds first. Only one thread at a time may call Run,
+// and tasks must not call it.
 class ThreadPool {
  public:
   explicit ThreadPool(int32_t threads);
@@ -27,9 +23,10 @@ class ThreadPool {
 
   int32_t threads() const { return static_cast<int32_t>(workers_.size()) + 1; }
 
-  // Calls function(task, thread) for each task in [0, tasks), in any order, on any threads; returns
-  // when all are done, and what they wrote is then visible. 0 <= thread < threads(): tasks with
-  // equal `thread` do not overlap, so it can index scratch. tasks < 2^31. Allocates nothing.
+  // Calls function(task, thread) for each task in [0, tasks), in any order, on any thread. Returns
+  // when all tasks are done; their writes are then visible to the caller. 0 <= thread < threads().
+  // Tasks with equal `thread` do not overlap in time, so it can index scratch. tasks must be below
+  // 2^31. Allocates nothing.
   template <typename F>
   void Run(int64_t tasks, const F& function) {
     if (tasks <= 1 || workers_.empty()) {
@@ -49,31 +46,32 @@ class ThreadPool {
 
   void RunOnAll(int64_t tasks, Call call, const void* context);
   void WorkerLoop(int32_t thread);
-  // Runs tasks of the current job until none is unclaimed.
+  // Claims and runs tasks of the current job until all are claimed.
   void RunTasks(int32_t thread);
   template <typename Condition>
   bool SpinUntil(const Condition& condition) const;
 
   const bool spins_;
 
-  // Generation of the job (upper 32 bits) and its unclaimed tasks (lower 32 bits). A claim is a
-  // compare-and-swap that takes 1 off; since it fails when the generation has moved on, a worker
-  // may read the job's fields before it knows that the job is still the current one.
+  // The generation of the job (upper 32 bits) and the number of its unclaimed tasks (lower 32
+  // bits). A claim is a compare-and-swap that subtracts 1. It fails if the generation has changed.
+  // So a worker may read the fields of the job before it knows whether the job is still the current
+  // one.
   alignas(64) std::atomic<uint64_t> unclaimed_{0};
   std::atomic<Call> call_{nullptr};
   std::atomic<const void*> context_{nullptr};
   std::atomic<int64_t> tasks_{0};
   alignas(64) std::atomic<int64_t> finished_{0};
 
-  // Written before the other side's condition is read again, both in sequential order, so that no
-  // wake is lost; the notifications themselves happen under mutex_.
+  // Each side first writes its flag and then reads the other side's condition again, both in
+  // sequentially consistent order. So no wake-up is lost. Notifications happen under mutex_.
   std::atomic<int32_t> sleeping_workers_{0};
   std::atomic<bool> caller_sleeps_{false};
 
-  std::mutex mutex_;
-  std::condition_variable work_;
-  std::condition_variable done_;
-  bool stop_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  CondVar work_;
+  CondVar done_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::vector<std::thread> workers_;
 };

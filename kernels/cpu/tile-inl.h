@@ -1,6 +1,6 @@
-// Products with Highway: C = A·B or C += A·B in fp32 over strips of 16 columns, with the one order
-// of accumulation of tile_core-inl.h. Included once per target from a .cc with Highway code
-// (targets-inl.h).
+// Matrix products with Highway: C = A·B or C += A·B in fp32 over strips of 16 columns, with the
+// order of accumulation that tile_core-inl.h defines. Included once per target from a .cc with
+// Highway code (targets-inl.h).
 #if defined(RETNET_KERNELS_CPU_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETNET_KERNELS_CPU_TILE_INL_H_
 #undef RETNET_KERNELS_CPU_TILE_INL_H_
@@ -25,7 +25,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 #include "kernels/cpu/tile_core-inl.h"
 
-// What a Source needs but for Load, with fp32 factors.
+// The members of a Source with fp32 factors, except Load and what depends on the type of B.
 struct Float32Arithmetic {
   using Tag = hn::CappedTag<float, kStripColumns>;
   using Factor = float;
@@ -33,8 +33,8 @@ struct Float32Arithmetic {
   using Row = Vector;
   static constexpr int kLanes = hn::MaxLanes(Tag());
 
-  // As many accumulators as leave registers for B, and where rows are few at least as many as a
-  // multiply-add's latency asks for.
+  // The tile shapes leave enough registers for B. For few rows, they still have enough accumulators
+  // to hide the latency of a multiply-add.
 #if HWY_TARGET == HWY_AVX3
   static constexpr int kMaxRows = 12;
   static constexpr int TileStrips(int rows) { return rows <= 6 ? 4 : 2; }
@@ -64,7 +64,8 @@ struct Float32Source : Float32Arithmetic {
   }
 };
 
-// For operators whose B is fp32 too (retention), row-major or in strips, as the views say.
+// C = A·B, or C += A·B if `add`, for operators whose B is fp32 (retention). B and C may be
+// row-major or in strips.
 inline void MultiplyFloat32(const float* a, int64_t a_stride, int64_t rows, Strips<const float> b,
                             int64_t strips, int64_t depth, bool add, Strips<float> c) {
   MultiplyStrips<Float32Source, int64_t>(a, a_stride, rows, b, strips, depth, add, c);

@@ -1,23 +1,23 @@
-// The register tiles behind every product on the CPU, as templates over a Source, which holds the
-// arithmetic of one instruction set and type of B. It has no include guard and no includes:
-// tile-inl.h and bfloat16_dot-inl.h include it inside a namespace that is compiled for the one
-// instruction set.
+// The register tiles of all matrix products on the CPU. They are templates over a Source, which
+// holds the arithmetic of one instruction set and one type of B. This file has no include guard and
+// no includes: tile-inl.h and bfloat16_dot-inl.h include it inside a namespace that is compiled for
+// that instruction set.
 //
-// One order of accumulation: an element of A·B is a chain of fused multiply-adds that starts from
-// zero and goes over k ascending; when C is added to, it is added once, at the end. So an element's
-// bits depend on its row of A and its column of B alone, not on how many rows and columns are
-// beside it.
+// The order of accumulation is fixed. An element of A·B is one chain of fused multiply-adds that
+// starts from zero and runs over ascending k. To add to C, the finished chain is added once. So the
+// bits of an element depend only on its row of A and its column of B, not on the number of rows and
+// columns.
 //
 //   struct Source {
 //     using Factor;                 // an element of A
-//     using Element;                // an element of B; a strip has 16 of them a row
-//     static constexpr int kDepth;  // values of k in one row of Elements (2: pairs to be split)
+//     using Element;                // an element of B; a row of a strip has 16 of them
+//     static constexpr int kDepth;  // values of k in one Element (2: a pair, split by Load)
 //     static constexpr int kLanes;  // columns in one Row or Vector
-//     static constexpr int kMaxRows;
-//     using Row;                    // kLanes columns of B, as an operand
+//     static constexpr int kMaxRows;  // rows of A in a tile, at most
+//     using Row;                    // kLanes columns of one k of B, as an operand
 //     using Vector;                 // kLanes columns of C
 //     static constexpr int TileStrips(int rows);  // strips of a tile that has `rows` rows of A
-//     Row Load<which>(const Element* row);        // k = kDepth · row + which
+//     Row Load<which>(const Element* row);        // loads k = kDepth · row + which
 //     Row Broadcast(const Factor* a);
 //     Vector Zero();
 //     Vector MultiplyAdd(Row a, Row b, Vector sum);
@@ -25,9 +25,9 @@
 //     void Store(Vector sum, float* c);
 //   };
 
-// C's rows [0, kRows) and strips [0, min(TileStrips(kRows), strips)), the whole depth. A's row i
-// starts at a + i * a_stride; Stride is an integer or an integral constant, which saves address
-// registers.
+// Computes rows [0, kRows) and strips [0, min(TileStrips(kRows), strips)) of C over the whole
+// depth. Row i of A starts at a + i * a_stride. Stride is an integer type or an integral constant;
+// the latter saves address registers.
 template <int kRows, typename Source, typename Stride>
 void ComputeTile(const typename Source::Factor* a, Stride a_stride,
                  Strips<const typename Source::Element> b, int64_t strips, int64_t depth, bool add,
@@ -39,7 +39,7 @@ void ComputeTile(const typename Source::Factor* a, Stride a_stride,
   using Vector = typename Source::Vector;
   const typename Source::Element* strip[kStrips];
 #pragma GCC unroll 16
-  for (int s = 0; s < kStrips; ++s) {  // what is beyond the last strip is computed from it, unused
+  for (int s = 0; s < kStrips; ++s) {  // strips beyond the last one repeat it and are not stored
     strip[s] = b.strip(s < strips ? s : strips - 1);
   }
   Vector sum[kRows][kVectors];
@@ -58,7 +58,7 @@ void ComputeTile(const typename Source::Factor* a, Stride a_stride,
     const auto broadcast = [&](int r) __attribute__((always_inline)) {
       return Source::Broadcast(a + r * a_stride + k);
     };
-    // The operands of which there are fewer stay in registers.
+    // Keep in registers the operand (B or A) that has fewer vectors.
     if constexpr (kVectors <= kRows) {
       Row row[kVectors];
 #pragma GCC unroll 16
@@ -106,8 +106,9 @@ void ComputeTile(const typename Source::Factor* a, Stride a_stride,
   }
 }
 
-// C = A·B, or C += A·B when `add`, for any number of rows and whole strips: A [rows, depth] as
-// above, B [depth, 16 · strips], C [rows, 16 · strips]. C overlaps neither.
+// C = A·B, or C += A·B if `add`, for any number of rows and whole strips. A is [rows, depth] with
+// a_stride as above, B is [depth, 16 · strips], C is [rows, 16 · strips]. C must not overlap A or
+// B.
 template <typename Source, typename Stride>
 void MultiplyStrips(const typename Source::Factor* a, Stride a_stride, int64_t rows,
                     Strips<const typename Source::Element> b, int64_t strips, int64_t depth,
@@ -121,7 +122,8 @@ void MultiplyStrips(const typename Source::Factor* a, Stride a_stride, int64_t r
   (std::make_integer_sequence<int, kMaxRows>());
 
   const int64_t row_tiles = (rows + kMaxRows - 1) / kMaxRows;
-  // A tile of rows stays in the first-level cache for a group of strips, the group in the second.
+  // A tile of rows stays in the first-level cache while a group of strips passes. The group stays
+  // in the second-level cache for all tiles.
   for (int64_t first = 0; first < strips; first += kMaxStrips) {
     const int64_t last = std::min<int64_t>(first + kMaxStrips, strips);
     for (int64_t tile = 0; tile < row_tiles; ++tile) {
@@ -135,9 +137,8 @@ void MultiplyStrips(const typename Source::Factor* a, Stride a_stride, int64_t r
   }
 }
 
-// Strips [first, first + count) of y = x·Wᵀ, or of y added to, block by block of k: y's element is
-// the sum, in order, of one chain a block. `out` has the columns of these strips, as far as W has
-// them.
+// A MatMul (matmul.h): strips [first, first + count) of y = x·Wᵀ, or of y += x·Wᵀ if `add`. It goes
+// over k block by block. An element of y is the sum of one chain per block, in ascending order.
 template <typename Source>
 void MultiplyWeight(const PackedActivations& x, const PackedWeight& weight, int64_t first,
                     int64_t count, bool add, MatrixView<float> out) {
@@ -153,15 +154,15 @@ void MultiplyWeight(const PackedActivations& x, const PackedWeight& weight, int6
     }
   };
   const int64_t whole = std::min(count, out.columns / kStripColumns);
-  // Few rows stream the weight in its order; many reuse a block of activations for a group of
-  // strips.
+  // With few rows, the weight is streamed in memory order. With more rows, a block of activations
+  // is reused for a group of strips.
   const int64_t group = out.rows <= Source::kMaxRows ? Source::TileStrips(1) : kGroupStrips;
   for (int64_t strip = 0; strip < whole; strip += group) {
     multiply_blocks(0, out.rows, strip, std::min(group, whole - strip),
                     {out.data + strip * kStripColumns, out.stride, kStripColumns});
   }
   if (whole == count) return;
-  // The weight's last strip sticks out of the matrix.
+  // The last strip is wider than the rest of `out`: compute it in a buffer.
   const int64_t columns = out.columns - whole * kStripColumns;
   for (int64_t row = 0; row < out.rows; row += Source::kMaxRows) {
     const int64_t rows = std::min<int64_t>(Source::kMaxRows, out.rows - row);

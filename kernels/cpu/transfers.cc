@@ -8,37 +8,37 @@ CpuTransfers::CpuTransfers() : thread_([this] { Run(); }) {}
 
 CpuTransfers::~CpuTransfers() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
 }
 
 void CpuTransfers::Queue(std::function<void()> job) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     jobs_.push_back(std::move(job));
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void CpuTransfers::Wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return jobs_.empty(); });
+  MutexLock lock(&mutex_);
+  while (!jobs_.empty()) changed_.Wait(&mutex_);
 }
 
 void CpuTransfers::Run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    while (!stopping_ && jobs_.empty()) changed_.Wait(&mutex_);
     if (jobs_.empty()) return;
     const std::function<void()>& job = jobs_.front();  // stays where it is while others are pushed
-    lock.unlock();
+    lock.Unlock();
     job();
-    lock.lock();
+    lock.Lock();
     jobs_.pop_front();
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 }
 

@@ -1,36 +1,35 @@
-// Copies of states between their slots and the host's bytes, beside the steps.
+// The thread that copies states between slots and bytes while steps run.
 #ifndef RETNET_KERNELS_CPU_TRANSFERS_H_
 #define RETNET_KERNELS_CPU_TRANSFERS_H_
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
+
+#include "kernels/mutex.h"
 
 namespace retnet::cpu {
 
-// A thread that does what it is given, one after the other. All functions but the constructor may
-// be called by one other thread.
+// A thread that runs queued jobs in order. One other thread at a time may call the functions.
 class CpuTransfers {
  public:
   CpuTransfers();
-  // Does what is left first.
+  // Runs the remaining jobs first.
   ~CpuTransfers();
   CpuTransfers(const CpuTransfers&) = delete;
   CpuTransfers& operator=(const CpuTransfers&) = delete;
 
   void Queue(std::function<void()> job);
-  // Returns when all that was queued is done.
+  // Returns when all queued jobs are done.
   void Wait();
 
  private:
   void Run();
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> jobs_;  // the first one is being done
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::function<void()>> jobs_ ABSL_GUARDED_BY(mutex_);  // the first one is running
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;  // last: it uses the members above
 };

@@ -15,28 +15,29 @@ static_assert(Kernels<CudaKernels>);
 
 namespace {
 
-// The oldest that the kernels' instructions (cp.async, bf16 mma) run on.
+// The oldest architecture with the kernels' instructions (cp.async, bf16 mma).
 constexpr int kLeastMajor = 8;
-// Programmatic dependent launch.
+// The oldest architecture with programmatic dependent launch.
 constexpr int kLeastMajorThatOverlaps = 9;
 
-// Pinned memory that states are copied over: some copies deep, little beside a state.
+// Pinned memory for copying states: enough for several copies, and small compared with a state.
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
 
-// What a step of so many rows sends: tokens, positions, indices of output rows, and of every row a
-// piece and a segment (its start and readers) at most, in two calls of PlanRetention at most.
+// Bytes that a step of `rows` rows copies to the device at most. For each row: token, position,
+// index of an output row, one piece, and one segment (its start and readers). At most two calls of
+// PlanRetention.
 int64_t StagingBytes(int64_t rows) {
-  constexpr int64_t kArrays = 16;  // that start at an alignment of their own
+  constexpr int64_t kArrays = 16;  // arrays, each with its own alignment
   const int64_t output_launches = rows;
   return rows * static_cast<int64_t>(5 * sizeof(int32_t) + sizeof(RetentionPiece)) +
          (kArrays + output_launches) * Staging::kAlignment;
 }
 
-std::string Version(int number) {  // as CUDA counts: 13020 is 13.2
+std::string Version(int number) {  // in CUDA's format: 13020 is 13.2
   return absl::StrCat(number / 1000, ".", number % 1000 / 10);
 }
 
-// CUDA itself calls a driver that is not there too old.
+// CUDA reports a missing driver as one that is too old. This tells the two apart.
 absl::Status CheckDriver() {
   int driver = 0;
   int runtime = 0;
@@ -67,7 +68,8 @@ absl::StatusOr<std::string> FindDevice() {
   return std::string(properties.name);
 }
 
-// Older code of the kernels, which a newer device runs too, does not await those before.
+// A newer device also runs kernels compiled for an older one, but that code does not wait for
+// earlier kernels. So both the device and the code must be new enough.
 absl::StatusOr<bool> CanOverlap() {
   int major = 0;
   int ptx = 0;
@@ -121,7 +123,7 @@ const T* CudaKernels::Send(std::span<const T> values) {
 
 absl::StatusOr<CudaWeight> CudaKernels::Pack(std::span<const HostTensor> tensors) {
   ASSIGN_OR_RETURN(Weight weight, matmul_->Pack(tensors));
-  RETURN_IF_ERROR(sampler_.Reserve(weight.outputs()));  // any may be the output projection
+  RETURN_IF_ERROR(sampler_.Reserve(weight.outputs()));  // any weight may be the output projection
   return weight;
 }
 
@@ -207,7 +209,7 @@ void CudaKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const We
   if (launches()) matmul_->NormGatedMatMul(x, norm, weight, activation, SampledOf(x.rows), y);
 }
 
-void CudaKernels::Retention(int32_t layer, const Segments& segments,
+void CudaKernels::Retention(int32_t layer, const RetentionPlan& plan,
                             MatrixView<const float> projections, const Rotation& rotation,
                             Norm norm, States& states, MatrixView<float> out) {
   if (!launches()) return;
@@ -216,7 +218,7 @@ void CudaKernels::Retention(int32_t layer, const Segments& segments,
                                .cosines = {rotation.cosines.data(), rotation.rows, rotation.pairs},
                                .sines = {rotation.sines.data(), rotation.rows, rotation.pairs},
                                .norm = norm};
-  KeepFirstError(Retain(segments, inputs, states.view(), out, queue()), "Retention");
+  KeepFirstError(Retain(plan, inputs, states.view(), out, queue()), "Retention");
 }
 
 void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> indices,
@@ -225,16 +227,16 @@ void CudaKernels::Gather(MatrixView<const float> x, std::span<const int32_t> ind
   if (launches()) KeepFirstError(GatherRows(x, sent, y, queue()), "Gather");
 }
 
-void CudaKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+void CudaKernels::Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
                          std::span<const int32_t> keep_in, LastTokens& last_tokens,
                          std::span<SampleResult> results) {
   if (!status_.ok()) return;
-  status_.Update(sampler_.Sample(logits, queries, keep_in, last_tokens.tokens.data(), results,
+  status_.Update(sampler_.Sample(logits, requests, keep_in, last_tokens.tokens.data(), results,
                                  queue(), mode_));
 }
 
-// Twice: as the step of rows each of which has a base of its own, and as that of rows some of which
-// share one, whose retention is another kernel.
+// Records a step twice: once for rows that all have different bases, and once for rows of which
+// some share a base. The two use different retention kernels.
 absl::Status CudaKernels::Record(int32_t rows, absl::FunctionRef<void()> operators) {
   mode_ = StepMode::kRecord;
   for (const bool shares_bases : {false, true}) {
@@ -256,7 +258,7 @@ void CudaKernels::Replay(int32_t rows, absl::FunctionRef<void()> operators) {
     mode_ = StepMode::kLaunch;
     if (sampler_.fits()) {
       KeepFirstError(staging_.Flush(stream_.get()), "sending a step's rows to the device");
-      KeepFirstError(sampler_.Flush(stream_.get()), "sending queries");
+      KeepFirstError(sampler_.Flush(stream_.get()), "sending sample requests");
       if (status_.ok()) {
         KeepFirstError(graphs_.Launch(step_kind_, stream_.get()), "launching a recorded step");
       }

@@ -1,4 +1,4 @@
-// The CUDA backend: the operators of the concept Kernels, queued on one stream.
+// The CUDA backend. It queues the operators of the concept Kernels on one stream.
 #ifndef RETNET_KERNELS_CUDA_CUDA_KERNELS_H_
 #define RETNET_KERNELS_CUDA_CUDA_KERNELS_H_
 
@@ -42,11 +42,12 @@ struct DeviceMemory {
   int64_t total = 0;
 };
 
-// Device 0 of those that CUDA_VISIBLE_DEVICES leaves, which must be of compute capability 8.0 or
-// newer. Sampled and given rows go through different products (products.h) and retention kernels
-// (retention.h); within a class a row's bits depend neither on the rows beside it nor on its place.
-// Operators return before they are computed; errors show in WaitStep and Finish, the first one for
-// good. Thread-compatible; moves before its first use only.
+// Uses the first device of CUDA_VISIBLE_DEVICES, which must have compute capability 8.0 or newer.
+// Sampled rows and prompt rows use different matrix products (matmul/matmul.h) and retention
+// kernels (retention/retention.h). Within a class, the bits of a row depend neither on the other
+// rows nor on its place. Operators return before they are computed. WaitStep and Finish return
+// errors; after the first error they always return it. Thread-compatible. Must not be moved after
+// its first use.
 class CudaKernels {
  public:
   using Weight = CudaWeight;
@@ -54,11 +55,11 @@ class CudaKernels {
   static constexpr bool kQueues = true;
   static constexpr ElementType kTailType = ElementType::kBFloat16;
   using States = CudaStates;
-  using Segments = DevicePlan;
+  using RetentionPlan = DevicePlan;
   struct Rotation {
     int64_t pairs = 0;
-    int64_t rows = 0;            // that Rotate has written
-    DeviceArray<double> thetas;  // [pairs], radians a token
+    int64_t rows = 0;            // rows that Rotate has written
+    DeviceArray<double> thetas;  // [pairs], radians per token
     Buffer cosines;              // [max_rows, pairs]
     Buffer sines;                // [max_rows, pairs]
   };
@@ -67,17 +68,18 @@ class CudaKernels {
     DeviceArray<TokenId> tokens;  // [slots]
   };
 
-  // For steps of up to `max_rows` rows; `replays`: see Replays; `overlaps`: see Overlaps.
-  // UNAVAILABLE without a device or driver that serves.
+  // For steps of up to `max_rows` rows. `replays` enables Replays; `overlaps` enables Overlaps, if
+  // the device supports it. UNAVAILABLE if there is no suitable device or driver.
   static absl::StatusOr<CudaKernels> Make(int32_t max_rows, bool replays = false,
                                           bool overlaps = true);
 
-  // "NVIDIA A100-SXM4-80GB".
+  // For example "NVIDIA A100-SXM4-80GB".
   const std::string& device_name() const { return device_name_; }
+  // The memory of the device now.
   static absl::StatusOr<DeviceMemory> Memory();
 
-  // See the concept Kernels. Errors as CudaStatus, and INVALID_ARGUMENT for tensors that cannot be
-  // stacked.
+  // See the concept Kernels. Errors are those of CudaStatus, and INVALID_ARGUMENT for tensors that
+  // cannot be stacked.
   absl::StatusOr<Weight> Pack(std::span<const HostTensor> tensors);
   absl::StatusOr<Buffer> Upload(std::span<const float> values);
   absl::StatusOr<Buffer> Allocate(int64_t size) { return Buffer::Make(size); }
@@ -86,7 +88,7 @@ class CudaKernels {
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
 
   void SetSampledRows(int32_t rows) { sampled_rows_ = rows; }
-  Segments PlanRetention(std::span<const RetentionSegment> segments);
+  RetentionPlan PlanRetention(std::span<const RetentionSegment> segments);
 
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x);
@@ -96,22 +98,20 @@ class CudaKernels {
   void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x);
   void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                        Activation activation, MatrixView<float> y);
-  void Retention(int32_t layer, const Segments& segments, MatrixView<const float> projections,
+  void Retention(int32_t layer, const RetentionPlan& plan, MatrixView<const float> projections,
                  const Rotation& rotation, Norm norm, States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<SampleResult> results);
 
-  // Steps are replayed as CUDA graphs, whose launches take the host one call. A step whose edits of
-  // logits are more than fit at a time is launched as it is called.
+  // Steps are recorded as CUDA graphs; a replay is one call on the host. A step whose logit edits
+  // do not all fit into their memory is launched kernel by kernel instead.
   bool Replays() const { return replays_; }
   absl::Status Record(int32_t rows, absl::FunctionRef<void()> operators);
   void Replay(int32_t rows, absl::FunctionRef<void()> operators);
-  // Launches of kernels that a recorded step takes the place of.
-  int64_t CountLaunches(StepKind kind) const { return graphs_.CountLaunches(kind); }
-  // Kernels of decode steps begin before those before them have ended, where the device and the
-  // code for it can: see launch.cuh.
+  // Whether kernels of decode steps may begin before the kernels queued earlier have ended. Needs
+  // support by the device and by the kernels' code: see runtime/launch.cuh.
   bool Overlaps() const { return overlaps_; }
   void EndStep();
   absl::Status WaitStep();
@@ -135,14 +135,16 @@ class CudaKernels {
   int32_t SampledOf(int64_t rows) const {
     return static_cast<int32_t>(std::min<int64_t>(rows, sampled_rows_));
   }
-  // Keeps the first error.
+  // Stores `error` in status_, unless status_ already holds one.
   void KeepFirstError(cudaError_t error, absl::string_view what);
-  // The address on the device of a copy of `values`, for the rest of the step.
+  // Copies `values` to the device and returns the address there, valid until the step ends.
   template <typename T>
   const T* Send(std::span<const T> values);
-  // Not after an error either: what a kernel was to read may never have arrived.
+  // Whether operators launch kernels. After an error they do not: the kernel's input may never have
+  // arrived.
   bool launches() const { return mode_ != StepMode::kStage && status_.ok(); }
   KernelQueue queue() const { return {stream_.get(), overlaps_}; }
+  // Forgets the arguments staged in this step.
   void Rewind();
 
   // Constant after construction.
@@ -154,15 +156,15 @@ class CudaKernels {
 
   std::optional<CudaMatMul> matmul_;
   CudaSampler sampler_;
-  Staging staging_;     // tokens, positions, pieces and indices of a step
+  Staging staging_;     // tokens, positions, pieces and indices of the current step
   HostPlan host_plan_;  // scratch of PlanRetention
   StepGraphs graphs_;
   StepMode mode_ = StepMode::kLaunch;
-  StepKind step_kind_;  // of the step being recorded or staged
+  StepKind step_kind_;  // of the step that is being recorded or staged
   std::array<Event, kStepsInFlight> step_ends_;
-  int32_t step_ = 0;   // the one whose operators are called; its event is step_ends_[step_]
-  int32_t ended_ = 0;  // and not waited for
-  std::unique_ptr<CudaTransfers> transfers_;  // once there are states
+  int32_t step_ = 0;                          // index in step_ends_ of the current step
+  int32_t ended_ = 0;                         // steps that have ended and not been waited for
+  std::unique_ptr<CudaTransfers> transfers_;  // set by AllocateStates
   int32_t sampled_rows_ = std::numeric_limits<int32_t>::max();
   absl::Status status_;
 };

@@ -97,7 +97,7 @@ cudaError_t NormalizeRows(const float* norm_weight, float epsilon, MatrixView<fl
 
 cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
                        float* cosines, float* sines, KernelQueue queue) {
-  if (rows * pairs == 0) return cudaSuccess;  // heads of one key have no pairs
+  if (rows * pairs == 0) return cudaSuccess;  // a head with key_dim 1 has no pairs
   return LaunchKernel(Rotate, {Blocks(rows * pairs), kThreads}, queue, positions, thetas, rows,
                       pairs, cosines, sines);
 }

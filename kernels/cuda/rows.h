@@ -1,7 +1,7 @@
-// Operators on rows beside products and retention. Pointers are to device memory; every function
-// queues one launch and returns the launch's error. Their traffic is what a row holds, read and
-// written once: a few KB, so that what counts is the launch.
-// ptxas, sm_80 and sm_90: at most 32 registers, no spills; blocks of 256 threads, one a row.
+// Operators on rows, other than matrix products and retention. Pointers are to device memory. Every
+// function queues one launch and returns its error. A launch reads and writes each row once. That
+// is a few KB, so the launch itself dominates the time.
+// ptxas, sm_80 and sm_90: at most 32 registers, no spills; blocks of 256 threads, one per row.
 //   occupancy Embed<__nv_bfloat16>          256      0  8  8
 //   occupancy Embed<__half>                 256      0  8  8
 //   occupancy Embed<float>                  256      0  8  8
@@ -20,29 +20,29 @@
 
 namespace retnet::cuda {
 
-// A matrix of weights [rows, x.columns], `stride` elements from row to row.
+// A matrix of weights [vocabulary, x.columns]. `stride` is the distance between rows, in elements.
 struct EmbeddingTable {
   const void* data = nullptr;
   ElementType type = ElementType::kFloat32;
   int64_t stride = 0;
 };
 
-// x[i] = table[tokens[i]] · multiplier, x.rows tokens; LastTokenOf a slot is the one in
-// last_tokens [slots].
+// x[i] = table[tokens[i]] · multiplier for x.rows tokens. A token LastTokenOf(slot) stands for
+// last_tokens[slot].
 cudaError_t EmbedRows(const TokenId* tokens, const TokenId* last_tokens,
                       const EmbeddingTable& table, float multiplier, MatrixView<float> x,
                       KernelQueue queue);
 
-// x = RMSNorm(x) · norm_weight in place; nullptr: without weight. A row's sum does not depend on
-// its place.
+// x = RMSNorm(x) · norm_weight, in place. nullptr means no weight. The result of a row does not
+// depend on its place.
 cudaError_t NormalizeRows(const float* norm_weight, float epsilon, MatrixView<float> x,
                           KernelQueue queue);
 
-// cosines and sines [rows, pairs] of positions[i] · thetas[j], the angle reduced in double.
+// cosines and sines [rows, pairs] of the angles positions[i] · thetas[j], computed in double.
 cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
                        float* cosines, float* sines, KernelQueue queue);
 
-// y[i] = x[indices[i]], y.rows of them.
+// y[i] = x[indices[i]] for y.rows rows.
 cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y,
                        KernelQueue queue);
 

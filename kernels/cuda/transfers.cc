@@ -19,10 +19,10 @@ absl::StatusOr<std::unique_ptr<CudaTransfers>> CudaTransfers::Make(int64_t pinne
 CudaTransfers::~CudaTransfers() {
   if (!thread_.joinable()) return;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
 }
 
@@ -43,33 +43,33 @@ void CudaTransfers::Queue(Done done) {
 
 void CudaTransfers::Push(Job job) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     jobs_.push_back(std::move(job));
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void CudaTransfers::Wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return jobs_.empty(); });
+  MutexLock lock(&mutex_);
+  while (!jobs_.empty()) changed_.Wait(&mutex_);
 }
 
 void CudaTransfers::Run() {
   absl::Status status;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    while (!stopping_ && jobs_.empty()) changed_.Wait(&mutex_);
     if (jobs_.empty()) return;
     const Job& job = jobs_.front();  // stays where it is while others are pushed
-    lock.unlock();
+    lock.Unlock();
     if (job.copy) {
       status.Update(DoCopy(job));
     } else {
       job.done(std::exchange(status, absl::OkStatus()));
     }
-    lock.lock();
+    lock.Lock();
     jobs_.pop_front();
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 }
 

@@ -1,15 +1,13 @@
-// Copies of states between host and device, beside the steps.
+// The thread that copies states between host and device while steps run.
 #ifndef RETNET_KERNELS_CUDA_TRANSFERS_H_
 #define RETNET_KERNELS_CUDA_TRANSFERS_H_
 
 #include <cuda_runtime.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "absl/status/status.h"
@@ -17,35 +15,37 @@
 #include "kernels/cuda/retention/states.h"
 #include "kernels/cuda/runtime/cuda_handles.h"
 #include "kernels/cuda/runtime/staging.h"
+#include "kernels/mutex.h"
 
 namespace retnet::cuda {
 
-// A thread with a stream of its own does the copies, one after the other. It calls whoever waits
-// for them itself: what CUDA calls back from a stream, it does not once the device has failed, and
-// then nobody would be told. All functions but the constructor may be called by one other thread.
+// A thread with its own stream that runs the copies in order. The thread itself calls `done`.
+// Callbacks of CUDA streams would not do: once the device has failed, CUDA no longer calls them,
+// and waiters would never learn of the failure. One other thread at a time may call the functions.
 class CudaTransfers {
  public:
   using Copy = std::function<absl::Status(const CopyLane&)>;
   using Done = std::function<void(const absl::Status&)>;
 
-  // With `pinned_bytes` to copy over. RESOURCE_EXHAUSTED when there is no such memory.
+  // Copies go through `pinned_bytes` of pinned memory. RESOURCE_EXHAUSTED if it cannot be
+  // allocated.
   static absl::StatusOr<std::unique_ptr<CudaTransfers>> Make(int64_t pinned_bytes);
-  // Does what is left first.
+  // Runs the remaining jobs first.
   ~CudaTransfers();
 
-  // `copy` runs once all is done that `behind` has queued by now.
+  // Queues `copy`. Its work on the device starts after all work that is queued on `behind` now.
   void Queue(cudaStream_t behind, Copy copy);
-  // Calls `done` on the thread, with the first error of the copies since the Done before.
+  // Queues a call of `done` on the thread, with the first error of the copies since the last Done.
   void Queue(Done done);
-  // Returns when all that was queued is done.
+  // Returns when all queued jobs are done.
   void Wait();
 
  private:
   struct Job {
-    Event queued;  // none where there is nothing to wait for
-    Copy copy;     // or
-    Done done;
-    absl::Status status;  // of what precedes it
+    Event queued;         // the copy waits for it; null for a Done
+    Copy copy;            // either this
+    Done done;            // or this is set
+    absl::Status status;  // an error of making or recording `queued`
   };
 
   CudaTransfers() = default;
@@ -58,10 +58,10 @@ class CudaTransfers {
   PinnedBytes pinned_;
   int64_t pinned_size_ = 0;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Job> jobs_;  // the first one is being done
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);  // the first one is running
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;
 };

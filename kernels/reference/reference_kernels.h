@@ -24,7 +24,7 @@ class ReferenceKernels : public HostSteps {
  public:
   static constexpr bool kQueues = false;
   static constexpr ElementType kTailType = ElementType::kFloat32;
-  using Segments = std::span<const RetentionSegment>;
+  using RetentionPlan = std::span<const RetentionSegment>;
   struct Weight {
     int64_t rows = 0;
     int64_t columns = 0;
@@ -72,7 +72,7 @@ class ReferenceKernels : public HostSteps {
   absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> theta) const;
 
   void SetSampledRows(int32_t) const {}  // both classes are one
-  Segments PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
+  RetentionPlan PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x) const;
   void Normalize(Norm norm, MatrixView<float> x) const;
@@ -87,7 +87,7 @@ class ReferenceKernels : public HostSteps {
                  States& states, MatrixView<float> out) const;
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices,
               MatrixView<float> y) const;
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,
               std::span<SampleResult> results) const;
 

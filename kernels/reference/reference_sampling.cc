@@ -82,22 +82,22 @@ TokenId SampleToken(std::vector<float> logits, const Sampling& sampling) {
 }  // namespace
 
 void ReferenceKernels::Sample(MatrixView<const float> logits,
-                              std::span<const SampleRequest> queries,
+                              std::span<const SampleRequest> requests,
                               std::span<const int32_t> keep_in, LastTokens& last_tokens,
                               std::span<SampleResult> results) const {
-  for (size_t i = 0; i < queries.size(); ++i) {
-    const SampleRequest& query = queries[i];
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const SampleRequest& request = requests[i];
     std::vector<float> row(logits.row(i), logits.row(i) + logits.columns);
     std::transform(row.begin(), row.end(), row.begin(), Finite);
     SampleResult& result = results[i];
     result = SampleResult{};
-    result.token =
-        query.scored_token != kNoToken ? query.scored_token : SampleToken(row, query.sampling);
-    if (query.scored_token != kNoToken || query.logprob) {
+    result.token = request.scored_token != kNoToken ? request.scored_token
+                                                    : SampleToken(row, request.sampling);
+    if (request.scored_token != kNoToken || request.logprob) {
       result.logprob = static_cast<float>(LogProbability(row, result.token));
     }
     const std::vector<TokenId> order = Order(row);
-    for (int32_t n = 0; n < query.top_logprobs && n < order.size(); ++n) {
+    for (int32_t n = 0; n < request.top_logprobs && n < order.size(); ++n) {
       result.top.push_back({order[n], static_cast<float>(LogProbability(row, order[n]))});
     }
   }

@@ -33,7 +33,7 @@ ROUNDINGS = {
 
 
 def tale_losses(model: Recurrent, tales: list[list[int]], rounding) -> numpy.ndarray:
-    """-log p of every next token, [tales, longest]; NaN behind a tale's end.
+    """-log p of every next token, [tales, longest]; NaN after the end of a tale.
 
     All tales advance together, the longest first, so that those still running stay in front.
     """

@@ -105,7 +105,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Retention and feed-forward part, each behind a norm and beside the residual stream."""
+    """Retention and feed-forward part, each after a norm, added to the residual stream."""
 
     def __init__(self, shape: Shape, dropout: float):
         super().__init__()

@@ -125,7 +125,7 @@ class Trainer:
         torch.manual_seed(self.step)
 
     def save(self, name: str) -> None:
-        """Written beside and renamed, so that a stop in the middle leaves the old one whole."""
+        """Writes a temporary file and renames it: a stop in between leaves the old one whole."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -7,7 +7,7 @@
 namespace retnet {
 
 void CompleteCall::Plan(const GenerationPlan& plan) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   response_.set_session_id(KeptSession(plan.request));
   response_.set_seed(plan.request.sampling.seed);
   for (int32_t i = 0; i < plan.samples; ++i) {

@@ -26,15 +26,16 @@ class CompleteCall : public grpc::ServerUnaryReactor, public EngineCall {
   void OnDone() final { Close(); }
 
  protected:
-  void Answered(int sample, std::span<const SampleResult> answers) final;
-  void Ended(int sample, const Completion& completion) final;
-  void AllEnded(const absl::Status& status) final;
+  void Answered(int sample, std::span<const SampleResult> answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  void Ended(int sample, const Completion& completion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  void AllEnded(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
 
  private:
   const Tokenizer* tokenizer_;
   grpc::ByteBuffer* const message_;
-  std::vector<SampleOutput> samples_;  // guarded by mu_, as all below
-  v1::CompleteResponse response_;
+  std::vector<SampleOutput> samples_ ABSL_GUARDED_BY(mu_);
+  v1::CompleteResponse response_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

@@ -35,7 +35,7 @@ ConverseStream::ConverseStream(CallContext context, std::string owner, absl::Tim
 }
 
 void ConverseStream::Start() {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   Read();
   Rest();
 }
@@ -48,7 +48,7 @@ void ConverseStream::Read() {
 }
 
 void ConverseStream::OnReadDone(bool ok) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   reading_ = false;
   if (!ok) {
     closed_ = true;
@@ -67,7 +67,7 @@ void ConverseStream::OnReadDone(bool ok) {
 
 void ConverseStream::OnCancel() {
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     gone_ = true;
     Fail(absl::CancelledError("the client has gone"));
   }
@@ -76,7 +76,7 @@ void ConverseStream::OnCancel() {
 
 void ConverseStream::OnWriteDone(bool ok) {
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     writing_ = false;
     if (!ok) {
       gone_ = true;
@@ -174,7 +174,7 @@ void ConverseStream::Continue() {
   bool closed = false;
   bool is_long = false;
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     if (!failure_.ok()) return End(failure_);
     if (outbox_.size() >= kMaxOutboxMessages) {
       stalled_ = true;
@@ -209,7 +209,7 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   priority_ = begin.priority();
   const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this())](
                          absl::StatusOr<SessionInfo> session) {
-    std::lock_guard lock(self->mu_);
+    const MutexLock lock(&self->mu_);
     if (session.ok()) {
       self->session_ = session->key;
       v1::ConverseResponse event;
@@ -250,14 +250,14 @@ void ConverseStream::Obey(const Messages& messages, bool closed) {
   } else if (status.ok() && !prompt->empty()) {
     return Prefill(*std::move(prompt));
   } else if (status.ok()) {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     if (closed) return End(absl::OkStatus());
     Rest();
     if (!inbox_.empty() || closed_ || !failure_.ok()) Wake();
     return;
   }
   if (status.ok()) return;
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   End(status);
 }
 
@@ -312,12 +312,12 @@ absl::Status ConverseStream::Answer(const v1::GenerateRequest& go, std::vector<T
   ASSIGN_OR_RETURN(GenerationPlan plan, TranslateAnswer(go, *context_.model));
   plan.request = Prepared(std::move(plan.request), std::move(prompt));
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     answering_ = true;
     chunks_.Begin(plan);
   }
   Submit(context_.access, SampleRequests(plan, context_.model->tokenizer));
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   StopIfAsked();
   return absl::OkStatus();
 }

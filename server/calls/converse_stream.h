@@ -49,29 +49,29 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void OnDone() final { Close(); }
 
  protected:
-  void Answered(int sample, std::span<const SampleResult> answers) final;
-  void Ended(int sample, const Completion& completion) final;
-  void AllEnded(const absl::Status& status) final;
+  void Answered(int sample, std::span<const SampleResult> answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  void Ended(int sample, const Completion& completion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  void AllEnded(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
 
  private:
   using Messages = std::vector<v1::ConverseRequest>;
 
-  // All with mu_ held.
-  void Read();
+  void Read() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Something came that may be gone on with; no effect while something happens.
-  void Wake();
+  void Wake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What happened is over: on to the next.
-  void Proceed();
+  void Proceed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Nothing happens any more.
-  void Rest();
-  void Fail(const absl::Status& status);
-  void End(const absl::Status& status);
-  void Say(v1::ConverseResponse event);
-  void Pump();
+  void Rest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Say(v1::ConverseResponse event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Ends the answer if its stop has come.
-  void StopIfAsked();
+  void StopIfAsked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Moves messages from the inbox, up to the next go. Returns their bytes.
-  size_t TakeMessages(Messages* messages);
+  size_t TakeMessages(Messages* messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // On a worker. The next thing that is to happen.
   void Continue();
@@ -98,23 +98,23 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   TokenId first_token_ = kNoToken;  // comes before it if it begins the history
   TypedText typed_;
 
-  std::deque<v1::ConverseRequest> inbox_;  // guarded by mu_, as all below
-  size_t inbox_bytes_ = 0;
-  grpc::ByteBuffer incoming_;
-  bool reading_ = false;
-  bool closed_ = false;   // the client sends nothing more
-  bool working_ = false;  // something happens
-  bool stalled_ = false;  // the next waits for the reader
-  bool answering_ = false;
-  ChunkQueue chunks_;                        // of the answer that runs
-  std::deque<v1::ConverseResponse> outbox_;  // goes before chunks_
-  grpc::ByteBuffer outgoing_;
-  bool writing_ = false;
-  bool gone_ = false;     // nobody reads any more
-  absl::Status failure_;  // what the call is to end with
-  bool ended_ = false;
-  bool finished_ = false;
-  absl::Status status_;
+  std::deque<v1::ConverseRequest> inbox_ ABSL_GUARDED_BY(mu_);
+  size_t inbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  grpc::ByteBuffer incoming_ ABSL_GUARDED_BY(mu_);
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;   // the client sends nothing more
+  bool working_ ABSL_GUARDED_BY(mu_) = false;  // something happens
+  bool stalled_ ABSL_GUARDED_BY(mu_) = false;  // the next waits for the reader
+  bool answering_ ABSL_GUARDED_BY(mu_) = false;
+  ChunkQueue chunks_ ABSL_GUARDED_BY(mu_);                        // of the answer that runs
+  std::deque<v1::ConverseResponse> outbox_ ABSL_GUARDED_BY(mu_);  // goes before chunks_
+  grpc::ByteBuffer outgoing_ ABSL_GUARDED_BY(mu_);
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool gone_ ABSL_GUARDED_BY(mu_) = false;     // nobody reads any more
+  absl::Status failure_ ABSL_GUARDED_BY(mu_);  // what the call is to end with
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

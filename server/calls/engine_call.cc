@@ -1,7 +1,6 @@
 #include "server/calls/engine_call.h"
 
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -15,7 +14,7 @@ class EngineCall::Sink : public TokenSink {
 
   void OnTokens(std::span<const SampleResult> answers) override {
     if (metrics_ != nullptr) Measure(static_cast<int64_t>(answers.size()));
-    std::lock_guard lock(call_->mu_);
+    const MutexLock lock(&call_->mu_);
     call_->Answered(sample_, answers);
   }
   void OnFinish(const Completion& completion) override {
@@ -49,7 +48,7 @@ class EngineCall::Sink : public TokenSink {
 void EngineCall::Submit(const EngineAccess* access, std::vector<Request> requests) {
   const int samples = static_cast<int>(requests.size());
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     access_ = access;
     submitted_.clear();
     open_ = samples;
@@ -64,7 +63,7 @@ void EngineCall::Submit(const EngineAccess* access, std::vector<Request> request
     const absl::StatusOr<RequestId> id = access->engine->Submit(
         std::move(requests[i]),
         std::make_shared<Sink>(self, i, generates ? access->metrics : nullptr));
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     if (id.ok()) {
       if (i == 0) first = *id;
       submitted_.push_back(*id);
@@ -76,25 +75,25 @@ void EngineCall::Submit(const EngineAccess* access, std::vector<Request> request
   }
   bool unwanted;
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     unwanted = cancelled_ || !status_.ok();
   }
   if (unwanted) CancelSubmitted();
 }
 
 void EngineCall::DeleteOnFailure(SessionKey session) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   made_ = std::move(session);
 }
 
 void EngineCall::Refuse(const absl::Status& status) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   AllEnded(status);
 }
 
 void EngineCall::Cancel() {
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     cancelled_ = true;
   }
   CancelSubmitted();
@@ -104,7 +103,7 @@ void EngineCall::SampleEnded(int sample, const Completion& completion) {
   std::function<void()> model_failed;
   bool cancel_others = false;
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     if (!completion.status.ok()) {
       cancel_others = status_.ok() && open_ > 1;
       if (status_.ok()) status_ = completion.status;
@@ -132,7 +131,7 @@ void EngineCall::CancelSubmitted() {
   const EngineAccess* access;
   std::vector<RequestId> ids;
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     access = access_;
     ids = submitted_;
   }

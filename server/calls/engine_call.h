@@ -42,30 +42,31 @@ class EngineCall : public OpenCall {
  protected:
   using OpenCall::OpenCall;
 
-  // With mu_ held: ends what runs as finished, within a step of the model.
-  void StopSamples();
+  // Ends what runs as finished, within a step of the model.
+  void StopSamples() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // All are called with mu_ held, on the engine thread but for an AllEnded of a call that was
-  // refused.
-  virtual void Answered(int sample, std::span<const SampleResult> answers) = 0;
-  virtual void Ended(int sample, const Completion& completion) = 0;
+  // All are called on the engine thread but for an AllEnded of a call that was refused.
+  virtual void Answered(int sample, std::span<const SampleResult> answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  virtual void Ended(int sample, const Completion& completion)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
   // The last one of a Submit or Refuse, exactly once: all samples have ended, or the status is not
   // OK.
-  virtual void AllEnded(const absl::Status& status) = 0;
+  virtual void AllEnded(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
 
  private:
   class Sink;
   void SampleEnded(int sample, const Completion& completion);
-  // With mu_ held: so many samples fewer are open.
-  void EndSamples(int samples);
+  // So many samples fewer are open.
+  void EndSamples(int samples) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelSubmitted();
 
-  const EngineAccess* access_ = nullptr;  // guarded by mu_, as all below
-  std::vector<RequestId> submitted_;
-  int open_ = 0;     // samples that have not ended
-  SessionKey made_;  // goes with a call that fails; no id: none
-  bool cancelled_ = false;
-  absl::Status status_;  // the first error
+  const EngineAccess* access_ ABSL_GUARDED_BY(mu_) = nullptr;
+  std::vector<RequestId> submitted_ ABSL_GUARDED_BY(mu_);
+  int open_ ABSL_GUARDED_BY(mu_) = 0;     // samples that have not ended
+  SessionKey made_ ABSL_GUARDED_BY(mu_);  // goes with a call that fails; no id: none
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mu_);  // the first error
 };
 
 }  // namespace retnet

@@ -2,10 +2,8 @@
 #ifndef RETNET_SERVER_CALLS_IN_FLIGHT_CALLS_H_
 #define RETNET_SERVER_CALLS_IN_FLIGHT_CALLS_H_
 
-#include <condition_variable>
-#include <mutex>
-
 #include "absl/time/time.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -13,23 +11,24 @@ namespace retnet {
 class InFlightCalls {
  public:
   void Add() {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     ++count_;
   }
   void Remove() {
-    std::lock_guard lock(mu_);
-    if (--count_ == 0) none_.notify_all();
+    const MutexLock lock(&mu_);
+    if (--count_ == 0) none_.NotifyAll();
   }
   // Waits until there is none or the deadline has come; whether there is none.
   bool WaitUntilNone(absl::Time deadline) {
-    std::unique_lock lock(mu_);
-    return none_.wait_until(lock, absl::ToChronoTime(deadline), [this] { return count_ == 0; });
+    MutexLock lock(&mu_);
+    while (count_ > 0 && none_.WaitUntil(&mu_, absl::ToChronoTime(deadline))) continue;
+    return count_ == 0;
   }
 
  private:
-  std::mutex mu_;
-  std::condition_variable none_;
-  int count_ = 0;  // guarded by mu_
+  Mutex mu_;
+  CondVar none_;
+  int count_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace retnet

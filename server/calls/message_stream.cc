@@ -6,7 +6,7 @@ namespace retnet {
 
 void MessageStream::OnWriteDone(bool ok) {
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     writing_ = false;
     broken_ = broken_ || !ok;
     Pump();

@@ -23,25 +23,25 @@ class MessageStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
  protected:
   using EngineCall::EngineCall;
 
-  // With mu_ held: the next message of what is collected; false when there is nothing.
-  virtual bool TakeChunk(grpc::ByteBuffer* message) = 0;
-  // With mu_ held: the message that ends the stream of a call without error.
-  virtual grpc::ByteBuffer Final() = 0;
+  // The next message of what is collected; false when there is nothing.
+  virtual bool TakeChunk(grpc::ByteBuffer* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // The message that ends the stream of a call without error.
+  virtual grpc::ByteBuffer Final() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
 
-  void AllEnded(const absl::Status& status) final;
-  // With mu_ held: starts the next write, or ends the call, unless a write is in flight. Call it
-  // after collecting something.
-  void Pump();
-  // With mu_ held: nobody reads any more.
-  bool broken() const { return broken_; }
+  void AllEnded(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  // Starts the next write, or ends the call, unless a write is in flight. Call it after collecting
+  // something.
+  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Nobody reads any more.
+  bool broken() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return broken_; }
 
  private:
-  grpc::ByteBuffer message_;  // of the write in flight; guarded by mu_, as all below
-  bool writing_ = false;
-  bool broken_ = false;
-  bool ended_ = false;
-  bool finished_ = false;
-  absl::Status status_;
+  grpc::ByteBuffer message_ ABSL_GUARDED_BY(mu_);  // of the write in flight
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool broken_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

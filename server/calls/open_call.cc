@@ -5,7 +5,7 @@
 namespace retnet {
 
 void OpenCall::Open() {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   self_ = shared_from_this();
   in_flight_calls_->Add();
 }
@@ -14,7 +14,7 @@ void OpenCall::Close() {
   std::shared_ptr<OpenCall> self;
   bool counted;
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     self = std::move(self_);
     counted = !idle_;
     idle_ = true;

@@ -3,8 +3,8 @@
 #define RETNET_SERVER_CALLS_OPEN_CALL_H_
 
 #include <memory>
-#include <mutex>
 
+#include "kernels/mutex.h"
 #include "server/calls/in_flight_calls.h"
 
 namespace retnet {
@@ -23,15 +23,15 @@ class OpenCall : public std::enable_shared_from_this<OpenCall> {
  protected:
   explicit OpenCall(InFlightCalls* in_flight_calls) : in_flight_calls_(in_flight_calls) {}
 
-  // With mu_ held, between Open and Close: whether a drain need not wait for the call now.
-  void SetIdle(bool idle);
+  // Between Open and Close: whether a drain need not wait for the call now.
+  void SetIdle(bool idle) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  std::mutex mu_;
+  Mutex mu_;
 
  private:
   InFlightCalls* const in_flight_calls_;
-  std::shared_ptr<OpenCall> self_;  // guarded by mu_, as all below
-  bool idle_ = false;
+  std::shared_ptr<OpenCall> self_ ABSL_GUARDED_BY(mu_);
+  bool idle_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace retnet

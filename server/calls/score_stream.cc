@@ -15,7 +15,7 @@ constexpr size_t kMaxChunkTokens = 4096;
 }  // namespace
 
 void ScoreStream::Plan(const ScorePlan& plan) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   if (plan.follows_history) {
     totals_.set_scored_bytes(plan.text_bytes);
     return;

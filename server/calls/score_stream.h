@@ -24,15 +24,16 @@ class ScoreStream : public MessageStream {
   void Plan(const ScorePlan& plan);
 
  protected:
-  void Answered(int sample, std::span<const SampleResult> answers) final;
-  void Ended(int sample, const Completion& completion) final;
-  bool TakeChunk(grpc::ByteBuffer* message) final;
-  grpc::ByteBuffer Final() final;
+  void Answered(int sample, std::span<const SampleResult> answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  void Ended(int sample, const Completion& completion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  bool TakeChunk(grpc::ByteBuffer* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  grpc::ByteBuffer Final() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
 
  private:
   const Tokenizer* tokenizer_;
-  std::deque<TokenLogprob> waiting_;  // guarded by mu_, as all below; NaN: none
-  v1::ScoreResponse::Totals totals_;
+  std::deque<TokenLogprob> waiting_ ABSL_GUARDED_BY(mu_);  // NaN: none
+  v1::ScoreResponse::Totals totals_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

@@ -15,7 +15,7 @@ constexpr size_t kChunkBytes = 1 << 20;
 }  // namespace
 
 void SnapshotExport::Send(absl::StatusOr<std::string> snapshot) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   if (!snapshot.ok()) {
     Finish(ToGrpcStatus(snapshot.status()));
     return;
@@ -37,7 +37,7 @@ void SnapshotExport::WriteNext() {
 }
 
 void SnapshotExport::OnWriteDone(bool ok) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   if (ok) {
     WriteNext();
   } else {
@@ -46,7 +46,7 @@ void SnapshotExport::OnWriteDone(bool ok) {
 }
 
 void SnapshotImport::Start() {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   StartRead(&message_);
 }
 
@@ -70,7 +70,7 @@ void SnapshotImport::OnReadDone(bool ok) {
   v1::CreateSessionRequest session;
   std::string snapshot;
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     if (ok) {
       const absl::Status status = Take();
       if (status.ok()) {
@@ -86,7 +86,7 @@ void SnapshotImport::OnReadDone(bool ok) {
   // The client has said all, or has gone: then the snapshot's own checksum tells that it is torn.
   received_(session, std::move(snapshot),
             [self = shared_from_this(), this](const absl::Status& status) {
-              std::lock_guard lock(mu_);
+              const MutexLock lock(&mu_);
               Finish(ToGrpcStatus(status));
             });
 }

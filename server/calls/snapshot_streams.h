@@ -29,12 +29,11 @@ class SnapshotExport : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public
   void OnDone() final { Close(); }
 
  private:
-  // With mu_ held.
-  void WriteNext();
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  std::string snapshot_;  // guarded by mu_, as all below
-  size_t sent_ = 0;       // bytes
-  grpc::ByteBuffer message_;
+  std::string snapshot_ ABSL_GUARDED_BY(mu_);
+  size_t sent_ ABSL_GUARDED_BY(mu_) = 0;  // bytes
+  grpc::ByteBuffer message_ ABSL_GUARDED_BY(mu_);
 };
 
 class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public OpenCall {
@@ -57,16 +56,15 @@ class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public 
   void OnDone() final { Close(); }
 
  private:
-  // With mu_ held.
-  absl::Status Take();
+  absl::Status Take() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Admission* const admission_;
   const int64_t max_bytes_;
   const Received received_;
-  grpc::ByteBuffer message_;  // guarded by mu_, as all below
-  bool begun_ = false;
-  v1::CreateSessionRequest session_;
-  std::string snapshot_;
+  grpc::ByteBuffer message_ ABSL_GUARDED_BY(mu_);
+  bool begun_ ABSL_GUARDED_BY(mu_) = false;
+  v1::CreateSessionRequest session_ ABSL_GUARDED_BY(mu_);
+  std::string snapshot_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

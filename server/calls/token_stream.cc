@@ -5,7 +5,7 @@
 namespace retnet {
 
 void TokenStream::Plan(const GenerationPlan& plan) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   chunks_.Begin(plan);
 }
 

@@ -18,13 +18,14 @@ class TokenStream : public MessageStream {
   void Plan(const GenerationPlan& plan);
 
  protected:
-  void Answered(int sample, std::span<const SampleResult> answers) final;
-  void Ended(int sample, const Completion& completion) final;
-  bool TakeChunk(grpc::ByteBuffer* message) final;
-  grpc::ByteBuffer Final() final;
+  void Answered(int sample, std::span<const SampleResult> answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  void Ended(int sample, const Completion& completion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  bool TakeChunk(grpc::ByteBuffer* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  grpc::ByteBuffer Final() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
 
  private:
-  ChunkQueue chunks_;  // guarded by mu_
+  ChunkQueue chunks_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

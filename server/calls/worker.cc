@@ -8,27 +8,27 @@ Worker::Worker() : thread_([this] { Run(); }) {}
 
 Worker::~Worker() {
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     ending_ = true;
   }
-  wake_.notify_one();
+  wake_.NotifyOne();
   thread_.join();
 }
 
 void Worker::Post(std::function<void()> task) {
   {
-    std::lock_guard lock(mu_);
+    const MutexLock lock(&mu_);
     tasks_.push_back(std::move(task));
   }
-  wake_.notify_one();
+  wake_.NotifyOne();
 }
 
 void Worker::Run() {
   while (true) {
     std::function<void()> task;
     {
-      std::unique_lock lock(mu_);
-      wake_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
+      MutexLock lock(&mu_);
+      while (!ending_ && tasks_.empty()) wake_.Wait(&mu_);
       if (tasks_.empty()) return;
       task = std::move(tasks_.front());
       tasks_.pop_front();

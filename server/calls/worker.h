@@ -2,11 +2,11 @@
 #ifndef RETNET_SERVER_CALLS_WORKER_H_
 #define RETNET_SERVER_CALLS_WORKER_H_
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
+
+#include "kernels/mutex.h"
 
 namespace retnet {
 
@@ -21,10 +21,10 @@ class Worker {
  private:
   void Run();
 
-  std::mutex mu_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> tasks_;  // guarded by mu_, as all below
-  bool ending_ = false;
+  Mutex mu_;
+  CondVar wake_;
+  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mu_);
+  bool ending_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 

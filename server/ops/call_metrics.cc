@@ -20,7 +20,7 @@ LatencyHistogram::Counts LatencyHistogram::counts() const {
   return counts;
 }
 
-// Of one call.
+// Counts one call when it ends.
 class CallMetrics::CallCounter : public grpc::experimental::Interceptor {
  public:
   CallCounter(CallMetrics* metrics, const char* method) : metrics_(metrics), method_(method) {}
@@ -59,12 +59,12 @@ CallMetrics::Interceptors() {
 }
 
 void CallMetrics::CountCall(const char* method, grpc::StatusCode code) {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   ++calls_[{method, code}];
 }
 
 CallMetrics::Calls CallMetrics::calls() const {
-  std::lock_guard lock(mu_);
+  const MutexLock lock(&mu_);
   return calls_;
 }
 

@@ -1,4 +1,4 @@
-// What the server measures of its calls: how they ended, and how long their tokens took.
+// Measures calls: how they ended, and how long their tokens took.
 #ifndef RETNET_SERVER_OPS_CALL_METRICS_H_
 #define RETNET_SERVER_OPS_CALL_METRICS_H_
 
@@ -10,28 +10,29 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "kernels/mutex.h"
 
 namespace retnet {
 
-// Durations counted by size. Thread-safe; takes no lock.
+// Counts durations in buckets. Thread-safe, without a lock.
 class LatencyHistogram {
  public:
-  // Upper bounds in seconds, a step of the default model to a long wait in a queue.
+  // Upper bounds of the buckets in seconds: from a step of the default model to a long wait in a
+  // queue.
   static constexpr std::array kBounds = {0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1,
                                          0.2,    0.5,    1.0,   2.0,   5.0,   10.0, 20.0, 60.0};
 
-  // So many times the same.
+  // Counts `duration` `times` times.
   void Observe(absl::Duration duration, int64_t times = 1);
 
   struct Counts {
-    std::array<int64_t, kBounds.size() + 1> buckets = {};  // each bound's own; the last has none
-    double seconds = 0.0;                                  // the sum of all
+    std::array<int64_t, kBounds.size() + 1> buckets = {};  // not cumulative; the last is unbounded
+    double seconds = 0.0;                                  // sum of all durations
   };
   Counts counts() const;
 
@@ -43,18 +44,19 @@ class LatencyHistogram {
 // Thread-safe.
 class CallMetrics {
  public:
-  LatencyHistogram& first_token() { return first_token_; }  // of a sample, from its submission
+  LatencyHistogram& first_token() { return first_token_; }  // from submission, for each sample
   LatencyHistogram& between_tokens() { return between_tokens_; }
   LatencyHistogram& queued() { return queued_; }  // from submission to the first step
   const LatencyHistogram& first_token() const { return first_token_; }
   const LatencyHistogram& between_tokens() const { return between_tokens_; }
   const LatencyHistogram& queued() const { return queued_; }
 
-  // How often calls of a method ("/PACKAGE.SERVICE/METHOD") ended with a code.
+  // The number of calls by method ("/PACKAGE.SERVICE/METHOD") and status code.
   using Calls = std::map<std::pair<std::string, grpc::StatusCode>, int64_t>;
   Calls calls() const;
 
-  // For a server's builder; counts its calls here, which outlives them.
+  // Interceptors for a server's builder. They count the server's calls here. This object must outlive
+  // the server.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
   Interceptors();
 
@@ -66,8 +68,8 @@ class CallMetrics {
   LatencyHistogram first_token_;
   LatencyHistogram between_tokens_;
   LatencyHistogram queued_;
-  mutable std::mutex mu_;
-  Calls calls_;  // guarded by mu_
+  mutable Mutex mu_;
+  Calls calls_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace retnet

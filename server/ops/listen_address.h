@@ -9,12 +9,12 @@
 
 namespace retnet {
 
-// HOST:PORT, with brackets around an IPv6 address, taken apart.
+// The parts of HOST:PORT. An IPv6 address has brackets around it.
 struct ListenAddress {
   std::string host;
   int32_t port = 0;
 };
-// INVALID_ARGUMENT says what is missing.
+// INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
 
 }  // namespace retnet

@@ -35,13 +35,14 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 }
 
 void LogGrpc(gpr_log_func_args* arguments) {
-  // What gRPC calls an error is often a client's doing, so it is not the server's.
+  // gRPC reports many client mistakes as errors. They are not errors of the server.
   const LogLevel level =
       arguments->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
   Log(level, std::string("grpc: ") + arguments->message);
 }
 
-// Protobuf reports texts of clients that are not UTF-8; the client is told.
+// Protobuf reports client text that is not UTF-8. The client gets an error, so the log need not
+// repeat it.
 void LogProtobuf(google::protobuf::LogLevel /*level*/, const char* /*file*/, int /*line*/,
                  const std::string& message) {
   Log(LogLevel::kDebug, "protobuf: " + message);

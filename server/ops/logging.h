@@ -1,4 +1,4 @@
-// The process's log, on standard error.
+// The log of the process, on standard error.
 #ifndef RETNET_SERVER_OPS_LOGGING_H_
 #define RETNET_SERVER_OPS_LOGGING_H_
 
@@ -10,11 +10,11 @@ namespace retnet {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
-// Names of the levels, least first: what --log-level takes.
+// The values of --log-level, from the most to the least verbose.
 const std::vector<std::string>& LogLevelNames();
 
-// From now on messages of `level` (a name) and above are written, those of gRPC and protobuf too.
-// Before that, of info and above. Not thread-safe.
+// Sets the level from which messages are written, by its name. The messages of gRPC and protobuf
+// follow it too. Before this call the level is "info". Not thread-safe.
 void StartLogging(const std::string& level);
 // Thread-safe.
 void Log(LogLevel level, std::string_view message);

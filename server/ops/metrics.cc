@@ -27,7 +27,7 @@ struct Sample {
   double value = 0.0;
 };
 
-// One figure, or one for each value of a label.
+// A metric family with one value, or with one value for each value of a label.
 MetricFamily Family(MetricType type, std::string name, std::string help,
                     const std::vector<Sample>& samples) {
   MetricFamily family{std::move(name), std::move(help), type, {}};
@@ -63,7 +63,7 @@ MetricFamily Histogram(std::string name, std::string help, const LatencyHistogra
   return family;
 }
 
-// "/retnet.v1.Generation/Generate" by its parts.
+// The parts of "/retnet.v1.Generation/Generate".
 std::vector<ClientMetric::Label> CallLabels(std::string_view method, grpc::StatusCode code) {
   method.remove_prefix(method.starts_with('/') ? 1 : 0);
   const size_t slash = method.find('/');
@@ -182,7 +182,7 @@ class MetricsPage::Figures : public prometheus::Collectable {
                    calls_->queued())});
   }
 
-  // What Kubernetes' inference extension and dashboards made for vLLM look for.
+  // Names that Kubernetes' inference extension and dashboards for vLLM look for.
   void AddAliases(const EngineStats& stats, Families* families) const {
     const ModelInfo& info = engine_->model_info();
     const auto alias = [&](const char* name, const char* help, double value) {
@@ -206,7 +206,7 @@ absl::StatusOr<std::unique_ptr<MetricsPage>> MetricsPage::Start(const std::strin
   std::unique_ptr<prometheus::Exposer> exposer;
   try {
     exposer = std::make_unique<prometheus::Exposer>(listen);
-  } catch (const std::exception&) {  // whose text does not say why
+  } catch (const std::exception&) {  // its text does not give the reason
     return absl::FailedPreconditionError(
         absl::StrCat("cannot listen on ", listen,
                      ": the port is in use or the address is not this machine's; choose another "

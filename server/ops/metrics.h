@@ -1,4 +1,4 @@
-// The page of metrics that Prometheus reads, over HTTP.
+// The metrics page that Prometheus scrapes over HTTP.
 #ifndef RETNET_SERVER_OPS_METRICS_H_
 #define RETNET_SERVER_OPS_METRICS_H_
 
@@ -14,17 +14,17 @@
 
 namespace retnet {
 
-// http://HOST:PORT/metrics. The figures are taken when the page is asked for, on threads of its
-// own: the engine thread does nothing for it. Thread-safe.
+// Serves http://HOST:PORT/metrics on threads of its own. The values are collected when the page is
+// requested. The engine thread does no work for it. Thread-safe.
 class MetricsPage {
  public:
-  // Serves from now on; engine and calls must outlive it. FAILED_PRECONDITION where the address
-  // ("HOST:PORT"; port 0: any free one) cannot be had.
+  // Starts serving. `engine` and `calls` must outlive the page. FAILED_PRECONDITION if the address
+  // ("HOST:PORT"; port 0 means any free port) cannot be used.
   static absl::StatusOr<std::unique_ptr<MetricsPage>> Start(const std::string& listen,
                                                             const Engine* engine,
                                                             const CallMetrics* calls);
 
-  // HOST:PORT with the port that was taken.
+  // HOST:PORT with the port in use.
   const std::string& address() const { return address_; }
 
  private:

@@ -26,8 +26,8 @@ std::string Detokenizer::Push(TokenId token) {
   }
   std::string certain = held_.substr(0, held_.size() - stops_.pending());
   held_.erase(0, certain.size());
-  // A stop string may begin within a character's bytes only where the character begins, its text
-  // being UTF-8 too, so what is certain consists of whole characters.
+  // A stop string is UTF-8 too, so it can begin only where a character begins. The text returned
+  // therefore ends at the end of a character.
   return certain;
 }
 

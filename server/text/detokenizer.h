@@ -1,5 +1,5 @@
-// The text of a sample, token by token: whole characters only, and nothing that belongs to a stop
-// string.
+// Turns the tokens of a sample into text, token by token. It gives whole UTF-8 characters only and
+// holds back bytes that may belong to a stop string.
 #ifndef RETNET_SERVER_TEXT_DETOKENIZER_H_
 #define RETNET_SERVER_TEXT_DETOKENIZER_H_
 
@@ -16,28 +16,28 @@ namespace retnet {
 
 struct TextStops {
   std::vector<std::string> strings;  // none empty
-  bool include = false;              // the text keeps the string that ended it
-  int32_t min_tokens = 0;            // a string that an earlier token completes does not count
+  bool include = false;              // keep the stop string at the end of the text
+  int32_t min_tokens = 0;            // ignore stop strings that end before this many tokens
 };
 
-// Copyable, so that a StopChecker may own one beside the stream's: equal tokens give equal answers.
-// Thread-compatible; the tokenizer must outlive it.
+// Copyable: the stream owns one and the engine's StopChecker owns a copy. Equal tokens give equal
+// results in both. Thread-compatible. The tokenizer must outlive it.
 class Detokenizer {
  public:
-  // Without a tokenizer (nullptr) every token's text is empty.
+  // If `tokenizer` is null, the text of every token is empty.
   Detokenizer(const Tokenizer* tokenizer, TextStops stops);
 
-  // Takes the next token and returns the text that is certain with it. After a stop string the text
-  // is at its end and further tokens give nothing.
+  // Adds the next token. Returns the text that no later token can change. Returns nothing once a
+  // stop string has ended the text.
   std::string Push(TokenId token);
-  // Counts the next token, which has no text: one that stops the sample by its id.
+  // Adds a token that has no text: a stop token, which ends the sample by its id.
   void PushSilent() { ++tokens_; }
-  // Nothing follows: what was held back.
+  // Ends the text. Returns the bytes that were held back.
   std::string Flush();
 
   int32_t tokens() const { return tokens_; }
   bool stopped() const { return !stop_string_.empty(); }
-  // The stop string that ended the text; empty if none did.
+  // The stop string that ended the text. Empty if none did.
   const std::string& stop_string() const { return stop_string_; }
 
  private:

@@ -8,7 +8,8 @@ namespace retnet {
 StopStrings::StopStrings(std::vector<std::string> strings) {
   for (std::string& string : strings) {
     Automaton automaton{std::move(string), {0}};
-    // The string's own beginnings within it are found by the automaton as far as it is built.
+    // The part of the automaton that is built already finds where the string repeats its own
+    // beginning.
     for (size_t i = 1; i < automaton.string.size(); ++i) {
       Advance(automaton.string[i], &automaton);
       automaton.fallback.push_back(automaton.matched);

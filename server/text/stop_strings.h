@@ -9,24 +9,25 @@
 
 namespace retnet {
 
-// One automaton for each string (Knuth, Morris and Pratt), fed byte by byte, so that what is found
-// does not depend on how the text was cut. Copyable; thread-compatible.
+// Runs one automaton for each string (Knuth, Morris and Pratt, SIAM J. Computing 1977), byte by
+// byte. The result does not depend on how the text was cut into pieces. Copyable and
+// thread-compatible.
 class StopStrings {
  public:
-  // None of them is empty.
+  // No string may be empty.
   explicit StopStrings(std::vector<std::string> strings);
 
   bool empty() const { return automata_.empty(); }
-  // Takes one more byte. Returns the string that the text now ends with, the longest if several do,
-  // else nullptr.
+  // Adds one byte. Returns the string that the text now ends with (the longest of several), or
+  // nullptr.
   const std::string* Push(char byte);
-  // How many of the newest bytes may be the beginning of a string.
+  // The number of newest bytes that may be the beginning of a string.
   size_t pending() const { return pending_; }
 
  private:
   struct Automaton {
     std::string string;
-    std::vector<int32_t> fallback;  // of i + 1 matched bytes: the next shorter match
+    std::vector<int32_t> fallback;  // [i]: the next shorter match after i + 1 matched bytes
     int32_t matched = 0;
   };
   static void Advance(char byte, Automaton* automaton);

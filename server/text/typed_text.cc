@@ -8,15 +8,15 @@
 namespace retnet {
 namespace {
 
-// What stands before a part that does not begin its text: encoders treat a text's begin specially
-// (a space put before it, spaces taken away), and a part that follows a word begins with a space.
+// Encoded before every part but the first. Encoders treat the beginning of a text specially: they
+// add a space there or remove spaces. With this word in front, a part is encoded as a continuation.
 constexpr std::string_view kAnchor = "a";
 
-// The text of a token for what the vocabulary does not know, " ⁇ ": not a piece of any text.
+// The text of the unknown token, " ⁇ ". It is not a piece of any text.
 constexpr std::string_view kUnknownSurface = " \xE2\x81\x87 ";
 
-// Whether a character of several bytes that ends with `end` may count as a space once the text is
-// normalised: those of the blocks where Unicode's spaces and SentencePiece's mark (U+2581) stand.
+// True if the last character of `end`, which has several bytes, may become a space when the text is
+// normalised: a character from a block that holds Unicode's spaces or SentencePiece's mark (U+2581).
 bool MayBeSpace(std::string_view end) {
   for (const std::string_view block :
        {"\xC2\x85", "\xC2\xA0", "\xE1\x9A\x80", "\xE3\x80\x80", "\xE2\x96\x81", "\xEF\xBB\xBF"}) {
@@ -27,7 +27,8 @@ bool MayBeSpace(std::string_view end) {
   return block == "\xE2\x80" || block == "\xE2\x81";
 }
 
-// The length of the longest beginning that ends with a word and is followed by a space; 0: none.
+// The length of the longest prefix that ends with a word and is followed by a space. 0 if there is
+// none.
 size_t LastCut(std::string_view text) {
   for (size_t i = text.size(); i-- > 1;) {
     if (text[i] != ' ') continue;

@@ -1,4 +1,4 @@
-// The tokens of a text that arrives in pieces, as soon as they are certain.
+// Tokenizes a text that arrives in pieces. Gives each token as soon as no later piece can change it.
 #ifndef RETNET_SERVER_TEXT_TYPED_TEXT_H_
 #define RETNET_SERVER_TEXT_TYPED_TEXT_H_
 
@@ -12,41 +12,43 @@
 
 namespace retnet {
 
-// Whether a text may be cut before a space that follows a word, and its parts be encoded one by
-// one: no token has a space behind anything else.
+// True if a text may be cut before a space that follows a word and its parts encoded one by one.
+// This holds if every token has spaces only at its beginning.
 bool CutsAtSpaces(const Tokenizer& tokenizer);
 
-// One turn of a conversation: texts and token ids in a row. A text's tokens are those of all of it,
-// however it was cut; what a later piece could still change is held back: the newest word, or
-// everything where texts cannot be cut at spaces. Thread-compatible; the tokenizer must outlive it.
+// One turn of a conversation: a sequence of texts and token ids. The tokens of a text do not depend
+// on how it was cut into pieces. Text that a later piece could still change is held back: the newest
+// word, or all of it if the vocabulary does not allow cuts at spaces. Thread-compatible. The
+// tokenizer must outlive it.
 class TypedText {
  public:
-  // Without a tokenizer (nullptr) there are token ids only.
+  // If `tokenizer` is null, only token ids are accepted.
   explicit TypedText(const Tokenizer* tokenizer);
 
   // FAILED_PRECONDITION without a tokenizer.
   absl::Status PushText(std::string_view piece);
-  // Ends the text before it.
+  // Ends the text that came before the ids.
   absl::Status PushTokens(std::span<const TokenId> tokens);
 
-  // Tokens that no later piece changes, each once.
+  // Returns the new tokens that no later piece can change.
   absl::StatusOr<std::vector<TokenId>> TakeCertain();
-  // The turn has ended: all tokens that are left.
+  // Ends the turn. Returns all tokens that are left.
   absl::StatusOr<std::vector<TokenId>> TakeAll();
 
-  // Nothing is left to take.
+  // True if nothing is left to take.
   bool empty() const { return ready_.empty() && held_.empty(); }
   size_t held_bytes() const { return held_.size(); }
 
  private:
-  // Encodes the first bytes of held_ behind what came before them and moves them to ready_.
+  // Encodes the first `bytes` bytes of held_ as a continuation of the text and moves the tokens to
+  // ready_.
   absl::Status Encode(size_t bytes);
 
   const Tokenizer* const tokenizer_;
   const bool cuts_at_spaces_;
   std::vector<TokenId> ready_;
-  std::string held_;    // the text that is not encoded yet
-  bool begun_ = false;  // something of this text has been encoded
+  std::string held_;    // text that is not encoded yet
+  bool begun_ = false;  // a part of this text has been encoded
 };
 
 }  // namespace retnet

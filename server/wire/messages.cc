@@ -22,7 +22,8 @@ using google::protobuf::Reflection;
 using google::protobuf::UnknownField;
 using google::protobuf::UnknownFieldSet;
 
-// Finds the text that is not UTF-8 in a message that did not parse, read without its types.
+// Finds text that is not UTF-8 in a message that did not parse. Reads the fields without checking
+// their types.
 absl::Status CheckTexts(const UnknownFieldSet& fields, const Descriptor& descriptor) {
   for (int i = 0; i < fields.field_count(); ++i) {
     const UnknownField& field = fields.field(i);
@@ -80,7 +81,7 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, Message* message) {
 grpc::ByteBuffer SerializeMessage(const Message& message) {
   grpc::ByteBuffer buffer;
   bool own_buffer = true;
-  // Fails only for messages beyond 2 GiB, of which the client then finds none to parse.
+  // Fails only for messages beyond 2 GiB. The client then gets an empty message.
   grpc::GenericSerialize<grpc::ProtoBufferWriter, Message>(message, &buffer, &own_buffer)
       .IgnoreError();
   return buffer;

@@ -1,4 +1,4 @@
-// Between our types and gRPC's: messages from bytes, bytes from messages, statuses.
+// Converts between our types and gRPC's: messages, bytes and statuses.
 #ifndef RETNET_SERVER_WIRE_MESSAGES_H_
 #define RETNET_SERVER_WIRE_MESSAGES_H_
 
@@ -10,15 +10,16 @@
 
 namespace retnet {
 
-// Reads a request. Calls take raw bytes because gRPC's own parser answers UNIMPLEMENTED where a
-// text is not UTF-8. INVALID_ARGUMENT names the field and byte of such a text, or the number of a
-// field that this server does not know: to ignore it would give another answer than was asked for.
+// Parses a request. Calls take raw bytes because gRPC's own parser answers UNIMPLEMENTED to text
+// that is not UTF-8. INVALID_ARGUMENT names the field and byte of such text. It also names the
+// number of a field that this server does not know: ignoring the field could give a result that the
+// client did not ask for.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message);
 
 // The message as bytes.
 grpc::ByteBuffer SerializeMessage(const google::protobuf::Message& message);
 
-// The same code and message: both follow google.rpc.Code.
+// Keeps code and message. Both types use the codes of google.rpc.Code.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace retnet

@@ -1,4 +1,4 @@
-// Whose call it is.
+// Says who makes a call.
 #ifndef RETNET_SERVER_WIRE_OWNER_H_
 #define RETNET_SERVER_WIRE_OWNER_H_
 
@@ -8,8 +8,8 @@
 
 namespace retnet {
 
-// The authenticated principal, to whom sessions and cached prefixes belong. The server has no
-// authentication, so everybody is "anonymous"; every call asks here all the same.
+// The authenticated principal of a call. Sessions and cached prefixes belong to a principal. The
+// server has no authentication, so every principal is "anonymous". Every call asks here.
 inline std::string OwnerOf(const grpc::CallbackServerContext& /*context*/) { return "anonymous"; }
 
 }  // namespace retnet

@@ -48,14 +48,14 @@ std::optional<bool> AddBosOf(const Wire& wire) {
   return wire.has_add_bos() ? std::optional(wire.add_bos()) : std::nullopt;
 }
 
-// A prompt before it is known whether its BOS comes.
+// A prompt, before it is known whether BOS precedes it.
 struct Prompt {
   std::vector<TokenId> tokens;  // without BOS
-  TokenId bos = kNoToken;       // comes before them,
-  bool bos_if_first = false;    // but only where the session has no history
+  TokenId bos = kNoToken;       // precedes the tokens
+  bool bos_if_first = false;    // but only if the session has no history
 };
 
-// Of both requests that have a prompt. On a session it may be missing.
+// Reads the prompt of a Generate or Score request. A request on a session may have none.
 template <typename Wire>
 absl::StatusOr<Prompt> TranslatePrompt(const Wire& wire, const ServedModel& model) {
   const bool on_session = !wire.session_id().empty();
@@ -95,8 +95,8 @@ void SetPrompt(Prompt prompt, Request* request) {
   for (int32_t& boundary : request->cache_boundaries) ++boundary;
 }
 
-// How many tokens a beginning of the text has in common with all of it: those that another text
-// which begins so may share.
+// The number of tokens that a prefix of the text has in common with the whole text. Another text
+// with the same prefix may share them.
 absl::StatusOr<int32_t> CommonTokens(std::string_view beginning, const std::vector<TokenId>& tokens,
                                      const ServedModel& model) {
   ASSIGN_OR_RETURN(const std::vector<TokenId> begun, model.tokenizer->Encode(beginning));
@@ -105,7 +105,7 @@ absl::StatusOr<int32_t> CommonTokens(std::string_view beginning, const std::vect
       std::mismatch(begun.begin(), begun.begin() + most, tokens.begin()).first - begun.begin());
 }
 
-// Lengths of `tokens`, the prompt without BOS.
+// Lengths of `tokens`, which is the prompt without BOS.
 absl::StatusOr<std::vector<int32_t>> TranslateBoundaries(const v1::GenerateRequest& wire,
                                                          const std::vector<TokenId>& tokens,
                                                          const ServedModel& model) {
@@ -135,7 +135,7 @@ absl::StatusOr<std::vector<int32_t>> TranslateBoundaries(const v1::GenerateReque
   return lengths;
 }
 
-// Which session, and what becomes of it.
+// Reads which session the request is on and whether it is kept.
 absl::Status TranslateSession(const v1::GenerateRequest& wire, GenerationPlan* plan) {
   const bool named = !wire.session_id().empty();
   plan->needs.make = !named && wire.keep();
@@ -156,7 +156,7 @@ absl::StatusOr<SamplingParams> TranslateSampling(const v1::GenerateRequest& wire
   params.temperature = wire.has_temperature() ? wire.temperature()
                                               : defaults.temperature.value_or(params.temperature);
   params.top_k = wire.has_top_k() ? wire.top_k() : defaults.top_k.value_or(params.top_k);
-  if (params.top_k == -1) params.top_k = 0;  // as vLLM's users write "all"
+  if (params.top_k == -1) params.top_k = 0;  // vLLM's value for "all"
   params.top_p = wire.has_top_p() ? wire.top_p() : defaults.top_p.value_or(params.top_p);
   params.min_p = wire.has_min_p() ? wire.min_p() : defaults.min_p.value_or(params.min_p);
   params.repetition_penalty = wire.has_repetition_penalty()
@@ -166,7 +166,7 @@ absl::StatusOr<SamplingParams> TranslateSampling(const v1::GenerateRequest& wire
   params.presence_penalty = wire.presence_penalty();
   RETURN_IF_ERROR(CheckCount("logit_bias", wire.logit_bias().size(), kMaxBiases));
   params.logit_bias.assign(wire.logit_bias().begin(), wire.logit_bias().end());
-  std::sort(params.logit_bias.begin(), params.logit_bias.end());  // a map comes in any order
+  std::sort(params.logit_bias.begin(), params.logit_bias.end());  // a protobuf map has no order
   if (wire.has_seed()) {
     params.seed = wire.seed();
   } else {
@@ -202,8 +202,8 @@ absl::StatusOr<TextStops> TranslateTextStops(const v1::GenerateRequest& wire,
   return stops;
 }
 
-// Sample 0 keeps the seed; the others are spread by the finaliser of SplitMix64 (Steele, Lea and
-// Flood, OOPSLA 2014).
+// Sample 0 keeps the seed. The seeds of the others come from the finaliser of SplitMix64 (Steele, Lea
+// and Flood, OOPSLA 2014).
 uint64_t SampleSeed(uint64_t seed, int32_t sample) {
   if (sample == 0) return seed;
   uint64_t mixed = seed + static_cast<uint64_t>(sample) * 0x9E3779B97F4A7C15;
@@ -212,7 +212,7 @@ uint64_t SampleSeed(uint64_t seed, int32_t sample) {
   return mixed ^ (mixed >> 31);
 }
 
-// All but prompt and session.
+// Reads everything except prompt and session.
 absl::StatusOr<GenerationPlan> TranslateSettings(const v1::GenerateRequest& wire,
                                                  const ServedModel& model) {
   GenerationPlan plan;
@@ -273,7 +273,7 @@ absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
 
 absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire,
                                                  const ServedModel& model) {
-  // What costs nothing is checked before the prompt becomes tokens.
+  // Cheap checks come before the prompt is tokenized.
   ASSIGN_OR_RETURN(GenerationPlan plan, TranslateSettings(wire, model));
   RETURN_IF_ERROR(TranslateSession(wire, &plan));
   ASSIGN_OR_RETURN(Prompt prompt, TranslatePrompt(wire, model));
@@ -297,7 +297,7 @@ absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const Ser
   if (model.tokenizer == nullptr) return plan;
   const std::vector<TokenId>& prompt = plan.request.prompt;
   if (wire.has_text()) {
-    // Normalising may change the bytes; what is scored is the text as it was given.
+    // Normalising may change the bytes. The score is for the text as the client sent it.
     plan.text_bytes = static_cast<int64_t>(wire.text().size());
     ASSIGN_OR_RETURN(const std::string first, model.tokenizer->Decode({&prompt[0], 1}));
     plan.first_bytes = static_cast<int64_t>(first.size());

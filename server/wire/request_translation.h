@@ -1,4 +1,4 @@
-// What a client asks, as what the engine is asked: defaults filled in, text as token ids.
+// Turns a client's request into the engine's request: fills in defaults and tokenizes text.
 #ifndef RETNET_SERVER_WIRE_REQUEST_TRANSLATION_H_
 #define RETNET_SERVER_WIRE_REQUEST_TRANSLATION_H_
 
@@ -17,58 +17,59 @@
 
 namespace retnet {
 
-// What requests are read against.
+// The model that requests are for, with its defaults and limits.
 struct ServedModel {
   ModelInfo info;
   int32_t max_context_length = 0;
   const Tokenizer* tokenizer = nullptr;  // nullptr: the model serves token ids only
   GenerationConfig defaults;
-  int32_t max_draft_tokens = 0;  // of a request that does not say
+  int32_t max_draft_tokens = 0;  // the default of a request
 };
 
-// What a call needs of its session before it can be submitted.
+// What has to happen to a call's session before the call can be submitted.
 struct SessionNeeds {
-  bool make = false;  // that it is created
-  bool look = false;  // whether it has a history
+  bool make = false;  // create it
+  bool look = false;  // look up whether it has a history
 };
 
 struct GenerationPlan {
-  Request request;  // of sample 0; without the owner of its session
+  Request request;  // of sample 0; the owner of its session is not set yet
   int32_t samples = 1;
   TextStops text_stops;
   SessionNeeds needs;
 };
 
-// INVALID_ARGUMENT for what a bound of the .proto forbids and the engine does not check;
-// FAILED_PRECONDITION for text without a tokenizer.
+// INVALID_ARGUMENT for a value outside a bound of the .proto that the engine does not check.
+// FAILED_PRECONDITION for text if the model has no tokenizer.
 absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire,
                                                  const ServedModel& model);
-// The same without a prompt and a session, whose fields must not be set.
+// The same for a `go` of Converse, which has neither prompt nor session: these fields must not be
+// set.
 absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                                                const ServedModel& model);
 struct ScorePlan {
-  Request request;  // as of a GenerationPlan
+  Request request;  // the owner of its session is not set yet
   SessionNeeds needs;
-  bool follows_history = false;  // the first token has a log-probability too
-  int64_t text_bytes = 0;        // of all tokens; 0 without a tokenizer
-  int64_t first_bytes = 0;       // of the first token among them
+  bool follows_history = false;  // a history precedes the first token, so it has a log-probability
+  int64_t text_bytes = 0;        // length of all tokens' text; 0 if there is no tokenizer
+  int64_t first_bytes = 0;       // the part of it that is the first token's
 };
 absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const ServedModel& model);
-// The BOS that comes before a text with this add_bos; kNoToken if none does. INVALID_ARGUMENT where
-// it is asked for and there is none.
+// The BOS (beginning of sequence) token to put before a text, or kNoToken. INVALID_ARGUMENT if
+// add_bos is true and the model has no BOS.
 absl::StatusOr<TokenId> BosBefore(std::optional<bool> add_bos, const ServedModel& model);
-// The ids of a text, BOS included if asked for.
+// The token ids of a text, with BOS if the request asks for it.
 absl::StatusOr<std::vector<TokenId>> TranslateTokenize(const v1::TokenizeRequest& wire,
                                                        const ServedModel& model);
-// The text of ids, always UTF-8.
+// The text of token ids. Always valid UTF-8.
 absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wire,
                                                 const ServedModel& model);
 
-// Whether a request that sets nothing would be accepted: generation_config.json may name what a
-// request may not.
+// INVALID_ARGUMENT if a request that sets nothing would be refused: generation_config.json may hold
+// values that a request may not have.
 absl::Status CheckDefaults(const ServedModel& model);
 
-// One request for each sample. Sample 0 has the plan's seed; equal seeds give equal samples.
+// One request for each sample. Sample 0 has the plan's seed. Equal seeds give equal samples.
 std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer* tokenizer);
 
 }  // namespace retnet

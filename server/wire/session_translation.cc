@@ -59,7 +59,7 @@ absl::Status CheckSessionId(std::string_view field, std::string_view id) {
     return absl::InvalidArgumentError(
         absl::StrCat(View(field), " has ", id.size(), " bytes; it must have 1 to ", kMaxIdBytes));
   }
-  // It may become part of a path or of a key in a store.
+  // The id may become part of a path or of a key in a store.
   const auto bad = std::find_if(id.begin(), id.end(),
                                 [](char byte) { return byte < ' ' || byte > '~' || byte == '/'; });
   if (bad == id.end()) return absl::OkStatus();

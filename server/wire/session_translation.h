@@ -1,4 +1,4 @@
-// Sessions between the wire and the engine.
+// Converts sessions between the wire and the engine.
 #ifndef RETNET_SERVER_WIRE_SESSION_TRANSLATION_H_
 #define RETNET_SERVER_WIRE_SESSION_TRANSLATION_H_
 
@@ -18,7 +18,7 @@ absl::Status CheckSessionId(std::string_view field, std::string_view id);
 
 absl::StatusOr<SessionSpec> TranslateCreate(const v1::CreateSessionRequest& wire,
                                             const std::string& owner);
-// The ids of the sessions to make; an empty one is for the engine to make.
+// The ids of the sessions to make. The engine chooses an id for each empty one.
 absl::StatusOr<std::vector<std::string>> TranslateFork(const v1::ForkSessionRequest& wire);
 
 void DescribeSession(const SessionInfo& info, v1::Session* wire);

@@ -1,4 +1,4 @@
-// What a step and a token cost in the engine itself, on a model that costs next to nothing.
+// The cost of a step and of a token in the engine itself, with a model that costs almost nothing.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr int32_t kOutput = 1000;  // tokens of a request
 
-// Samples tokens 0, 1, 2, … whatever it is asked.
+// A model that samples tokens 0, 1, 2, … for every request.
 class FreeModel : public Model {
  public:
   explicit FreeModel(int32_t slots) {

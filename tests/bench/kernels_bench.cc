@@ -1,6 +1,6 @@
-// The weights' products through CpuKernels, beside what the machine can do at most. The counter
-// `roof` is the share of the limit that binds: bytes of weights a second of memory, or operations
-// of multiply-adds.
+// Matrix products of CpuKernels, compared with the limits of the machine. The counter `roof` is the
+// share of the limit that binds: the memory's bytes of weights per second, or multiply-adds per
+// second.
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -27,7 +27,7 @@ struct MatMulCase {
   Shape shape;
   int64_t rows;
   int32_t threads;
-  bool cold;  // the weights come from memory: copies of them take turns
+  bool cold;  // weights come from memory: the benchmark cycles through copies of them
 };
 
 absl::string_view TypeName(ElementType type) {
@@ -40,7 +40,7 @@ std::string NameOf(const MatMulCase& c) {
                       c.cold ? "/cold" : "/warm");
 }
 
-// More than a last-level cache holds.
+// Larger than any last-level cache.
 constexpr int64_t kColdBytes = int64_t{192} << 20;
 
 void RunMatMul(benchmark::State& state, const MatMulCase& c) {

@@ -1,5 +1,5 @@
-// Steps of a whole model through the seam that the engine uses, beside what the machine can do at
-// most:
+// Steps of a whole model through the interface that the engine uses, compared with the limits of
+// the machine:
 //   model_bench DIR [THREADS [INSTRUCTION_SET]] [--benchmark_…]
 //   model_bench DIR cuda [--benchmark_…]        on a GPU, for tests/bench/gpu_report.sh: without
 //   `roof`
@@ -17,8 +17,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
+#include "kernels/cpu/available_cores.h"
 #include "kernels/cpu/instruction_set.h"
-#include "kernels/cpu/thread_pool.h"
 #include "kernels/kernels.h"
 #include "models/config.h"
 #include "models/load.h"
@@ -37,7 +37,8 @@ struct Subject {
   bool bfloat16_products = false;
   bool on_gpu = false;
 
-  // Of the weights that every row of a step is multiplied with, the output projection's apart.
+  // Counts the weights that every row of a step is multiplied by; those of the output projection
+  // are counted separately.
   int64_t LayerParameters() const {
     const int64_t embedding = int64_t{config.vocab_size} * config.hidden_size;
     return config.Parameters() - embedding * (config.tied ? 1 : 2);
@@ -59,7 +60,7 @@ void Run(Subject& subject, std::span<const Segment> segments, benchmark::State& 
 RowOutput Greedy(int32_t row) {
   RowOutput output;
   output.row = row;
-  output.query.sampling.temperature = 0;
+  output.request.sampling.temperature = 0;
   return output;
 }
 
@@ -77,8 +78,8 @@ void Report(benchmark::State& state, const Subject& subject, double tokens, doub
       Counter(std::max(bytes / subject.roofs.bytes_per_second, flops / peak), kRate);
 }
 
-// One decode step after the other of so many sequences. `shared`: they are samples of one prompt
-// that go on reading its base, each step that would fold being preceded by taking the tail back.
+// Decode steps of several sequences. With `shared`, they are samples of one prompt that keep
+// reading its base: before a step that would fold, the tail is truncated.
 void Decode(benchmark::State& state, Subject& subject, bool shared) {
   const auto sequences = static_cast<int32_t>(state.range(0));
   const ModelInfo& info = subject.model->info();

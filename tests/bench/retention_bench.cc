@@ -1,5 +1,5 @@
-// Retention of decode steps, beside what memory can do at most: a token of each session through one
-// layer, whose states come from memory since layers take turns.
+// Retention of decode steps, compared with the limit of the memory: one token of each sequence
+// through one layer. The benchmark cycles through layers, so that their states come from memory.
 //   deferred   the operator: a base that is read, a tail, and a fold in 64 tokens
 //   samples    the same, of samples of one prompt that share its base and do not fold
 //   textbook   the recurrence that reads and writes the whole state for every token
@@ -36,7 +36,7 @@ struct RetentionCase {
   int32_t threads;
 };
 
-// That a layer's step has to move.
+// The bytes that a step of one layer has to move.
 double BytesOf(const RetentionCase& c) {
   const auto base = static_cast<double>(cpu::CpuStates::BaseBytes(c.shape));
   if (c.form == Form::kTextbook) return c.sessions * 2 * base;
@@ -45,7 +45,7 @@ double BytesOf(const RetentionCase& c) {
                                   : c.sessions * (base * (1 + 2.0 / kChunk) + tail);
 }
 
-// Of states that take turns: many times what a last-level cache holds.
+// The size of the states that the benchmark cycles through: many times a last-level cache.
 constexpr int64_t kColdBytes = int64_t{256} << 20;
 
 RetentionShape ColdShape(const RetentionCase& c) {
@@ -59,7 +59,7 @@ RetentionShape ColdShape(const RetentionCase& c) {
   return shape;
 }
 
-// What both forms are given: rows of random projections, and a norm.
+// The inputs of both forms: rows of random projections, and a norm.
 struct Rows {
   Rows(const RetentionCase& c, cpu::CpuKernels& kernels) : count(c.sessions) {
     const RetentionShape& shape = c.shape;
@@ -89,7 +89,7 @@ std::vector<float> Decays(const RetentionShape& shape) {
   return decays;
 }
 
-// The pieces of a step in which each session has `tail` tokens behind its base.
+// The pieces of a step in which each sequence has `tail` tokens after its base.
 std::vector<RetentionPiece> StepPieces(const RetentionCase& c, int32_t tail) {
   std::vector<RetentionPiece> pieces;
   for (int32_t i = 0; i < c.sessions; ++i) {

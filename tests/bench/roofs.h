@@ -1,4 +1,4 @@
-// What a machine can do at most, measured: the limits that benchmarks are compared with.
+// The measured limits of the machine, with which benchmarks are compared.
 #ifndef RETNET_TESTS_BENCH_ROOFS_H_
 #define RETNET_TESTS_BENCH_ROOFS_H_
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures the server under load with `retnet bench`: the figures of docs/serving.md. The server runs with one thread on
-# processor 0, the client on processor 1. Needs build/ and build-bench/ (cmake --preset bench; target model_bench).
+# processor 0, the client on processor 1. Figures are taken from build-bench/ (cmake --preset bench), where no invariant is
+# checked; `short` takes no figures and runs what is in build/.
 #
 #   serving.sh bare|alone|mix|sweep|overload|memory|all [MODEL]      default model: models/demo
 #   serving.sh short [MODEL]                                         a few seconds with clients of every kind; fails on errors
@@ -9,6 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 model=${2:-models/demo}
+programs=build-bench
+[[ ${1:-} != short ]] || programs=build
 out=${OUT:-$(mktemp -d)}
 server=
 stop() {
@@ -19,7 +22,7 @@ stop() {
 trap stop EXIT
 
 start() { # OPTION... of retnetd; sets address
-  taskset -c 0 build/retnetd --model "$model" --threads 1 --listen 127.0.0.1:0 "$@" \
+  taskset -c 0 "$programs/retnetd" --model "$model" --threads 1 --listen 127.0.0.1:0 "$@" \
     >"$out/listening" 2>"$out/server.log" &
   server=$!
   until grep -q '^listening on' "$out/listening"; do
@@ -28,7 +31,7 @@ start() { # OPTION... of retnetd; sets address
   done
   address=$(sed 's/^listening on //' "$out/listening")
 }
-bench() { taskset -c 1 build/retnet bench --target "$address" --ignore-eos "$@" 2>/dev/null; }
+bench() { taskset -c 1 "$programs/retnet" bench --target "$address" --ignore-eos "$@" 2>/dev/null; }
 memory_of() { awk -v field="$1:" '$1 == field {print $2 * 1024}' "/proc/$server/status"; }
 
 # What one step of the model takes without engine and server: the floor of ITL and TTFT.
@@ -54,7 +57,7 @@ mix() {
 }
 
 sweep() {
-  start --max-sessions 128
+  start --max-sequences 128
   bench --max-concurrency 1,2,4,8,16,32,64,128 --duration 8 --num-warmups 4 \
     --random-input-len 64 --random-output-len 100 --json "$out/sweep.json" --report "$out/sweep.html"
   echo "report: $out/sweep.html"
@@ -63,7 +66,7 @@ sweep() {
 
 # Twice the rate that the server can sustain, against a short queue.
 overload() {
-  start --max-sessions 32 --max-queue 32
+  start --max-sequences 32 --max-queue 32
   local load=(--random-input-len 64 --random-output-len 100 --num-warmups 4)
   bench --max-concurrency 32 --duration 10 "${load[@]}" --json "$out/capacity.json"
   local rate
@@ -78,8 +81,8 @@ overload() {
 memory() {
   local tokens
   for tokens in 100 100000; do
-    start --max-sessions 4 --max-context-length 200000
-    build/retnet generate --target "$address" --ignore-eos --max-tokens "$tokens" "Once upon a time" >/dev/null
+    start --max-sequences 4 --max-context-length 200000
+    "$programs/retnet" generate --target "$address" --ignore-eos --max-tokens "$tokens" "Once upon a time" >/dev/null
     echo "one session of $tokens tokens: at most $(memory_of VmHWM) bytes resident"
     stop
   done
@@ -89,7 +92,7 @@ memory() {
 # slot must be free: as many streams as there are slots run at once although the queue holds one.
 soak() {
   local seconds=${SOAK_SECONDS:-600}
-  start --max-sessions 32 --max-queue 1000
+  start --max-sequences 32 --max-queue 1000
   bench --max-concurrency 32 --duration 5 --random-input-len uniform:8:256 --random-output-len uniform:8:200 \
     --json "$out/capacity.json" >/dev/null
   local rate
@@ -107,7 +110,7 @@ soak() {
 }
 
 short() {
-  start --max-sessions 8
+  start --max-sequences 8
   bench --max-concurrency 1,8,16 --num-prompts 60 --random-input-len uniform:8:128 --random-output-len uniform:8:64 \
     --cancel-fraction 0.1 --slow-reader-fraction 0.05 --vanish-fraction 0.05 --json "$out/short.json" --report "$out/short.html"
   stop
@@ -117,7 +120,7 @@ case ${1:-} in
   bare | alone | mix | sweep | overload | memory | short | soak) "$1" ;;
   all) for part in bare alone mix sweep overload memory; do echo "== $part"; "$part"; done ;;
   *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

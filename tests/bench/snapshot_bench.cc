@@ -1,6 +1,7 @@
-// What a snapshot costs: its bytes, its way to a store and back, and what rounding does to a state.
+// The cost of a snapshot: its bytes, writing it to a store and reading it back, and the error from
+// rounding a state.
 // Stores are named by the environment: SNAPSHOT_BENCH_DISK, a folder, and SNAPSHOT_BENCH_REDIS, a
-// URL; without them they are left out. They are left as they were found, but for time.
+// URL. A store that is not set is skipped. The stores are left as they were found.
 #include <benchmark/benchmark.h>
 
 #include <cmath>
@@ -78,7 +79,7 @@ const Snapshot& SnapshotOf(const Shape& shape) {
   return &shape == &kShapes[0] ? demo : large;
 }
 
-// Root mean square of the error, of that of the numbers.
+// The root mean square of the error, relative to that of the numbers.
 double RelativeError(const ByteVector& found, const ByteVector& exact) {
   double error = 0;
   double power = 0;

@@ -1,4 +1,4 @@
-// What a state costs to copy, take out and put back, beside computing it again:
+// The cost of copying a state, reading it and writing it back, compared with computing it again:
 //   state_bench DIR [--benchmark_…]
 // for sessions of 96, 512 and 2,048 tokens, through the seam that the engine uses. `MB` is what
 // moves; a fork moves the tail alone. `stall` is how long, at most, the call that starts a transfer
@@ -30,7 +30,7 @@ void Step(Model& model, SlotId slot, std::span<const TokenId> tokens) {
   CheckOk(model.Wait(&result));
 }
 
-// The slot then holds a state of so many tokens.
+// Afterwards the slot holds a state of `tokens` tokens.
 void Prefill(Model& model, SlotId slot, int32_t tokens) {
   CheckOk(model.Clear(slot));
   const std::vector<TokenId> text(model.info().max_rows, 7);
@@ -46,7 +46,7 @@ void Report(benchmark::State& state, AwaitedTransfers& transfers, int64_t bytes)
   state.counters["stall"] = absl::ToDoubleSeconds(transfers.TakeStall());
 }
 
-// A decode step of slot 1; `beside`: while the state of slot 0 is being read, again and again.
+// A decode step of slot 1. With `beside`, the state of slot 0 is read all the time.
 void RunSteps(benchmark::State& state, Model& model, AwaitedTransfers& transfers, bool beside) {
   const TokenId token = 7;
   std::vector<std::byte> bytes(model.StateBytes(model.state(0)));

@@ -1,5 +1,5 @@
-// What rounding a state at rest does to what follows it: texts sampled from a model are scored on
-// from a state that went through a snapshot, and from one that did not.
+// The effect of a lossy state encoding on the tokens that follow: texts sampled from a model are
+// scored from a state that went through a snapshot, and from a state that did not.
 //   build-bench/state_encoding_error models/demo
 #include <algorithm>
 #include <cmath>
@@ -41,7 +41,7 @@ absl::StatusOr<std::vector<TokenId>> SampleText(Model& model, uint64_t seed) {
   while (text.size() < kRead + kFollowing) {
     const Sampling sampling = {.seed = seed, .draw = text.size()};
     ASSIGN_OR_RETURN(const auto results,
-                     Step(model, {text.back()}, {{.query = {.sampling = sampling}}}));
+                     Step(model, {text.back()}, {{.request = {.sampling = sampling}}}));
     text.push_back(results[0].token);
   }
   return text;
@@ -52,7 +52,7 @@ absl::StatusOr<Score> ScoreFollowing(Model& model, const std::vector<TokenId>& t
   for (int32_t i = kRead - 1; i + 1 < text.size(); ++i) {
     ASSIGN_OR_RETURN(
         const auto results,
-        Step(model, {text[i]}, {{.query = {.scored_token = text[i + 1], .top_logprobs = 1}}}));
+        Step(model, {text[i]}, {{.request = {.scored_token = text[i + 1], .top_logprobs = 1}}}));
     score.logprobs.push_back(results[0].logprob);
     score.best.push_back(results[0].top[0].token);
   }

@@ -1,4 +1,4 @@
-// Transfers of a model's states, waited for. For programs that end on an error.
+// Transfers of a model's states that wait for the end. For programs that exit on an error.
 #ifndef RETNET_TESTS_BENCH_TRANSFERS_H_
 #define RETNET_TESTS_BENCH_TRANSFERS_H_
 

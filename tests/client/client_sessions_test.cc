@@ -1,4 +1,5 @@
 // The client's sessions and chat, against the real server with a real model.
+#include <signal.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -9,6 +10,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/server/process.h"
 #include "tests/server/retnetd.h"
 
 namespace retnet {
@@ -166,6 +168,22 @@ TEST_F(ClientSessions, ChatTakesTurnsBack) {
   const ClientResult none = Chat("/rewind\n");
   EXPECT_EQ(none.exit_code, 1);
   EXPECT_THAT(none.error, HasSubstr("/rewind takes 1 to 0"));
+}
+
+TEST_F(ClientSessions, ChatGoesOnWhenAnAnswerWasInterrupted) {
+  Process chat(server_->Client({"chat", "--max-tokens", "30000", "--ignore-eos"}),
+               "Alice\n/session\n/rewind\n");
+  ASSERT_NE(chat.ReadSome(), "");
+  chat.Signal(SIGINT);
+  EXPECT_EQ(chat.Wait(), 0) << chat.error();
+  const std::string said = chat.error();
+  const size_t interrupted = said.find("(interrupted)\n");
+  ASSERT_NE(interrupted, std::string::npos) << said;
+  // Told at once and asked for, it is the same: nothing was added in between.
+  const size_t told = interrupted + std::string("(interrupted)\n").size();
+  const std::string line = said.substr(told, said.find('\n', told) - told + 1);
+  EXPECT_THAT(line, HasSubstr(" tokens"));
+  EXPECT_THAT(said, HasSubstr(line + line));
 }
 
 TEST_F(ClientSessions, ChatSavesAndLoads) {

@@ -149,7 +149,7 @@ TEST_F(Client, TokenizesAndDetokenizes) {
 TEST_F(Client, DescribesModelAndHealth) {
   const json model = RunJson({"model"});
   EXPECT_EQ(model["vocab_size"], 420);
-  EXPECT_EQ(model["max_sessions"], 8);
+  EXPECT_EQ(model["max_sequences"], 8);
   EXPECT_EQ(model["has_tokenizer"], true);
   EXPECT_THAT(Run({"model"}).output, HasSubstr("vocab_size: 420\n"));
   EXPECT_EQ(RunJson({"health"})["status"], "SERVING");

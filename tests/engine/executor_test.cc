@@ -25,7 +25,7 @@ class ExecutorTest : public testing::Test {
     options_ = std::move(options);
     control_ = std::make_shared<FakeModelControl>();
     executor_ = std::make_unique<Executor>(std::make_unique<FakeModel>(options_, control_),
-                                           ExecutorOptions{.max_rows = max_rows},
+                                           ExecutorOptions{.max_rows = max_rows}, /*store=*/nullptr,
                                            [](const std::function<void()>&) {});
     next_id_ = 1;
   }
@@ -34,7 +34,7 @@ class ExecutorTest : public testing::Test {
     auto sink = std::make_shared<RecordingSink>();
     auto sequence = std::make_unique<Sequence>(std::move(request), sink, kContext, now_);
     sequence->set_id(next_id_++);
-    executor_->Admit(std::move(sequence), now_);
+    executor_->Admit(std::move(sequence));
     return sink;
   }
 

@@ -169,11 +169,11 @@ absl::Status FakeModel::CheckOutputs(const Segment& segment) const {
       return absl::InvalidArgumentError("rows of outputs that do not ascend within the segment");
     }
     row_before = output.row;
-    if (output.query.scored_token < kNoToken || output.query.scored_token >= info_.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat("given token ", output.query.scored_token));
+    if (output.request.scored_token < kNoToken || output.request.scored_token >= info_.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat("given token ", output.request.scored_token));
     }
     std::set<TokenId> edited;
-    for (const LogitEdit& edit : output.query.sampling.edits) {
+    for (const LogitEdit& edit : output.request.sampling.edits) {
       if (edit.token < 0 || edit.token >= info_.vocab_size || std::isnan(edit.add) ||
           !(edit.repetition > 0) || !edited.insert(edit.token).second) {
         return absl::InvalidArgumentError("an edit that is wrong or there twice");
@@ -235,7 +235,7 @@ void FakeModel::Compute(const Segment& segment, std::vector<SampleResult>* resul
     const int32_t position = slot.position();
     slot.tail.push_back(TailEntry(options_, token, segment.row_class));
     if (next_output == segment.outputs.size() || segment.outputs[next_output].row != row) continue;
-    const SampleRequest& query = segment.outputs[next_output++].query;
+    const SampleRequest& query = segment.outputs[next_output++].request;
     const Point point = {.hash = slot.hash(), .position = position, .last = token};
     results->push_back(AnswerAt(options_, point, query));
     if (query.scored_token == kNoToken) slot.last_sampled = results->back().token;

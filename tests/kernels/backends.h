@@ -17,15 +17,15 @@
 
 namespace retnet {
 
-// Of Retention, as shares of the results' root mean square: its greatest error, and the root mean
-// square of its errors.
+// Bounds of the errors of Retention, relative to the root mean square of the results: the greatest
+// error, and the root mean square of all errors.
 struct RetentionError {
   double worst;
   double mean;
 };
 
-// What rounding at folds adds, most of it in heads of one value: of these the norm leaves little
-// but the sign, so that values near zero err by much.
+// The additional error from rounding at folds. It is largest in heads with one value: the norm
+// reduces them almost to their sign, so that values near zero have large errors.
 constexpr RetentionError BaseRoundingError(ElementType base_type) {
   return base_type == ElementType::kFloat32   ? RetentionError{0, 0}
          : base_type == ElementType::kFloat16 ? RetentionError{6e-3, 6e-4}
@@ -39,7 +39,8 @@ struct ReferenceBackend {
   // the other backends, its retention nowhere.
   static bool IsSupported() { return !kSanitized; }
   static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
-  // The greatest error of an operator on such weights, as a share of the results' root mean square.
+  // The greatest error of an operator with weights of this type, relative to the root mean square
+  // of the results.
   static double ErrorBound(ElementType) { return 1e-6; }
   static bool RowsAreExact(ElementType) { return true; }
   static RetentionError RetentionErrorBound() { return {3e-5, 1e-5}; }
@@ -67,7 +68,8 @@ struct CpuBackend {
   static std::unique_ptr<Type> Make(int32_t threads) {
     return std::make_unique<Type>(cpu::CpuOptions{.threads = threads, .instruction_set = kSet});
   }
-  // The bf16 product rounds activations to 8 bits, and a gated product multiplies two such results.
+  // With bf16 weights, activations are rounded to 8 bits. NormGatedMatMul multiplies two such
+  // results.
   static double ErrorBound(ElementType type) {
     return kSet == cpu::InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16 ? 5e-2 : 2e-5;
   }
@@ -93,7 +95,7 @@ struct BackendNames {
   }
 };
 
-// A typed suite whose tests are skipped where the machine or the build does not run the backend.
+// A typed suite that skips its tests if the machine or the build does not run the backend.
 template <typename Backend>
 class BackendTest : public testing::Test {
  protected:

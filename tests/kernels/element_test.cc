@@ -33,7 +33,7 @@ TEST(Float16, KeepsInfinitiesAndNaN) {
   EXPECT_TRUE(std::isnan(FromFloat16(0x7C01)));
 }
 
-// Of the numbers halfway between two neighbours, and of those just beside.
+// Checks the numbers halfway between two neighbours, and the numbers just below and above.
 template <typename From, typename To>
 void ExpectNearestEven(From from, To to, uint32_t greatest) {
   for (uint32_t bits = 0; bits < greatest; ++bits) {

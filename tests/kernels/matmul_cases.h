@@ -1,4 +1,4 @@
-// Random operands of products, shared by the tests of the product kernels.
+// Random operands of matrix products, for the tests of their kernels.
 #ifndef RETNET_TESTS_KERNELS_MATMUL_CASES_H_
 #define RETNET_TESTS_KERNELS_MATMUL_CASES_H_
 
@@ -50,7 +50,7 @@ inline std::vector<float> RandomFloats(int64_t count, std::mt19937& random) {
   return values;
 }
 
-// Rows of x ready for a product; owns their memory.
+// Rows of x prepared for a matrix product. Owns their memory.
 struct PreparedRows {
   PreparedRows(const cpu::RowOperators& operators, bool pairs, const float* x, int64_t rows,
                int64_t columns)
@@ -65,7 +65,7 @@ struct PreparedRows {
   cpu::PackedActivations view;
 };
 
-// What a product makes of a number before it multiplies.
+// The value to which a matrix product rounds a number before it multiplies.
 inline double Factor(float x, bool rounds_to_bfloat16) {
   if (!rounds_to_bfloat16) return x;
   const uint32_t bits = std::bit_cast<uint32_t>(x);

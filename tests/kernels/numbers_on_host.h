@@ -1,4 +1,4 @@
-// What a backend's buffers hold.
+// Reads the buffers of a backend.
 #ifndef RETNET_TESTS_KERNELS_NUMBERS_ON_HOST_H_
 #define RETNET_TESTS_KERNELS_NUMBERS_ON_HOST_H_
 
@@ -7,8 +7,7 @@
 
 namespace retnet {
 
-// The first numbers of a buffer, after Finish. A backend whose memory the host cannot read
-// overloads it for its type.
+// The first numbers of a buffer, after Finish. Overloaded for buffers that the host cannot read.
 template <typename K>
 std::vector<float> NumbersOnHost(const K&, const float* data, int64_t size) {
   return {data, data + size};

@@ -1,6 +1,6 @@
-// One table of awkward shapes and types drives every operator on every backend, held against the
-// reference; retention and sampling have tests of their own. Instantiate the suite Operators with
-// backends like those of backends.h.
+// Tests every operator of every backend against the reference, over one table of awkward shapes and
+// types. Retention and sampling have their own tests. Instantiate the suite Operators with backends
+// like those of backends.h.
 #ifndef RETNET_TESTS_KERNELS_OPERATOR_CASES_H_
 #define RETNET_TESTS_KERNELS_OPERATOR_CASES_H_
 

@@ -1,5 +1,6 @@
-// What Retention promises on every backend: the textbook's function, and the same bits whatever way
-// a state came about. Instantiate the suite Retention with backends like those of backends.h.
+// The contract of Retention on every backend: it is the function of the textbook, and the bits do
+// not depend on how a state was made. Instantiate the suite Retention with backends like those of
+// backends.h.
 #ifndef RETNET_TESTS_KERNELS_RETENTION_CASES_H_
 #define RETNET_TESTS_KERNELS_RETENTION_CASES_H_
 
@@ -57,7 +58,8 @@ class Retention : public BackendTest<Backend> {
   static void Append(const std::vector<float>& more, std::vector<float>* outputs) {
     outputs->insert(outputs->end(), more.begin(), more.end());
   }
-  // Steps the parts in random order and appends their outputs to those of their slots.
+  // Runs the parts in random order in one step and appends the outputs of each slot to its earlier
+  // ones.
   static void StepShuffled(World& world, Parts parts, const RetentionShape& shape,
                            std::mt19937& random, std::vector<std::vector<float>>* of_slots) {
     std::shuffle(parts.begin(), parts.end(), random);
@@ -192,7 +194,7 @@ TYPED_TEST_P(Retention, ResumedFromBytesIsNeverStopped) {
       before.Step({{3, 1, stop}});
       const auto snapshot = before.Read(3);
       auto after = this->MakeWorld(shape);
-      after.Step({{0, 7, 100}});  // somebody else's tokens
+      after.Step({{0, 7, 100}});  // tokens of another text
       after.Write(snapshot, 5);
       EXPECT_EQ(after.Read(5).base, snapshot.base);
       EXPECT_EQ(after.Read(5).tail, snapshot.tail);
@@ -228,7 +230,7 @@ TYPED_TEST_P(Retention, FoldsInPlaceAsIntoAFreeBase) {
   }
 }
 
-// fp32 numbers as those of another type, and back.
+// Rounds fp32 numbers to another type and converts them back.
 inline std::vector<std::byte> Converted(const std::vector<std::byte>& bytes, ElementType from,
                                         ElementType to) {
   const auto numbers = static_cast<int64_t>(bytes.size() / SizeOf(from));
@@ -239,7 +241,8 @@ inline std::vector<std::byte> Converted(const std::vector<std::byte>& bytes, Ele
   return converted;
 }
 
-// A base of any type is one of fp32 whose numbers were rounded when it was folded, and only then.
+// A base of any type equals an fp32 base whose numbers are rounded at each fold, and at no other
+// time.
 TYPED_TEST_P(Retention, RoundsBasesAtFoldsAlone) {
   constexpr ElementType kType = TypeParam::kBaseType;
   for (const RetentionShape& shape : Shapes()) {

@@ -1,4 +1,4 @@
-// The inputs and results of one head's retention, for the textbook's forms.
+// The inputs of one head for the forms of the textbook, and their results.
 #ifndef RETNET_TESTS_KERNELS_RETENTION_TEXTBOOK_H_
 #define RETNET_TESTS_KERNELS_RETENTION_TEXTBOOK_H_
 
@@ -14,10 +14,10 @@
 
 namespace retnet {
 
-// Of one head of a text, as the operator gives it, from the textbook's forms.
+// Computes the operator's outputs of one head of a text by the forms of the textbook.
 class Textbook {
  public:
-  // `round` is what a backend does to k and v before their first use.
+  // `round` is the rounding that a backend applies to k and v before their first use.
   Textbook(const RetentionShape& shape, uint32_t text, int32_t tokens, int32_t first_position,
            float (*round)(float))
       : shape_(shape),

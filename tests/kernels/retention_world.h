@@ -1,5 +1,5 @@
-// Drives a backend's Retention the way a model does: slots, bases that are shared or free, pieces
-// cut at chunk boundaries. For tests.
+// Calls Retention of a backend like a model does: with slots, shared and free bases, and pieces cut
+// at chunk boundaries. For tests.
 #ifndef RETNET_TESTS_KERNELS_RETENTION_WORLD_H_
 #define RETNET_TESTS_KERNELS_RETENTION_WORLD_H_
 
@@ -22,7 +22,7 @@
 
 namespace retnet {
 
-// Normally distributed projections of a text's tokens; a text is its seed.
+// Normally distributed projections of the tokens of a text. A text is identified by its seed.
 inline std::vector<float> Projections(const RetentionShape& shape, uint32_t text, int32_t tokens) {
   std::mt19937 random(text);
   std::normal_distribution<float> normal;
@@ -89,8 +89,8 @@ class RetentionWorld {
 
   int32_t position(int32_t slot) const { return slots_[slot].position; }
 
-  // The next tokens of some slots in one step. Returns the rows' outputs of all layers, in the
-  // order of the parts: [rows, layers, OutputColumns()].
+  // Runs the next tokens of some slots in one step. Returns the outputs of all rows and layers, in
+  // the order of the parts: [rows, layers, OutputColumns()].
   std::vector<float> Step(const std::vector<Part>& parts) {
     std::vector<float> projections;
     std::vector<int32_t> positions;
@@ -170,7 +170,7 @@ class RetentionWorld {
     EXPECT_TRUE(kernels_->Finish().ok());
   }
 
-  // Takes the part's tokens into its slot, and says how.
+  // Advances the slot by the tokens of the part. Returns the pieces.
   std::vector<RetentionPiece> Plan(const Part& part, int32_t first_row) {
     std::vector<RetentionPiece> pieces;
     Slot& slot = slots_[part.slot];

@@ -1,5 +1,5 @@
-// Sampling, scoring and the most probable tokens, on every backend. Instantiate the suite Answers
-// with backends like those of backends.h.
+// Sampling, scoring and the most probable tokens, on every backend. Instantiate the suite
+// SampleResults with backends like those of backends.h.
 #ifndef RETNET_TESTS_KERNELS_SAMPLING_CASES_H_
 #define RETNET_TESTS_KERNELS_SAMPLING_CASES_H_
 
@@ -27,16 +27,16 @@ inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 inline constexpr int64_t kMostLogits = 32003;
 
-// Log-probabilities may differ by this much from double's.
+// Log-probabilities may differ by this much from those computed in double.
 inline constexpr double kLogprobBound = 2e-5;
 
 template <typename Backend>
-class Answers : public BackendTest<Backend> {
+class SampleResults : public BackendTest<Backend> {
  protected:
   void SetUp() override {
     BackendTest<Backend>::SetUp();
     if (this->IsSkipped()) return;
-    // Backends take from weights how wide logits may be.
+    // Backends size their scratch for logits by the packed weights.
     const std::vector<float> projection(kMostLogits);
     ASSERT_TRUE(kernels_
                     ->Pack(std::vector<HostTensor>{
@@ -45,19 +45,19 @@ class Answers : public BackendTest<Backend> {
                     .ok());
   }
   std::vector<SampleResult> Of(const std::vector<float>& logits,
-                               const std::vector<SampleRequest>& queries) {
-    const int64_t rows = static_cast<int64_t>(queries.size());
-    std::vector<SampleResult> results(queries.size());
+                               const std::vector<SampleRequest>& requests) {
+    const int64_t rows = static_cast<int64_t>(requests.size());
+    std::vector<SampleResult> results(requests.size());
     const auto on_device = *kernels_->Upload(logits);
     auto last_tokens = *kernels_->AllocateLastTokens(1);
-    kernels_->Sample(MatrixView<const float>(on_device.data(), rows, logits.size() / rows), queries,
-                     std::vector<int32_t>(rows, kNotKept), last_tokens,
+    kernels_->Sample(MatrixView<const float>(on_device.data(), rows, logits.size() / rows),
+                     requests, std::vector<int32_t>(rows, kNotKept), last_tokens,
                      std::span<SampleResult>(results));
     EXPECT_TRUE(kernels_->Finish().ok());
     return results;
   }
-  SampleResult Of(const std::vector<float>& logits, const SampleRequest& query) {
-    return Of(logits, std::vector<SampleRequest>{query})[0];
+  SampleResult Of(const std::vector<float>& logits, const SampleRequest& request) {
+    return Of(logits, std::vector<SampleRequest>{request})[0];
   }
   TokenId Sample(const std::vector<float>& logits, const Sampling& sampling) {
     return Of(logits, SampleRequest{.sampling = sampling}).token;
@@ -71,13 +71,13 @@ class Answers : public BackendTest<Backend> {
     for (int row = 0; row < kTogether; ++row) {
       rows.insert(rows.end(), logits.begin(), logits.end());
     }
-    std::vector<SampleRequest> queries(kTogether);
+    std::vector<SampleRequest> requests(kTogether);
     for (int draw = 0; draw < draws;) {
-      for (SampleRequest& query : queries) {
-        query.sampling = sampling;
-        query.sampling.draw = draw++;
+      for (SampleRequest& request : requests) {
+        request.sampling = sampling;
+        request.sampling.draw = draw++;
       }
-      for (const SampleResult& result : Of(rows, queries)) ++frequencies[result.token];
+      for (const SampleResult& result : Of(rows, requests)) ++frequencies[result.token];
     }
     return frequencies;
   }
@@ -89,7 +89,7 @@ class Answers : public BackendTest<Backend> {
 
   std::unique_ptr<typename Backend::Type> kernels_ = Backend::Make(/*threads=*/2);
 };
-TYPED_TEST_SUITE_P(Answers);
+TYPED_TEST_SUITE_P(SampleResults);
 
 inline std::vector<float> NormalLogits(int64_t size, float deviation, std::mt19937& random) {
   std::normal_distribution<float> normal(0, deviation);
@@ -98,7 +98,7 @@ inline std::vector<float> NormalLogits(int64_t size, float deviation, std::mt199
   return logits;
 }
 
-TYPED_TEST_P(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId) {
+TYPED_TEST_P(SampleResults, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId) {
   EXPECT_EQ(this->Sample({1, 3, 2, 3}, {.temperature = 0}), 1);
   EXPECT_EQ(this->Sample({-5}, {.temperature = 0}), 0);
   std::vector<float> logits(1000, -1.0f);
@@ -108,7 +108,7 @@ TYPED_TEST_P(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId) {
 
 // Pearson's test: under the hypothesis the statistic is near its degrees of freedom; 100 for 49
 // would come about once in 50,000 seeds, and the seed is fixed.
-TYPED_TEST_P(Answers, FollowTheSoftmax) {
+TYPED_TEST_P(SampleResults, FollowTheSoftmax) {
   constexpr int kDraws = 20000;
   std::mt19937 random(5);
   const std::vector<float> logits = NormalLogits(50, 1, random);
@@ -134,7 +134,7 @@ inline std::vector<float> FourLogits() {
   return {std::log(0.3f), std::log(0.1f), std::log(0.4f), std::log(0.2f)};
 }
 
-TYPED_TEST_P(Answers, KeepWhatEachCutKeeps) {
+TYPED_TEST_P(SampleResults, KeepWhatEachCutKeeps) {
   using Tokens = std::set<TokenId>;
   const std::vector<float> logits = FourLogits();
   EXPECT_EQ(this->Sampled(logits, {}), (Tokens{0, 1, 2, 3}));
@@ -148,19 +148,19 @@ TYPED_TEST_P(Answers, KeepWhatEachCutKeeps) {
   EXPECT_EQ(this->Sampled(logits, {.min_p = 0.2501f}), (Tokens{0, 2, 3}));
   EXPECT_EQ(this->Sampled(logits, {.min_p = 0.51f}), (Tokens{0, 2}));
   EXPECT_EQ(this->Sampled(logits, {.min_p = 1}), (Tokens{2}));
-  // After top_k = 3 the probabilities are 4/9, 3/9, 2/9, so that top_p = 0.75 needs but two.
+  // After top_k = 3 the probabilities are 4/9, 3/9, 2/9, so that top_p = 0.75 needs only two.
   EXPECT_EQ(this->Sampled(logits, {.top_k = 3, .top_p = 0.75f}), (Tokens{0, 2}));
   EXPECT_EQ(this->Sampled(logits, {.top_p = 0.75f}), (Tokens{0, 2, 3}));
   EXPECT_EQ(this->Sampled(logits, {.top_k = 3, .min_p = 0.6f}), (Tokens{0, 2}));
 }
 
-TYPED_TEST_P(Answers, CutsTakeTheLowestIdsAmongEquals) {
+TYPED_TEST_P(SampleResults, CutsTakeTheLowestIdsAmongEquals) {
   const std::vector<float> logits(300, 2.0f);
   EXPECT_EQ(this->Sampled(logits, {.top_k = 3}), (std::set<TokenId>{0, 1, 2}));
   EXPECT_EQ(this->Sampled(logits, {.top_p = 3.5f / 300}), (std::set<TokenId>{0, 1, 2, 3}));
 }
 
-TYPED_TEST_P(Answers, EditsScaleThenAdd) {
+TYPED_TEST_P(SampleResults, EditsScaleThenAdd) {
   // Penalised: 2 / 1.6 = 1.25 and −1 · 1.6 = −1.6.
   const std::vector<LogitEdit> positive = {{0, 1.6f, 0}};
   EXPECT_EQ(this->Sample({2, 1.2f}, {.temperature = 0, .edits = positive}), 0);
@@ -173,7 +173,7 @@ TYPED_TEST_P(Answers, EditsScaleThenAdd) {
   EXPECT_EQ(this->Sample({2, 0.3f}, {.temperature = 0, .edits = both}), 1);
 }
 
-TYPED_TEST_P(Answers, NeverSampleABannedToken) {
+TYPED_TEST_P(SampleResults, NeverSampleABannedToken) {
   const std::vector<LogitEdit> ban = {{2, 1, -kInfinity}, {0, 1, -kInfinity}};
   EXPECT_EQ(this->Sampled(FourLogits(), {.edits = ban}), (std::set<TokenId>{1, 3}));
   EXPECT_EQ(this->Sampled(FourLogits(), {.top_k = 3, .edits = ban}), (std::set<TokenId>{1, 3}));
@@ -181,7 +181,7 @@ TYPED_TEST_P(Answers, NeverSampleABannedToken) {
   EXPECT_EQ(this->Sample(FourLogits(), {.temperature = 0, .edits = ban}), 3);
 }
 
-TYPED_TEST_P(Answers, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
+TYPED_TEST_P(SampleResults, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
   const std::vector<LogitEdit> ban = {{2, 1, -kInfinity}};
   const SampleResult result =
       this->Of(FourLogits(), SampleRequest{.sampling = {.temperature = 0, .edits = ban},
@@ -197,19 +197,19 @@ TYPED_TEST_P(Answers, LogprobsAreOfTheModelBeforeEditsAndTemperature) {
   EXPECT_NEAR(result.top[2].logprob, std::log(0.2), 1e-6);
 }
 
-TYPED_TEST_P(Answers, LogprobsThatNobodyAskedForAreAbsent) {
+TYPED_TEST_P(SampleResults, LogprobsThatAreNotRequestedAreAbsent) {
   const SampleResult result = this->Of(FourLogits(), SampleRequest{});
   EXPECT_TRUE(std::isnan(result.logprob));
   EXPECT_TRUE(result.top.empty());
 }
 
-TYPED_TEST_P(Answers, ScoreAGivenToken) {
+TYPED_TEST_P(SampleResults, ReportTheLogprobOfAScoredToken) {
   const SampleResult result = this->Of(FourLogits(), SampleRequest{.scored_token = 1});
   EXPECT_EQ(result.token, 1);
   EXPECT_NEAR(result.logprob, std::log(0.1), 1e-6);
 }
 
-TYPED_TEST_P(Answers, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary) {
+TYPED_TEST_P(SampleResults, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary) {
   const SampleResult result =
       this->Of({1, 2, 2, 1, 2}, SampleRequest{.scored_token = 0, .top_logprobs = 9});
   std::vector<TokenId> order;
@@ -217,7 +217,7 @@ TYPED_TEST_P(Answers, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVoc
   EXPECT_EQ(order, (std::vector<TokenId>{1, 2, 4, 0, 3}));
 }
 
-TYPED_TEST_P(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
+TYPED_TEST_P(SampleResults, NumbersThatAreNotFiniteHaveAMeaning) {
   EXPECT_EQ(this->Sample({kNaN, 1, kNaN}, {.temperature = 0}), 1);
   EXPECT_EQ(this->Sampled({kNaN, 1, -kInfinity, 1.5f}, {}), (std::set<TokenId>{1, 3}));
   EXPECT_EQ(this->Sampled({0, kInfinity, 5, kInfinity}, {}), (std::set<TokenId>{1, 3}));
@@ -238,7 +238,7 @@ TYPED_TEST_P(Answers, NumbersThatAreNotFiniteHaveAMeaning) {
   EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.scored_token = 1}).logprob, 0);
 }
 
-TYPED_TEST_P(Answers, TinyTemperaturesAreGreedy) {
+TYPED_TEST_P(SampleResults, TinyTemperaturesAreGreedy) {
   std::mt19937 random(6);
   const std::vector<float> logits = NormalLogits(130, 3, random);
   const TokenId greedy = this->Sample(logits, {.temperature = 0});
@@ -247,17 +247,17 @@ TYPED_TEST_P(Answers, TinyTemperaturesAreGreedy) {
             greedy);
 }
 
-// Queries of many kinds; the edits live in `edits`.
-inline SampleRequest RandomQuery(int64_t vocabulary, std::mt19937& random,
-                                 std::vector<LogitEdit>* edits) {
+// A random request. Its edits are stored in `edits`.
+inline SampleRequest RandomRequest(int64_t vocabulary, std::mt19937& random,
+                                   std::vector<LogitEdit>* edits) {
   const auto one_of = [&](std::vector<float> values) { return values[random() % values.size()]; };
-  SampleRequest query;
-  query.sampling.temperature = one_of({0.3f, 0.8f, 1.0f, 1.0f, 1.5f});
-  query.sampling.top_k = static_cast<int32_t>(one_of({0, 0, 1, 5, 40, 300, 5000}));
-  query.sampling.top_p = one_of({1.0f, 1.0f, 0.3f, 0.9f, 0.999f});
-  query.sampling.min_p = one_of({0.0f, 0.0f, 0.01f, 0.2f});
-  query.sampling.seed = random();
-  query.sampling.draw = (uint64_t{random()} << 32) + random();
+  SampleRequest request;
+  request.sampling.temperature = one_of({0.3f, 0.8f, 1.0f, 1.0f, 1.5f});
+  request.sampling.top_k = static_cast<int32_t>(one_of({0, 0, 1, 5, 40, 300, 5000}));
+  request.sampling.top_p = one_of({1.0f, 1.0f, 0.3f, 0.9f, 0.999f});
+  request.sampling.min_p = one_of({0.0f, 0.0f, 0.01f, 0.2f});
+  request.sampling.seed = random();
+  request.sampling.draw = (uint64_t{random()} << 32) + random();
   std::set<TokenId> edited;
   while (edited.size() < std::min<int64_t>(vocabulary / 2, random() % 30)) {
     edited.insert(static_cast<TokenId>(random() % vocabulary));
@@ -265,38 +265,38 @@ inline SampleRequest RandomQuery(int64_t vocabulary, std::mt19937& random,
   for (TokenId token : edited) {
     edits->push_back({token, one_of({1.0f, 1.3f}), one_of({0.0f, -0.5f, 2.0f, -kInfinity})});
   }
-  query.sampling.edits = *edits;
-  query.logprob = random() % 2 == 0;
-  query.top_logprobs = static_cast<int32_t>(one_of({0, 1, kMaxTopLogprobs}));
-  return query;
+  request.sampling.edits = *edits;
+  request.logprob = random() % 2 == 0;
+  request.top_logprobs = static_cast<int32_t>(one_of({0, 1, kMaxTopLogprobs}));
+  return request;
 }
 
-TYPED_TEST_P(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
+TYPED_TEST_P(SampleResults, AgreeWithTheReferenceInAnyBatch) {
   std::mt19937 random(7);
   for (int64_t vocabulary :
        std::initializer_list<int64_t>{1, 2, 5, 63, 64, 65, 1000, 4096, kMostLogits}) {
     constexpr int kRows = 40;
     std::vector<float> logits;
     std::vector<std::vector<LogitEdit>> edits(kRows);
-    std::vector<SampleRequest> queries;
+    std::vector<SampleRequest> requests;
     for (int row = 0; row < kRows; ++row) {
       std::vector<float> more = NormalLogits(vocabulary, row % 2 == 0 ? 1 : 4, random);
       if (row % 5 == 0) {  // many ties
         for (float& logit : more) logit = std::round(logit);
       }
       logits.insert(logits.end(), more.begin(), more.end());
-      queries.push_back(RandomQuery(vocabulary, random, &edits[row]));
+      requests.push_back(RandomRequest(vocabulary, random, &edits[row]));
     }
-    const std::vector<SampleResult> results = this->Of(logits, queries);
+    const std::vector<SampleResult> results = this->Of(logits, requests);
     std::vector<SampleResult> expected(kRows);
     ReferenceKernels::LastTokens last_tokens;
-    ReferenceKernels().Sample({logits.data(), kRows, vocabulary}, queries,
+    ReferenceKernels().Sample({logits.data(), kRows, vocabulary}, requests,
                               std::vector<int32_t>(kRows, kNotKept), last_tokens, expected);
     for (int row = 0; row < kRows; ++row) {
       SCOPED_TRACE("vocabulary " + std::to_string(vocabulary) + ", row " + std::to_string(row));
       EXPECT_EQ(results[row].token, expected[row].token);
       EXPECT_EQ(std::isnan(results[row].logprob), std::isnan(expected[row].logprob));
-      if (queries[row].logprob) {
+      if (requests[row].logprob) {
         EXPECT_NEAR(results[row].logprob, expected[row].logprob, kLogprobBound);
       }
       ASSERT_EQ(results[row].top.size(), expected[row].top.size());
@@ -306,21 +306,21 @@ TYPED_TEST_P(Answers, AgreeWithTheReferenceWhateverIsBesideThem) {
       }
       const SampleResult alone =
           this->Of({logits.begin() + row * vocabulary, logits.begin() + (row + 1) * vocabulary},
-                   queries[row]);
+                   requests[row]);
       EXPECT_EQ(alone.token, results[row].token);
       EXPECT_EQ(alone.top, results[row].top);
     }
   }
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Answers, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId,
+REGISTER_TYPED_TEST_SUITE_P(SampleResults, AtTemperatureZeroAreTheGreatestLogitOfTheLowestId,
                             FollowTheSoftmax, KeepWhatEachCutKeeps, CutsTakeTheLowestIdsAmongEquals,
                             EditsScaleThenAdd, NeverSampleABannedToken,
                             LogprobsAreOfTheModelBeforeEditsAndTemperature,
-                            LogprobsThatNobodyAskedForAreAbsent, ScoreAGivenToken,
+                            LogprobsThatAreNotRequestedAreAbsent, ReportTheLogprobOfAScoredToken,
                             TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary,
                             NumbersThatAreNotFiniteHaveAMeaning, TinyTemperaturesAreGreedy,
-                            AgreeWithTheReferenceWhateverIsBesideThem);
+                            AgreeWithTheReferenceInAnyBatch);
 
 }  // namespace retnet
 

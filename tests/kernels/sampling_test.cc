@@ -3,6 +3,6 @@
 
 namespace retnet {
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Backends, Answers, Backends, BackendNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Backends, SampleResults, Backends, BackendNames);
 
 }  // namespace retnet

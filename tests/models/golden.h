@@ -1,5 +1,4 @@
-// The goldens of tests/testdata: sequences with the logits and states that the original code gave
-// for them.
+// The goldens of tests/testdata: sequences with the logits and states of the original code.
 #ifndef RETNET_TESTS_MODELS_GOLDEN_H_
 #define RETNET_TESTS_MODELS_GOLDEN_H_
 

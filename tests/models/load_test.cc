@@ -57,7 +57,7 @@ TEST(LoadModel, CountsSlotsFromTheFreeMemory) {
   options.state_memory_fraction = 0.5;
   const auto model = LoadModel(SmallCheckpoint(), options);
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ((*model)->info().slots, 1024);  // small states: as many as are ever taken unasked
+  EXPECT_EQ((*model)->info().slots, 1024);  // the states are small: the default maximum
   options.state_memory_fraction = 1e-15;
   EXPECT_EQ(LoadModel(SmallCheckpoint(), options).status().code(),
             absl::StatusCode::kResourceExhausted);
@@ -71,7 +71,7 @@ TEST(LoadModel, SlotsThatDoNotFitAreRefusedBeforeTheyAreMade) {
   options.slots = 1 << 20;  // 4 TiB of bases alone
   const auto model = LoadModel(directory, options);
   EXPECT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted) << model.status();
-  EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 sessions"));
+  EXPECT_THAT(std::string(model.status().message()), HasSubstr("1048576 sequences"));
 }
 
 TEST(LoadModel, TheCpuRefusesStatesThatAreNotFp32) {

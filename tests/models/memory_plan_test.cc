@@ -12,7 +12,7 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kMebibyte = 1 << 20;
 
-// 100 MiB beside the slots of 2 MiB.
+// 100 MiB in addition to slots of 2 MiB.
 constexpr MemoryNeed kNeed = {.weights = 60 * kMebibyte,
                               .step = 10 * kMebibyte,
                               .serving = 30 * kMebibyte,
@@ -37,7 +37,7 @@ TEST(PlanSlots, OneByteLessThanTheNeedOfOneSlotIsRefused) {
             absl::StatusCode::kResourceExhausted);
 }
 
-TEST(PlanSlots, SlotsThatAreAskedForCountWhole) {
+TEST(PlanSlots, AnExplicitNumberOfSlotsCountsWhole) {
   ModelOptions options;
   options.slots = 2000;
   EXPECT_EQ(*PlanSlots(kNeed, Free(4100 * kMebibyte), options), 2000);
@@ -52,11 +52,11 @@ TEST(PlanSlots, ARefusalNamesEveryPartOfTheNeedAndTheLimit) {
   const absl::Status refused = PlanSlots(kNeed, Free(20 * kMebibyte), options).status();
   EXPECT_EQ(refused.message(),
             "memory: 106.0 MiB are needed (60.0 MiB for weights, 10.0 MiB for steps of 17 rows, "
-            "6.0 MiB for 3 sessions of 2.0 MiB, 30.0 MiB for serving), but 20.0 MiB are free of "
+            "6.0 MiB for 3 sequences of 2.0 MiB, 30.0 MiB for serving), but 20.0 MiB are free of "
             "the 512.0 MiB that /sys/fs/cgroup/memory.max gives");
   options.slots = 0;
   EXPECT_THAT(std::string(PlanSlots(kNeed, Free(0), options).status().message()),
-              HasSubstr("4.0 MiB for one session of 2.0 MiB to be in a share of 0.5"));
+              HasSubstr("4.0 MiB for one sequence of 2.0 MiB to be in a share of 0.5"));
 }
 
 TEST(PlanSlots, WeightsThatAreInMemoryAreNotMentioned) {

@@ -1,4 +1,4 @@
-// Writes small checkpoints of any shape, with random weights, in the layout of the published ones.
+// Writes small checkpoints of any shape, with random weights, in the format of the published ones.
 #ifndef RETNET_TESTS_MODELS_RANDOM_CHECKPOINT_H_
 #define RETNET_TESTS_MODELS_RANDOM_CHECKPOINT_H_
 

@@ -1,4 +1,4 @@
-// Random texts whose characters are of every length of UTF-8, and random ways to cut them.
+// Random texts with UTF-8 characters of every length, and random ways to cut them.
 #ifndef RETNET_TESTS_MODELS_RANDOM_TEXT_H_
 #define RETNET_TESTS_MODELS_RANDOM_TEXT_H_
 
@@ -35,7 +35,7 @@ inline void AppendCharacter(char32_t c, std::string* text) {
   }
 }
 
-// Of few distinct characters, so that stop strings occur, and of all lengths of UTF-8.
+// A text of few distinct characters, so that stop strings occur, with UTF-8 of all lengths.
 inline std::string RandomText(int length, Random* random) {
   constexpr char32_t kCharacters[] = {U'a',   U'b',   U'\n',   0x7F,    0x80,
                                       0xE9,   0x7FF,  0x800,   0xD7FF,  0xE000,
@@ -48,7 +48,7 @@ inline std::string RandomText(int length, Random* random) {
 }
 
 inline std::string RandomBytes(int length, Random* random) {
-  // Mostly bytes on which UTF-8's rules turn.
+  // Mostly bytes at the borders of the rules of UTF-8.
   constexpr unsigned char kBytes[] = {'a',  0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1,
                                       0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5};
   std::string bytes;

@@ -1,4 +1,4 @@
-// Makes the TestModel of a backend; its logits are kept if it is one of RecordingKernels.
+// Makes the TestModel of a backend. With RecordingKernels, it keeps the logits.
 #ifndef RETNET_TESTS_MODELS_RECORDING_MODEL_H_
 #define RETNET_TESTS_MODELS_RECORDING_MODEL_H_
 
@@ -21,7 +21,7 @@
 
 namespace retnet {
 
-// A backend that keeps a copy of the logits it turns into answers.
+// A backend that keeps a copy of all logits that it samples or scores.
 template <Kernels K>
 class RecordingKernels : public K {
  public:
@@ -29,13 +29,13 @@ class RecordingKernels : public K {
   explicit RecordingKernels(K&& kernels) : K(std::move(kernels)) {}
 
   void RecordTo(std::vector<float>* logits) { logits_ = logits; }
-  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> queries,
+  void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, typename K::LastTokens& last_tokens,
               std::span<SampleResult> results) {
     const std::vector<float> numbers =
         NumbersOnHost(static_cast<const K&>(*this), logits.data, logits.rows * logits.columns);
     logits_->insert(logits_->end(), numbers.begin(), numbers.end());
-    K::Sample(logits, queries, keep_in, last_tokens, results);
+    K::Sample(logits, requests, keep_in, last_tokens, results);
   }
 
  private:

@@ -1,4 +1,4 @@
-// Steps launched before the one before them is known, on every backend.
+// Steps that are launched before the results of the previous step are known, on every backend.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -35,12 +35,12 @@ TEST(RetNetAhead, TwoStepsInFlightAreThoseOneAfterAnother) {
   }
 }
 
-// A slot's next token and the choice after it.
+// Feeds the next token of a slot and samples the one after it.
 class NextToken {
  public:
   NextToken(TestModel& model, SlotId slot, TokenId token) : token_{token} {
-    output_.query.sampling.temperature = 0;
-    output_.query.logprob = true;
+    output_.request.sampling.temperature = 0;
+    output_.request.logprob = true;
     segment_ = {slot, model->state(slot).position, RowClass::kSampled, token_, {&output_, 1}};
     EXPECT_TRUE(model->Launch({&segment_, 1}).ok());
   }
@@ -57,7 +57,7 @@ std::vector<SampleResult> Wait(TestModel& model) {
   return result.results;
 }
 
-TEST(RetNetAhead, TransfersSeeTheStepsBeforeThemAndRunBesideThoseAfter) {
+TEST(RetNetAhead, TransfersSeeEarlierStepsAndOverlapLaterOnes) {
   const std::string folder = Folder();
   for (const Backend& backend : UnrecordedBackends()) {
     SCOPED_TRACE(backend.name);

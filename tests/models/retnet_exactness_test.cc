@@ -1,5 +1,6 @@
-// What a sequence gives depends on its tokens alone, bit for bit: not on how it was cut, on what
-// ran beside it, on where its state was kept, or on tokens that were taken back.
+// The results of a sequence depend only on its tokens, bit for bit. They do not depend on how it
+// was cut into steps, on other sequences of the step, on where its state was kept, or on truncated
+// tokens.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,7 +15,7 @@
 namespace retnet {
 namespace {
 
-// Shapes that are multiples of nothing.
+// Shapes whose sizes are no multiples of vector or tile sizes.
 struct ShapeCase {
   std::string name;
   CheckpointShape shape;
@@ -45,12 +46,13 @@ struct Case {
   ShapeCase shape;
 };
 
-// Of weights with which a row is exact among any number of rows, or else among fours.
+// The cases whose weights make a row exact among any number of rows (`exact`), or only if the
+// number of rows is a multiple of four.
 std::vector<Case> Cases(bool exact) {
   std::vector<Case> cases;
   for (const Backend& backend : Backends()) {
     for (const ShapeCase& shape : Shapes()) {
-      // The other shapes of other bases are left to the tests of Retention.
+      // The tests of Retention cover other base types with the other shapes.
       if (backend.base_type != ElementType::kFloat32 && shape.name != "three_heads") continue;
       const bool is_exact = backend.exact_in_float32 || shape.shape.type != ElementType::kFloat32;
       if (is_exact == exact) cases.push_back({backend, shape});
@@ -63,7 +65,7 @@ std::ostream& operator<<(std::ostream& stream, const Case& test) {
   return stream << test.backend.name << " " << test.shape.name;
 }
 
-// Equal in every bit, so that NaN and the sign of zero count too.
+// Compares bits, so that NaN and the sign of zero count too.
 void ExpectSameBits(const std::vector<float>& actual, const std::vector<float>& expected) {
   ASSERT_EQ(actual.size(), expected.size());
   ASSERT_FALSE(
@@ -89,7 +91,7 @@ class RetNetExactness : public ::testing::TestWithParam<Case> {
   std::vector<TokenId> Tokens(int64_t count, uint32_t seed) const {
     return RandomTokens(count, 33, seed);
   }
-  // The logits of `tokens` computed alone and whole.
+  // The logits of `tokens`, computed alone in one step.
   std::vector<float> Whole(std::span<const TokenId> tokens) const {
     return Make(/*slots=*/1).Run(0, tokens, 320);
   }
@@ -178,7 +180,7 @@ TEST_P(RetNetExactness, ForkIsACopy) {
   const auto branch = Tokens(100, 6);
   for (const int32_t at : {0, 5, 64, 100, 128}) {
     SCOPED_TRACE(at);
-    // With two slots the second fork to fold finds no free base: it folds in place, behind the
+    // With two slots, the second fork to fold finds no free base. It folds in place, after the
     // first.
     TestModel model = Make(/*slots=*/2);
     model.Run(0, std::span(tokens).first(at), 320);
@@ -193,7 +195,7 @@ TEST_P(RetNetExactness, ForkIsACopy) {
   }
 }
 
-TEST_P(RetNetExactness, ForksOfOneBaseDecodeBesideEachOther) {
+TEST_P(RetNetExactness, ForksOfOneBaseDecodeInOneStep) {
   const auto tokens = Tokens(130, 7);
   TestModel model = Make(/*slots=*/4);
   model.Run(0, tokens, 320);
@@ -268,7 +270,7 @@ TEST_P(RetNetExactness, AStepThatIsRefusedChangesNothing) {
   ExpectSameBits(logits, Whole(tokens));
 }
 
-// An empty state knows no position: the rotation is relative.
+// An empty state has no position: the rotation is relative.
 TEST_P(RetNetExactness, FarPositionsAreLikeTheFirst) {
   const auto tokens = Tokens(150, 13);
   const auto whole = Whole(tokens);
@@ -278,7 +280,7 @@ TEST_P(RetNetExactness, FarPositionsAreLikeTheFirst) {
   model.Write(far, 0);
   const auto logits = model.Run(0, tokens, 97);
   ASSERT_EQ(logits.size(), whole.size());
-  // A rotated k rounds otherwise at another position where tails are rounded.
+  // Where tails are rounded, a rotated k rounds differently at another position.
   const Backend& backend = GetParam().backend;
   const double bound = backend.rounds_tails ? 0.2 : backend.rounds_activations ? 0.1 : 2e-4;
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -296,7 +298,7 @@ std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
 INSTANTIATE_TEST_SUITE_P(Backends, RetNetExactness, ::testing::ValuesIn(Cases(/*exact=*/true)),
                          CaseName);
 
-// Where the library of products, or what stands in for it, computes rows by fours.
+// For a library of matrix products (or its emulation) that computes four rows at a time.
 class RetNetExactnessByFours : public RetNetExactness {};
 
 TEST_P(RetNetExactnessByFours, CutAndBatchedIsWholeAndAlone) {

@@ -1,4 +1,4 @@
-// Logits and states against those that the original code gave.
+// Logits and states against those of the original code.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -31,7 +31,7 @@ std::vector<GoldenCase> Cases(const std::vector<Backend>& backends) {
   for (const Backend& backend : backends) {
     for (const char* golden :
          {"base", "bf16", "grouped", "plain", "sharded", "fullheads", "long"}) {
-      // The others are short, and would say nothing of how bases are rounded that these do not.
+      // The other sequences are short and would show nothing new about the rounding of bases.
       const bool rounds = std::set<std::string>{"base", "long"}.contains(golden);
       if (backend.base_type != ElementType::kFloat32 && !rounds) continue;
       cases.push_back({backend, golden});
@@ -84,8 +84,8 @@ INSTANTIATE_TEST_SUITE_P(TextbookForms, RetNetGolden, ::testing::ValuesIn(Cases(
 
 class RetNetGoldenState : public ::testing::TestWithParam<GoldenCase> {};
 
-// The textbook's state is the base advanced through its tail; the bytes of a base follow the seam's
-// layout, and a tail's token adds k and v of each layer.
+// The state of the textbook is the base advanced by the tokens of the tail. The bytes are in the
+// format of the concept Kernels.
 std::vector<double> TextbookState(const RetNetConfig& config, const StateCopy& state,
                                   const Backend& backend, int32_t layer) {
   const HostTensor bases{backend.base_type, state.bytes.data()};

@@ -1,5 +1,5 @@
-// Model's contract on a small random checkpoint: what Launch refuses, answers, steps in flight,
-// transfers.
+// The contract of Model on a small random checkpoint: what Launch refuses, results, steps in
+// flight, transfers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -38,11 +38,11 @@ Segment MakeSegment(SlotId slot, int32_t position, std::span<const TokenId> toke
 RowOutput Greedy(int32_t row) {
   RowOutput output;
   output.row = row;
-  output.query.sampling.temperature = 0;
+  output.request.sampling.temperature = 0;
   return output;
 }
 
-std::vector<SampleResult> Answers(TestModel& model, std::span<const Segment> segments) {
+std::vector<SampleResult> ResultsOf(TestModel& model, std::span<const Segment> segments) {
   const absl::Status launched = model->Launch(segments);
   EXPECT_TRUE(launched.ok()) << launched;
   StepResult result;
@@ -63,8 +63,8 @@ class LaunchRefuses : public ::testing::Test {
   void ExpectOne(const Segment& segment, const std::string& message) {
     Expect({&segment, 1}, message);
   }
-  void ExpectQuery(const SampleRequest& query, const std::string& message) {
-    const RowOutput output{.row = 0, .query = query};
+  void ExpectRequest(const SampleRequest& request, const std::string& message) {
+    const RowOutput output{.row = 0, .request = request};
     ExpectOne(MakeSegment(0, 0, tokens_, {&output, 1}), message);
   }
 
@@ -84,15 +84,15 @@ TEST_F(LaunchRefuses, SlotsThatDoNotExistOrComeTwice) {
   ExpectOne(MakeSegment(-1, 0, tokens_), "slot -1");
   const Segment twice[] = {MakeSegment(0, 0, tokens_), MakeSegment(0, 0, tokens_)};
   Expect(twice, "twice");
-  EXPECT_EQ(Answers(model_, {twice, 1}).size(), 0);  // named by a refused step only
+  EXPECT_EQ(ResultsOf(model_, {twice, 1}).size(), 0);  // named by a refused step only
 }
 
-TEST_F(LaunchRefuses, SampledTokensBehindGivenOnes) {
+TEST_F(LaunchRefuses, SampledTokensAfterPromptTokens) {
   std::vector segments = {MakeSegment(0, 0, tokens_), MakeSegment(1, 0, tokens_)};
   segments[1].row_class = RowClass::kSampled;
-  Expect(segments, "slot 1 has a segment of sampled tokens behind given ones");
+  Expect(segments, "slot 1 has a segment of sampled tokens after one of prompt tokens");
   std::swap(segments[0], segments[1]);
-  EXPECT_EQ(Answers(model_, segments).size(), 0);
+  EXPECT_EQ(ResultsOf(model_, segments).size(), 0);
 }
 
 TEST_F(LaunchRefuses, PositionsThatAreNotTheSlots) {
@@ -121,26 +121,26 @@ TEST_F(LaunchRefuses, OutputsOfRowsOutOfOrderOrRange) {
   }
 }
 
-TEST_F(LaunchRefuses, QueriesThatMeanNothing) {
+TEST_F(LaunchRefuses, RequestsThatMeanNothing) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinity = std::numeric_limits<float>::infinity();
-  ExpectQuery({.scored_token = kVocabulary}, "vocabulary");
-  ExpectQuery({.top_logprobs = 21}, "top_logprobs is 21");
-  ExpectQuery({.top_logprobs = -1}, "top_logprobs is -1");
+  ExpectRequest({.scored_token = kVocabulary}, "vocabulary");
+  ExpectRequest({.top_logprobs = 21}, "top_logprobs is 21");
+  ExpectRequest({.top_logprobs = -1}, "top_logprobs is -1");
   for (const float bad : {-1.0f, nan, infinity}) {
-    ExpectQuery({.sampling = {.temperature = bad}}, "temperature");
+    ExpectRequest({.sampling = {.temperature = bad}}, "temperature");
   }
   for (const float bad : {-0.1f, 1.1f, nan}) {
-    ExpectQuery({.sampling = {.top_p = bad}}, "top_p");
-    ExpectQuery({.sampling = {.min_p = bad}}, "min_p");
+    ExpectRequest({.sampling = {.top_p = bad}}, "top_p");
+    ExpectRequest({.sampling = {.min_p = bad}}, "min_p");
   }
-  ExpectQuery({.sampling = {.top_k = -1}}, "top_k");
+  ExpectRequest({.sampling = {.top_k = -1}}, "top_k");
   for (const LogitEdit& bad : {LogitEdit{.token = kVocabulary},
                                {.token = -1},
                                {.repetition = 0},
                                {.repetition = nan},
                                {.add = nan}}) {
-    ExpectQuery({.sampling = {.edits = {&bad, 1}}}, bad.token == 0 ? "edit of token 0" : "token");
+    ExpectRequest({.sampling = {.edits = {&bad, 1}}}, bad.token == 0 ? "edit of token 0" : "token");
   }
 }
 
@@ -149,13 +149,13 @@ TEST(RetNetSteps, ALastSampledTokenIsTheHostsOwn) {
   const auto prompt = RandomTokens(70, kVocabulary, 3);
   const RowOutput last = Greedy(69);
   const RowOutput only = Greedy(0);
-  TokenId by_host = Answers(model, std::vector{MakeSegment(0, 0, prompt, {&last, 1})})[0].token;
-  Answers(model, std::vector{MakeSegment(1, 0, prompt, {&last, 1})});
+  TokenId by_host = ResultsOf(model, std::vector{MakeSegment(0, 0, prompt, {&last, 1})})[0].token;
+  ResultsOf(model, std::vector{MakeSegment(1, 0, prompt, {&last, 1})});
   for (int32_t i = 0; i < 80; ++i) {
     const TokenId token = kLastSampled;
     const auto results =
-        Answers(model, std::vector{MakeSegment(1, 70 + i, {&token, 1}, {&only, 1}),
-                                   MakeSegment(0, 70 + i, {&by_host, 1}, {&only, 1})});
+        ResultsOf(model, std::vector{MakeSegment(1, 70 + i, {&token, 1}, {&only, 1}),
+                                     MakeSegment(0, 70 + i, {&by_host, 1}, {&only, 1})});
     ASSERT_EQ(results[0].token, results[1].token);
     by_host = results[1].token;
   }
@@ -166,7 +166,7 @@ TEST(RetNetSteps, GreedyTakesTheGreatestLogit) {
   const auto tokens = RandomTokens(5, kVocabulary, 4);
   const RowOutput outputs[] = {Greedy(1), Greedy(4)};
   model.logits().clear();
-  const auto results = Answers(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
+  const auto results = ResultsOf(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
   ASSERT_EQ(results.size(), 2);
   ASSERT_EQ(model.logits().size(), 2 * kVocabulary);
   for (int32_t i = 0; i < 2; ++i) {
@@ -176,26 +176,26 @@ TEST(RetNetSteps, GreedyTakesTheGreatestLogit) {
   }
 }
 
-// More outputs than the rows of logits that exist at a time.
+// More outputs than rows of logits are computed at a time.
 TEST(RetNetSteps, ScoresEveryRowOfALongSegment) {
   TestModel model = Make();
   const auto tokens = RandomTokens(kMaxRows, kVocabulary, 5);
   std::vector<RowOutput> outputs(kMaxRows);
   for (int32_t i = 0; i < kMaxRows; ++i) {
     outputs[i].row = i;
-    outputs[i].query.scored_token = tokens[(i + 1) % kMaxRows];
-    outputs[i].query.top_logprobs = i % 3;
+    outputs[i].request.scored_token = tokens[(i + 1) % kMaxRows];
+    outputs[i].request.top_logprobs = i % 3;
   }
   model.logits().clear();
-  const auto results = Answers(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
+  const auto results = ResultsOf(model, std::vector{MakeSegment(0, 0, tokens, outputs)});
   ASSERT_EQ(results.size(), kMaxRows);
   ASSERT_EQ(model.logits().size(), kMaxRows * kVocabulary);
   for (int32_t i = 0; i < kMaxRows; ++i) {
     const auto row = std::span(model.logits()).subspan(i * kVocabulary, kVocabulary);
     double sum = 0;
     for (const float logit : row) sum += std::exp(double{logit});
-    ASSERT_EQ(results[i].token, outputs[i].query.scored_token);
-    ASSERT_NEAR(results[i].logprob, row[outputs[i].query.scored_token] - std::log(sum), 1e-4);
+    ASSERT_EQ(results[i].token, outputs[i].request.scored_token);
+    ASSERT_NEAR(results[i].logprob, row[outputs[i].request.scored_token] - std::log(sum), 1e-4);
     ASSERT_EQ(results[i].top.size(), i % 3);
   }
 }
@@ -204,11 +204,11 @@ TEST(RetNetSteps, AReusedResultKeepsNothingOfTheStepBefore) {
   TestModel model = Make();
   const std::vector<TokenId> token = {5};
   RowOutput rich = Greedy(0);
-  rich.query.logprob = true;
-  rich.query.top_logprobs = 3;
+  rich.request.logprob = true;
+  rich.request.top_logprobs = 3;
   const RowOutput plain = Greedy(0);
   StepResult result;
-  for (int32_t i = 0; i < 6; ++i) {  // each of the vectors that take turns
+  for (int32_t i = 0; i < 6; ++i) {  // every vector of results is reused
     ASSERT_TRUE(model->Launch(std::vector{MakeSegment(0, 2 * i, token, {&rich, 1})}).ok());
     ASSERT_TRUE(model->Wait(&result).ok());
     ASSERT_EQ(result.results[0].top.size(), 3);
@@ -239,8 +239,8 @@ TEST(RetNetSteps, TwoMayBeInFlightAndAreWaitedForInOrder) {
   ASSERT_TRUE(model->Wait(&two).ok());
 
   TestModel alone = Make();
-  EXPECT_EQ(Answers(alone, prompt)[0].token, one.results[0].token);
-  EXPECT_EQ(Answers(alone, next)[0].token, two.results[0].token);
+  EXPECT_EQ(ResultsOf(alone, prompt)[0].token, one.results[0].token);
+  EXPECT_EQ(ResultsOf(alone, next)[0].token, two.results[0].token);
 }
 
 TEST(RetNetTransfers, ReportOnceEachWithTicketsOfTheirOwn) {

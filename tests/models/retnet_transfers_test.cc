@@ -1,4 +1,4 @@
-// States that are read and written while steps go on beside them, on every backend.
+// States that are read and written while steps run, on every backend.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,13 +18,14 @@ constexpr int32_t kSlots = 6;
 constexpr int32_t kVocabulary = 97;
 constexpr int32_t kMostTokens = 40;  // of a segment: folds are frequent
 
-// Steps, forks, truncations and transfers in random order; slots in transfer are left alone until
-// an order ends that.
+// Steps, forks, truncations and transfers in random order. Nothing touches a slot in transfer until
+// an order ends the transfer.
 class Interleaving {
  public:
-  // `beside`: a transfer is waited for when it is ended, else as soon as it has begun.
-  Interleaving(TestModel& model, bool beside, uint32_t seed)
-      : model_(model), beside_(beside), random_(seed) {}
+  // With `during_steps`, a transfer is waited for when an order ends it; otherwise as soon as it
+  // has begun.
+  Interleaving(TestModel& model, bool during_steps, uint32_t seed)
+      : model_(model), during_steps_(during_steps), random_(seed) {}
 
   void Run(int32_t orders) {
     for (int32_t i = 0; i < orders; ++i) {
@@ -78,7 +79,7 @@ class Interleaving {
                        [slot](const Transfer& transfer) { return transfer.slot == slot; });
   }
 
-  // A slot that is not in transfer, clear or not; kNone where there is none.
+  // A slot that is not in transfer and is clear or not; kNone if there is none.
   SlotId Pick(bool clear) {
     std::vector<SlotId> slots;
     for (SlotId slot = 0; slot < kSlots; ++slot) {
@@ -88,7 +89,7 @@ class Interleaving {
   }
 
   void Begin(SlotId slot, absl::StatusOr<Ticket> ticket, bool reads) {
-    if (!beside_) model_.WaitFor(ticket);
+    if (!during_steps_) model_.WaitFor(ticket);
     transfers_.push_back({slot, std::move(ticket), reads});
   }
 
@@ -105,7 +106,7 @@ class Interleaving {
   }
 
   void End() {
-    if (beside_) model_.WaitFor(transfers_.front().ticket);
+    if (during_steps_) model_.WaitFor(transfers_.front().ticket);
     finished_reads_ += transfers_.front().reads ? 1 : 0;
     transfers_.pop_front();
   }
@@ -128,8 +129,8 @@ class Interleaving {
       tokens.push_back(RandomTokens(count, kVocabulary, random_()));
       RowOutput& output = outputs.emplace_back();
       output.row = count - 1;
-      output.query.sampling.temperature = 0;
-      output.query.logprob = true;
+      output.request.sampling.temperature = 0;
+      output.request.logprob = true;
       segments.push_back({.slot = slot,
                           .position = model_->state(slot).position,
                           .tokens = tokens.back(),
@@ -143,7 +144,7 @@ class Interleaving {
   }
 
   TestModel& model_;
-  const bool beside_;
+  const bool during_steps_;
   std::mt19937 random_;
   std::deque<StateCopy> copies_;
   size_t finished_reads_ = 0;  // of copies_, the first ones
@@ -151,7 +152,7 @@ class Interleaving {
   std::vector<SampleResult> results_;
 };
 
-TEST(RetNetTransfers, BesideStepsAreThoseBetweenSteps) {
+TEST(RetNetTransfers, DuringStepsEqualThoseBetweenSteps) {
   const std::string folder = WriteRandomCheckpoint(
       {.config = R"({"vocab_size": 97, "hidden_size": 24, "num_hidden_layers": 2, "num_heads": 3,
                      "intermediate_size": 40})"});
@@ -160,15 +161,15 @@ TEST(RetNetTransfers, BesideStepsAreThoseBetweenSteps) {
       SCOPED_TRACE(backend.name + ", seed " + std::to_string(seed));
       TestModel one = backend.make(folder, kSlots, /*max_rows=*/kSlots * kMostTokens);
       TestModel other = backend.make(folder, kSlots, /*max_rows=*/kSlots * kMostTokens);
-      Interleaving between(one, /*beside=*/false, seed);
-      Interleaving beside(other, /*beside=*/true, seed);
+      Interleaving between(one, /*during_steps=*/false, seed);
+      Interleaving during(other, /*during_steps=*/true, seed);
       between.Run(400);
-      beside.Run(400);
+      during.Run(400);
       EXPECT_GT(between.copies().size(), 20);
-      ExpectSameResults(beside.results(), between.results());
-      ASSERT_EQ(beside.copies().size(), between.copies().size());
+      ExpectSameResults(during.results(), between.results());
+      ASSERT_EQ(during.copies().size(), between.copies().size());
       for (size_t i = 0; i < between.copies().size(); ++i) {
-        EXPECT_TRUE(beside.copies()[i].bytes == between.copies()[i].bytes) << "copy " << i;
+        EXPECT_TRUE(during.copies()[i].bytes == between.copies()[i].bytes) << "copy " << i;
       }
     }
   }

@@ -1,4 +1,4 @@
-// Writes safetensors files for tests: right ones by default, and any header over any bytes.
+// Makes safetensors files for tests: valid ones, or any header with any bytes.
 #ifndef RETNET_TESTS_MODELS_SAFETENSORS_WRITER_H_
 #define RETNET_TESTS_MODELS_SAFETENSORS_WRITER_H_
 
@@ -23,10 +23,10 @@ struct TensorToWrite : TensorHeader {
   std::string bytes;
 };
 
-// The text of the header of a file that holds the tensors in the order given.
+// The text of the header of a file that holds the tensors in this order.
 std::string SafetensorsHeader(const std::vector<TensorHeader>& tensors);
 
-// The file that holds the tensors in the order given.
+// The file that holds the tensors in this order.
 std::string SafetensorsBytes(const std::vector<TensorToWrite>& tensors);
 // A file of any header text over any data.
 std::string SafetensorsBytes(std::string_view header, std::string_view data);

@@ -5,6 +5,8 @@
 #include <random>
 #include <set>
 
+#include "kernels/dcheck.h"
+
 namespace retnet {
 namespace {
 
@@ -37,8 +39,8 @@ TEST(SlotStates, CutsASegmentAtTheChunksEnds) {
     first_row += pieces[i].rows;
   }
   EXPECT_EQ(pieces[0].base, kZeroBase);
-  EXPECT_EQ(pieces[1].fold_source, kZeroBase);       // the first fold writes without reading
-  EXPECT_EQ(pieces[2].fold_source, pieces[2].base);  // later ones in place
+  EXPECT_EQ(pieces[1].fold_source, kZeroBase);       // the first fold reads no base
+  EXPECT_EQ(pieces[2].fold_source, pieces[2].base);  // later folds are in place
   EXPECT_EQ(states[0].base_position, 192);
   EXPECT_EQ(states[0].tail(), 18);
 }
@@ -75,7 +77,7 @@ TEST(SlotStates, ASharedBaseIsLeftAlone) {
   EXPECT_EQ(first.pieces[0].fold_source, shared);
   EXPECT_NE(first.pieces[0].base, shared);
   EXPECT_EQ(first.fold_phase, 0);
-  // In a later step the other one is the only reader, and nobody reads beside it.
+  // In a later step, the other slot is the only reader.
   const auto second = Advance(states, 0, 1);
   EXPECT_EQ(second.pieces[0].base, shared);
   EXPECT_EQ(second.fold_phase, 0);
@@ -89,7 +91,7 @@ TEST(SlotStates, AFoldInPlaceWaitsForThoseThatReadItsBase) {
   std::vector<RetentionPiece> pieces;
   states.BeginStep();
   EXPECT_EQ(states.Advance(0, 1, 0, pieces), 0);
-  EXPECT_EQ(states.Advance(2, 1, 1, pieces), 0);  // its own base: nobody else's
+  EXPECT_EQ(states.Advance(2, 1, 1, pieces), 0);  // no other slot reads its base
   EXPECT_EQ(states.Advance(1, 1, 2, pieces), 1);
 }
 
@@ -124,8 +126,9 @@ TEST(SlotStates, AForkSamplesOnWithItsOriginalsToken) {
   EXPECT_FALSE(states[1].has_sampled);
 }
 
-// Random histories: a base that a fold writes is read by nobody else, within each fold phase nobody
-// touches what another one writes, fold phase 1 never comes alone, and there is always a base to be had.
+// Random histories. After a step, a base that a fold wrote has no other reader. Within a fold
+// phase, no slot touches a base that another one writes. Phase 1 is never used without phase 0. A
+// fold always finds a base.
 class SlotStatesWalk : public ::testing::Test {
  protected:
   static constexpr int32_t kSlots = 5;
@@ -200,6 +203,18 @@ TEST_F(SlotStatesWalk, NobodyWritesWhatAnotherTouches) {
     ChangeASlot();
     if (HasFailure()) return;
   }
+}
+
+TEST(SlotStatesDeathTest, ABrokenCountEndsTheProcess) {
+  if (!kDchecks) GTEST_SKIP() << "this build does not check invariants";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  SlotStates states(2);
+  Advance(states, 0, 70);
+  auto& slot = const_cast<SlotStates::Slot&>(states[0]);
+  ASSERT_NE(slot.base, kZeroBase);
+  slot.base = 1 - slot.base;
+  EXPECT_DEATH(static_cast<void>(states.Clear(1)),
+               "slot_states.cc:[0-9]+: broken invariant: readers == readers_");
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ class StepScript::Generator {
     }
   }
 
-  // Sampled tokens before given ones.
+  // A step with sampled tokens first, then prompt tokens.
   Order Step() {
     Order order;
     const bool decodes = Below(4) > 0;
@@ -87,7 +87,7 @@ class StepScript::Generator {
     if (rows > 2) {
       RowOutput scored;
       scored.row = 1;
-      scored.query.scored_token = part.tokens[2];
+      scored.request.scored_token = part.tokens[2];
       part.outputs.push_back(scored);
     }
     part.outputs.push_back(Sampled(rows - 1));
@@ -98,13 +98,13 @@ class StepScript::Generator {
   RowOutput Sampled(int32_t row) {
     RowOutput output;
     output.row = row;
-    output.query.sampling = {.temperature = static_cast<float>(Below(3)) * 0.6f,
-                             .top_k = Below(2) * 20,
-                             .seed = 17,
-                             .draw = draw_++};
-    if (Below(3) == 0) output.query.sampling.edits = kEdits;
-    output.query.logprob = Below(2) == 0;
-    output.query.top_logprobs = Below(3) == 0 ? 1 + Below(5) : 0;
+    output.request.sampling = {.temperature = static_cast<float>(Below(3)) * 0.6f,
+                               .top_k = Below(2) * 20,
+                               .seed = 17,
+                               .draw = draw_++};
+    if (Below(3) == 0) output.request.sampling.edits = kEdits;
+    output.request.logprob = Below(2) == 0;
+    output.request.top_logprobs = Below(3) == 0 ? 1 + Below(5) : 0;
     return output;
   }
 
@@ -194,7 +194,7 @@ class StepScript::Runner {
     for (const Segment& segment : steps_.front().segments) {
       for (const RowOutput& output : segment.outputs) {
         ASSERT_LT(i, result_.results.size());
-        if (output.query.scored_token == kNoToken) last_[segment.slot] = result_.results[i].token;
+        if (output.request.scored_token == kNoToken) last_[segment.slot] = result_.results[i].token;
         results_.push_back(result_.results[i++]);
       }
     }

@@ -1,4 +1,4 @@
-// Random orders to a model, which are carried out with one step in flight or with two.
+// Random orders to a model, executed with one step in flight or with two.
 #ifndef RETNET_TESTS_MODELS_STEP_SCRIPT_H_
 #define RETNET_TESTS_MODELS_STEP_SCRIPT_H_
 
@@ -12,17 +12,18 @@
 
 namespace retnet {
 
-// Steps of prompts, decoding sequences and scored rows, and between them forks, truncations,
-// cleared slots and states that move to another slot by way of the host.
+// Steps with prompts, decoding sequences and scored rows. Between the steps: forks, truncations,
+// cleared slots, and states that move to another slot through the host.
 class StepScript {
  public:
   StepScript(int32_t slots, int32_t vocab_size, int32_t steps, uint32_t seed);
 
-  // All answers in order. `ahead`: a step is launched before the one before it is waited for, and
-  // what it continues is kLastSampled; else the host names every token.
+  // Executes the script and returns all results in order. With `ahead`, each step is launched
+  // before the previous one is waited for, and continues with kLastSampled. Otherwise the host
+  // names every token.
   std::vector<SampleResult> Run(TestModel& model, bool ahead) const;
 
-  // Of its steps, those that are only the next tokens of sequences.
+  // The number of its steps that are decode steps.
   int32_t decode_steps() const { return decode_steps_; }
 
  private:

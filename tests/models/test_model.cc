@@ -32,7 +32,7 @@ std::vector<float> TestModel::Step(std::span<const Feed> feeds) {
   std::vector<RowOutput> outputs(longest);
   for (size_t i = 0; i < longest; ++i) {
     outputs[i].row = static_cast<int32_t>(i);
-    outputs[i].query.scored_token = 0;
+    outputs[i].request.scored_token = 0;
   }
   std::vector<Segment> segments;
   for (const Feed& feed : feeds) {

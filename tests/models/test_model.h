@@ -1,4 +1,4 @@
-// A model for tests: keeps the whole logits of every output row, and writes a step in one line.
+// A model for tests. It keeps all logits of every output row, and runs a step in one call.
 #ifndef RETNET_TESTS_MODELS_TEST_MODEL_H_
 #define RETNET_TESTS_MODELS_TEST_MODEL_H_
 
@@ -31,22 +31,22 @@ struct StateCopy {
 
 class TestModel {
  public:
-  // `logits` is where the model's backend appends each row of logits before it answers it.
-  // Tokens are fed as rows of `row_class`.
+  // `logits` is where the model's backend appends each row of logits before it samples or scores
+  // it. Tokens are fed as rows of `row_class`.
   TestModel(std::unique_ptr<Model> model, std::unique_ptr<std::vector<float>> logits,
             RowClass row_class = RowClass::kPrompt);
 
   Model* operator->() const { return model_.get(); }
-  // The rows of logits of the steps since it was last cleared.
+  // The rows of logits of all steps since it was last cleared.
   std::vector<float>& logits() { return *logits_; }
 
-  // One step over the feeds, each at its slot's position. Returns the logits of all rows, [rows,
-  // vocabulary].
+  // Runs one step over the feeds, each at the position of its slot. Returns the logits of all rows,
+  // [rows, vocabulary].
   std::vector<float> Step(std::span<const Feed> feeds);
   std::vector<float> Step(SlotId slot, std::span<const TokenId> tokens) {
     return Step(std::vector<Feed>{{slot, tokens}});
   }
-  // Steps of at most `piece` tokens, one after the other.
+  // Runs steps of at most `piece` tokens until all tokens are done.
   std::vector<float> Run(SlotId slot, std::span<const TokenId> tokens, int64_t piece);
 
   // Return when the transfer is over.
@@ -69,21 +69,21 @@ class TestModel {
   RowClass row_class_;
 };
 
-// One of the ways to compute that this machine offers.
+// A backend that this machine supports, for parameterised tests.
 struct Backend {
   std::string name;
-  bool rounds_activations = false;  // bf16 weights meet activations rounded to bf16
-  bool rounds_tails = false;        // tails are bf16, whatever the weights are
+  bool rounds_activations = false;  // with bf16 weights, activations are rounded to bf16
+  bool rounds_tails = false;        // tails are bf16, for weights of every type
   ElementType base_type = ElementType::kFloat32;
   bool exact_in_float32 = true;  // a row's bits, with fp32 weights, alone and among others
   bool whole_only = false;       // computes sequences in one step from position 0
   std::function<TestModel(const std::string& directory, int32_t slots, int32_t max_rows)> make;
 };
-// Those of the binary: ReferenceKernels (not under sanitizers) and CpuKernels with each instruction
-// set there is, or CudaKernels with either class of rows and every type of bases.
+// The backends of the test binary: ReferenceKernels (not under sanitizers) and CpuKernels with each
+// supported instruction set, or CudaKernels with each class of rows and each type of bases.
 std::vector<Backend> Backends();
-// The same, whose models keep no logits, so that steps run on while others are launched;
-// CudaKernels with and without recorded steps.
+// The same, but their models keep no logits, so that steps can overlap launches. CudaKernels with
+// and without recorded steps.
 std::vector<Backend> UnrecordedBackends();
 // ReferenceKernels with the parallel, the recurrent and the textbook's chunkwise form in place of
 // its operator; none under sanitizers.

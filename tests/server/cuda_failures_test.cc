@@ -97,7 +97,7 @@ TEST(CudaAtStart, WithoutADeviceEndsTheServerWithStatusThree) {
 
 TEST(CudaAtStart, WithoutADeviceAutoServesOnTheCpuAndSaysWhy) {
   const Failing failing("cudaGetDeviceCount=100");
-  Retnetd server({"--device", "auto"}, /*sessions=*/2, kDemo);
+  Retnetd server({"--device", "auto"}, /*sequences=*/2, kDemo);
   EXPECT_EQ(Generate(Prompt("Once upon a time", 5), server.NewStub().get()).ids.size(), 5);
   EXPECT_THAT(server.process().error(),
               AllOf(HasSubstr("--device auto takes the CPU: "), HasSubstr("cudaErrorNoDevice")));
@@ -115,9 +115,9 @@ TEST(CudaAtStart, ADeviceThatIsTooSmallIsRefusedByThePlan) {
     const Ended ended = RunToItsEnd(flags);
     EXPECT_EQ(ended.exit_code, 1) << ended.error;
     EXPECT_THAT(ended.error, HasSubstr("retnetd: "));
-    EXPECT_THAT(ended.error, HasSubstr("give it more, or lower --max-sessions"));
+    EXPECT_THAT(ended.error, HasSubstr("give it more, or lower --max-sequences"));
   };
-  expect_refusal({"--max-sessions", "1000000"});  // any device
+  expect_refusal({"--max-sequences", "1000000"});  // any device
   if (std::getenv("CUDASIM_HOME") == nullptr) return;
   for (const char* memory : {"24M", "48M"}) {
     SCOPED_TRACE(memory);
@@ -134,16 +134,16 @@ TEST(CudaAtStart, ADeviceThatHoldsAFewSessionsServesAnyNumberInTurns) {
   {
     const Variable limit("CUDASIM_MEMORY", "50M");
     server.emplace(std::vector<std::string>{"--device", "cuda", "--max-step-rows", "32"},
-                   /*sessions=*/emulated ? 0 : 4, kDemo);
+                   /*sequences=*/emulated ? 0 : 4, kDemo);
   }
   const auto stub = server->NewStub();
   grpc::ClientContext context;
   v1::GetModelResponse model;
   ASSERT_TRUE(stub->GetModel(&context, {}, &model).ok());
-  ASSERT_GE(model.max_sessions(), 1);
-  ASSERT_LE(model.max_sessions(), 20);
+  ASSERT_GE(model.max_sequences(), 1);
+  ASSERT_LE(model.max_sequences(), 20);
   std::vector<std::future<Generated>> requests;
-  for (int i = 0; i < model.max_sessions() + 4; ++i) {
+  for (int i = 0; i < model.max_sequences() + 4; ++i) {
     requests.push_back(std::async(std::launch::async, [&stub] {
       return Generate(Prompt("Once upon a time", 3), stub.get());
     }));
@@ -157,8 +157,8 @@ TEST(CudaAtStart, ADeviceThatHoldsAFewSessionsServesAnyNumberInTurns) {
 
 TEST(CudaAtStart, ProgrammaticLaunchesAreNamedAndCanBeTurnedOff) {
   const Variable capability("CUDASIM_CC", "9.0");
-  const Retnetd with({"--device", "cuda"}, /*sessions=*/2, kDemo);
-  const Retnetd without({"--device", "cuda", "--no-programmatic-launch"}, /*sessions=*/2, kDemo);
+  const Retnetd with({"--device", "cuda"}, /*sequences=*/2, kDemo);
+  const Retnetd without({"--device", "cuda", "--no-programmatic-launch"}, /*sequences=*/2, kDemo);
   if (std::getenv("CUDASIM_HOME") != nullptr) {  // a real device may have them or not
     EXPECT_THAT(with.process().error(), HasSubstr("programmatic launches"));
   }
@@ -175,7 +175,7 @@ TEST(CudaAtStart, AnyAllocationMayFail) {
     const Failing failing(plan);
     const Ended ended = RunToItsEnd();
     EXPECT_EQ(ended.exit_code, 1) << plan << ": " << ended.error;
-    EXPECT_THAT(ended.error, HasSubstr("give it more, or lower --max-sessions")) << plan;
+    EXPECT_THAT(ended.error, HasSubstr("give it more, or lower --max-sequences")) << plan;
   }
 }
 
@@ -203,7 +203,7 @@ TEST_P(CudaInFlight, AnErrorFailsRequestsAndHealthAndNothingHangs) {
   {
     const Failing failing(std::string(GetParam().failure) + "@" + trigger);
     server.emplace(std::vector<std::string>{"--device", "cuda", "--max-step-rows", "32"},
-                   /*sessions=*/2, kDemo);
+                   /*sequences=*/2, kDemo);
   }
   ASSERT_EQ(server->Health(), "SERVING");
 

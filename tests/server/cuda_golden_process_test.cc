@@ -86,7 +86,7 @@ class CudaGoldens : public ::testing::TestWithParam<const char*> {};
 // Texts are scored in pieces while others are sampled, over a fold or two.
 TEST_P(CudaGoldens, GivenAndSampledTokensHaveTheOriginalCodesLogprobs) {
   const std::vector<GoldenSequence> sequences = ReadGolden(GetParam());
-  const Retnetd server({"--device", "cuda", "--max-step-rows", "48"}, /*sessions=*/3,
+  const Retnetd server({"--device", "cuda", "--max-step-rows", "48"}, /*sequences=*/3,
                        GoldenFolder(GetParam()));
   for (const GoldenSequence& sequence : sequences) {
     if (sequence.tokens.size() == 1) continue;  // has no next one

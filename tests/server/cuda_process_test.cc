@@ -32,8 +32,8 @@ class CudaRetnetd : public ::testing::Test {
   static constexpr char kDemo[] = RETNET_SOURCE_DIR "/models/demo";
 
   // Steps of few rows, so that prompts come in pieces.
-  Retnetd cuda_{{"--device", "cuda", "--max-step-rows", "32"}, /*sessions=*/4, kDemo};
-  Retnetd cpu_{{"--device", "cpu"}, /*sessions=*/4, kDemo};
+  Retnetd cuda_{{"--device", "cuda", "--max-step-rows", "32"}, /*sequences=*/4, kDemo};
+  Retnetd cpu_{{"--device", "cpu"}, /*sequences=*/4, kDemo};
 };
 
 std::vector<v1::Token> Greedy(const std::string& text, const Retnetd& server) {
@@ -157,9 +157,9 @@ TEST_F(CudaRetnetd, SaysWhichDeviceItTookAndDrains) {
 
 TEST(CudaRetnetdMemory, ThatDoesNotSufficeIsNamedPartByPart) {
   Process process({RETNETD_PATH, "--model", RETNET_SOURCE_DIR "/models/demo", "--device", "cuda",
-                   "--max-sessions", "1000000"});
+                   "--max-sequences", "1000000"});
   EXPECT_EQ(process.Wait(), 1);
-  EXPECT_THAT(process.error(), HasSubstr("1000000 sessions"));
+  EXPECT_THAT(process.error(), HasSubstr("1000000 sequences"));
   EXPECT_THAT(process.error(), HasSubstr("--gpu-memory-fraction"));
 }
 

@@ -1,7 +1,10 @@
 // What the calls answer.
+#include <future>
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "models/utf8.h"
@@ -38,11 +41,65 @@ TEST(Generate, StreamsTokensOneByOne) {
   EXPECT_EQ(final.finishes(0).matched_case(), v1::Finish::MATCHED_NOT_SET);
   EXPECT_EQ(final.usage().prompt_tokens(), 1);
   EXPECT_EQ(final.usage().completion_tokens(), 5);
-  EXPECT_GE(final.finishes(0).timings().queued_seconds(), 0);
-  EXPECT_GT(final.finishes(0).timings().prefill_seconds(), 0);
-  EXPECT_GT(final.finishes(0).timings().decode_seconds(), 0);
   EXPECT_FALSE(reader->Read(&response));
   EXPECT_TRUE(reader->Finish().ok());
+}
+
+// A call's answer, the timings of its one sample, and how long it took the client.
+struct Timed {
+  Streamed streamed;
+  v1::Timings timings;
+  double seconds = 0;
+};
+
+Timed GenerateTimed(FakeServer* server, int32_t max_tokens) {
+  const absl::Time begin = absl::Now();
+  Timed timed;
+  timed.streamed = server->Generate(GreedyRequest(max_tokens));
+  timed.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
+  if (timed.streamed.finals.size() == 1) {
+    timed.timings = timed.streamed.finals[0].finishes(0).timings();
+  }
+  return timed;
+}
+
+// Lets this time pass, or more; returns how much at least, in seconds.
+double LetPass(absl::Duration time) {
+  const absl::Time begin = absl::Now();
+  absl::SleepFor(time);
+  return absl::ToDoubleSeconds(absl::Now() - begin);
+}
+
+// The model stands still in the first step and in the second one, while another call waits for the
+// only slot.
+TEST(Generate, TimesTheWaitForASlotTheFirstStepAndTheOthers) {
+  FakeServerOptions options = Reciting("abcde");
+  options.model.slots = 1;
+  FakeServer server(options);
+  server.control().Hold();
+  auto first = std::async(std::launch::async, [&] { return GenerateTimed(&server, 3); });
+  server.control().AwaitHeldStep();
+  auto second = std::async(std::launch::async, [&] { return GenerateTimed(&server, 3); });
+  while (server.engine().stats().waiting < 1) absl::SleepFor(absl::Milliseconds(1));
+  const double in_first_step = LetPass(absl::Milliseconds(20));
+  server.control().Pass();
+  server.control().AwaitHeldStep();
+  const double in_second_step = LetPass(absl::Milliseconds(60));
+  server.control().Release();
+
+  const Timed ran = first.get();
+  const Timed waited = second.get();
+  EXPECT_GE(ran.timings.prefill_seconds(), in_first_step);
+  EXPECT_GE(ran.timings.decode_seconds(), in_second_step);
+  EXPECT_GE(waited.timings.queued_seconds(), in_first_step + in_second_step);
+  for (const Timed& timed : {ran, waited}) {
+    EXPECT_EQ(timed.streamed.text(), "abc");
+    EXPECT_LE(timed.timings.queued_seconds() + timed.timings.prefill_seconds() +
+                  timed.timings.decode_seconds(),
+              timed.seconds);
+    EXPECT_GT(timed.timings.prefill_seconds(), 0);
+    EXPECT_GT(timed.timings.decode_seconds(), 0);
+  }
 }
 
 TEST(Generate, EndsAtEosUnlessItIsIgnored) {
@@ -296,7 +353,11 @@ TEST(GetModel, DescribesWhatIsServed) {
   ASSERT_TRUE(server.stub().GetModel(&context, v1::GetModelRequest(), &model).ok());
   EXPECT_EQ(model.vocab_size(), options.model.vocab_size);
   EXPECT_EQ(model.max_context_length(), 4096);
-  EXPECT_EQ(model.max_sessions(), 3);
+  EXPECT_EQ(model.max_sequences(), 3);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  EXPECT_EQ(model.max_sessions(), 3);  // the old name, for clients of release 0.1
+#pragma GCC diagnostic pop
   EXPECT_EQ(model.max_queue(), 17);
   EXPECT_EQ(model.bos_token_id(), 1);
   EXPECT_THAT(model.eos_token_ids(), ElementsAre(2));

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <future>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,6 +19,7 @@ namespace retnet {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 // Far more than any test waits for.
@@ -78,7 +80,7 @@ TEST(Retnetd, Gives64StreamsExactlyWhatEachGivesAlone) {
 }
 
 TEST(Retnetd, IsNotHarmedByAClientKilledMidStream) {
-  Retnetd server({}, /*sessions=*/1);
+  Retnetd server({}, /*sequences=*/1);
   Process client(server.Client({"generate", "Alice", "--max-tokens", "30000", "--ignore-eos"}));
   EXPECT_NE(client.ReadSome(), "");
   client.Signal(SIGKILL);
@@ -87,7 +89,7 @@ TEST(Retnetd, IsNotHarmedByAClientKilledMidStream) {
 }
 
 TEST(Retnetd, IsNotHarmedByAClientThatNeverReads) {
-  Retnetd server({}, /*sessions=*/2);
+  Retnetd server({}, /*sequences=*/2);
   // Nobody reads its output, so it stops reading its answers.
   Process client(server.Client(
       {"generate", "Alice", "--max-tokens", "30000", "--ignore-eos", "--logprobs", "9"}));
@@ -135,7 +137,7 @@ TEST(Retnetd, RefusesBadRequestsWithFieldValueAndBound) {
 }
 
 TEST(Retnetd, EndsCallsAtTheirDeadline) {
-  Retnetd server({}, /*sessions=*/1);
+  Retnetd server({}, /*sequences=*/1);
   const auto stub = server.NewStub();
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
@@ -146,7 +148,7 @@ TEST(Retnetd, EndsCallsAtTheirDeadline) {
 }
 
 TEST(Retnetd, RefusesWhatItsQueueDoesNotHold) {
-  Retnetd server({"--max-queue", "1"}, /*sessions=*/1);
+  Retnetd server({"--max-queue", "1"}, /*sequences=*/1);
   const auto stub = server.NewStub();
   v1::GenerateRequest request = Prompt("Alice", kEndless);
   request.set_n(3);
@@ -210,6 +212,46 @@ TEST_F(Drain, EndsAtOnceAtASecondSignal) {
   EXPECT_EQ(server_->process().Wait(), -SIGTERM);
 }
 
+v1::GetModelResponse GetModel(const Retnetd& server) {
+  grpc::ClientContext context;
+  v1::GetModelResponse model;
+  const grpc::Status status = server.NewStub()->GetModel(&context, {}, &model);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return model;
+}
+
+// A server started with exactly these flags, and what it logged until it ended.
+std::string LogOf(const std::vector<std::string>& flags, v1::GetModelResponse* model) {
+  Retnetd server(flags, /*sequences=*/std::nullopt);
+  *model = GetModel(server);
+  server.process().Signal(SIGTERM);
+  EXPECT_EQ(server.process().Wait(), 0) << server.process().error();
+  return server.process().error();
+}
+
+TEST(Retnetd, TakesFlagsUnderTheirOldNamesAndSaysSo) {
+  v1::GetModelResponse model;
+  const std::string log =
+      LogOf({"--max-sessions", "5", "--snapshot-at-rest=int8", "--snapshot-store", "none"}, &model);
+  EXPECT_EQ(model.max_sequences(), 5);
+  EXPECT_THAT(log, HasSubstr("--max-sessions is now called --max-sequences"));
+  EXPECT_THAT(log, HasSubstr("--snapshot-at-rest is now called --snapshot-dtype"));
+}
+
+TEST(Retnetd, TakesTheNamesThatUsersOfOtherServersKnow) {
+  v1::GetModelResponse model;
+  const std::string log =
+      LogOf({"--max-num-seqs", "5", "--max-model-len", "77", "--max-num-batched-tokens", "32",
+             "--enforce-eager", "--no-enable-prefix-caching", "--state-dtype", "fp32", "-t", "1"},
+            &model);
+  EXPECT_EQ(model.max_sequences(), 5);
+  EXPECT_EQ(model.max_context_length(), 77);
+  EXPECT_THAT(model.backend(), HasSubstr("1 thread"));
+  EXPECT_THAT(log, Not(HasSubstr("is now called")));
+  LogOf({"--parallel", "6"}, &model);
+  EXPECT_EQ(model.max_sequences(), 6);
+}
+
 TEST(Retnetd, SaysByItsExitCodeWhatIsWrong) {
   const std::string model = ModelFolder();
   struct Case {
@@ -224,8 +266,13 @@ TEST(Retnetd, SaysByItsExitCodeWhatIsWrong) {
       {{"--model", model, "--device", "abacus"}, 2, "abacus"},
       {{"--model", model, "--max-queue", "0"}, 2, "--max-queue"},
       {{"--model", model, "--no-such-flag"}, 2, "--no-such-flag"},
+      {{"--model", model, "--max-sequences", "-1"}, 2, "--max-sequences: -1 must be at least 0"},
+      {{"--model", model, "--max-sessions", "-1"}, 2, "--max-sequences: -1 must be at least 0"},
+      {{"--model", model, "--max-step-ms", "nan"}, 2, "--max-step-ms: nan must be at least 0"},
+      {{"--model", model, "--snapshot-dtype", "fp8"}, 2, "fp8 must be exact, bf16 or int8"},
       {{"--model", model, "--device", "cuda"}, 3, "--device cpu"},
       {{"--model", model, "--device", "cpu", "--state-type", "bf16"}, 1, "--state-type is bf16"},
+      {{"--model", model, "--device", "cpu", "--state-dtype", "bf16"}, 1, "--state-type is bf16"},
       {{"--model", model, "--state-type", "int8"}, 2, "int8"},
       {{"--model", model + "/nowhere"}, 1, "nowhere/config.json"},
       {{"--model", model, "--listen", "192.0.2.1:1"}, 1, "--listen"},

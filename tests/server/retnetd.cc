@@ -18,15 +18,12 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
-std::vector<std::string> ServerArguments(const std::vector<std::string>& flags, int sessions,
-                                         const std::string& model) {
-  std::vector<std::string> arguments = {RETNETD_PATH,
-                                        "--model",
-                                        model,
-                                        "--listen",
-                                        "127.0.0.1:0",
-                                        "--max-sessions",
-                                        std::to_string(sessions)};
+std::vector<std::string> ServerArguments(const std::vector<std::string>& flags,
+                                         std::optional<int> sequences, const std::string& model) {
+  std::vector<std::string> arguments = {RETNETD_PATH, "--model", model, "--listen", "127.0.0.1:0"};
+  if (sequences.has_value()) {
+    arguments.insert(arguments.end(), {"--max-sequences", std::to_string(*sequences)});
+  }
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   return arguments;
 }
@@ -47,8 +44,9 @@ const std::string& ModelFolder() {
   return folder;
 }
 
-Retnetd::Retnetd(const std::vector<std::string>& flags, int sessions, const std::string& model)
-    : process_(ServerArguments(flags, sessions, model)) {
+Retnetd::Retnetd(const std::vector<std::string>& flags, std::optional<int> sequences,
+                 const std::string& model)
+    : process_(ServerArguments(flags, sequences, model)) {
   const std::string line = process_.ReadLine();
   const std::string announcement = "listening on ";
   EXPECT_EQ(line.substr(0, announcement.size()), announcement) << process_.error();

@@ -3,6 +3,7 @@
 #define RETNET_TESTS_SERVER_RETNETD_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,8 @@ struct ClientResult {
 
 class Retnetd {
  public:
-  // On a free port, with these flags beside.
-  explicit Retnetd(const std::vector<std::string>& flags = {}, int sessions = 8,
+  // On a free port, with these flags beside. `sequences` is --max-sequences; nullopt: not given.
+  explicit Retnetd(const std::vector<std::string>& flags = {}, std::optional<int> sequences = 8,
                    const std::string& model = ModelFolder());
 
   Process& process() { return process_; }

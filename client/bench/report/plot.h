@@ -12,32 +12,32 @@ namespace retnet {
 struct PlotPoint {
   double x = 0;
   double y = 0;
-  std::string label = "";  // beside its dot; "": no label
-  std::string hint = "";   // shown where a pointer rests on its dot; "": no dot
+  std::string label = "";  // text next to the dot; empty: no label
+  std::string hint = "";   // tooltip of the dot; empty: no dot
 };
 
 struct PlotSeries {
   enum class Shape { kLine, kDashed, kArea };
   std::string name;
-  int hue = 1;  // 1 to 3, of the style sheet
+  int hue = 1;  // 1 to 3: a colour of the style sheet
   Shape shape = Shape::kLine;
-  std::vector<PlotPoint> points;  // by ascending x where it is an area
+  std::vector<PlotPoint> points;  // for kArea in order of x
 };
 
 struct Plot {
-  std::string id;  // of its elements; unique on the page
+  std::string id;  // prefix of element ids; unique on the page
   std::string title;
-  std::string description;  // what is to be seen, for those who do not see it
-  int width = 480;          // pixels at its natural size
+  std::string description;  // for screen readers
+  int width = 480;          // pixels
   int height = 270;
   PlotAxis x;
   PlotAxis y;
-  std::vector<PlotSeries> series;  // later ones over earlier ones; more than one: with a legend
+  std::vector<PlotSeries> series;  // drawn in order; more than one gets a legend
 };
 
 std::string Svg(const Plot& plot);
 
-// For text in elements and attributes, of XML and HTML.
+// Escapes text for elements and attributes of XML and HTML.
 std::string Escaped(const std::string& text);
 
 }  // namespace retnet

@@ -10,25 +10,26 @@ namespace retnet {
 
 class PlotAxis {
  public:
-  // From 0 to a round number from `greatest` on.
+  // From 0 to the next round number at or above `greatest`.
   static PlotAxis Linear(std::string title, double greatest);
-  // Over round numbers around `least` and `greatest`, which are above 0.
+  // Between round numbers around `least` and `greatest`, which must be above 0.
   static PlotAxis Logarithmic(std::string title, double least, double greatest);
-  // Logarithmic, with ticks at these values, which are above 0, alone.
+  // Logarithmic, with ticks only at these values, which must be above 0.
   static PlotAxis At(std::string title, std::vector<double> values);
   // Exactly from 0 to `greatest`, with ticks at round numbers.
   static PlotAxis Span(std::string title, double greatest);
-  // Logarithmic where the values differ by more than ten times and all are above 0, else linear.
+  // Logarithmic if all values are above 0 and the greatest is more than ten times the least. Linear
+  // otherwise.
   static PlotAxis Fitting(std::string title, const std::vector<double>& values);
 
   const std::string& title() const { return title_; }  // with its unit
-  // 0 at the least value of the axis, 1 at its greatest; values beyond are at its ends.
+  // The position of a value: 0 at the least value of the axis, 1 at the greatest. Clamped.
   double Place(double value) const;
   // Values and their texts, ascending.
   const std::vector<std::pair<double, std::string>>& ticks() const { return ticks_; }
 
  private:
-  // At the outermost ticks.
+  // Sets the ends of the axis to the outermost ticks.
   void SetEnds();
 
   std::string title_;

@@ -1,4 +1,4 @@
-// Which plots a report has.
+// The plots of a report.
 #ifndef RETNET_CLIENT_BENCH_REPORT_PLOTS_H_
 #define RETNET_CLIENT_BENCH_REPORT_PLOTS_H_
 
@@ -10,13 +10,13 @@
 
 namespace retnet {
 
-// The share of requests, or of gaps, that took at most so long: a plot for each latency that is
-// asked for and has samples. `id` begins the plots' ids.
+// One plot for each latency that the options ask for and that has samples: its cumulative
+// distribution over requests or gaps. `id` is the prefix of the plots' ids.
 std::vector<Plot> DistributionPlots(const BenchOptions& options, const BenchRun& run,
                                     const std::string& id);
-// Throughput and running streams over time; none for a run without requests.
+// Throughput and running streams over time. Empty for a run without requests.
 std::vector<Plot> TimePlots(const BenchRun& run, const std::string& id);
-// Throughput over what is swept, and latencies over throughput.
+// Throughput over the swept option, and latencies over throughput.
 std::vector<Plot> SweepPlots(const BenchOptions& options, const std::vector<BenchRun>& runs);
 
 }  // namespace retnet

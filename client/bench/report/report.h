@@ -1,4 +1,4 @@
-// The figures as a page for a browser.
+// The results as a page for a browser.
 #ifndef RETNET_CLIENT_BENCH_REPORT_REPORT_H_
 #define RETNET_CLIENT_BENCH_REPORT_REPORT_H_
 
@@ -9,8 +9,8 @@
 
 namespace retnet {
 
-// HTML that is well-formed XML too and refers to nothing outside itself. At least one run; of a
-// sweep, each run's own plots are folded.
+// Returns HTML that is also well-formed XML and loads nothing from elsewhere. `runs` must not be
+// empty. In a sweep, the plots of each run are folded away.
 std::string BenchReport(const BenchSetting& setting, const std::vector<BenchRun>& runs);
 
 }  // namespace retnet

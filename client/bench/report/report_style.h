@@ -1,10 +1,10 @@
-// The style sheet of the report page: light, or dark where the reader's system is.
+// The style sheet of the report page. Light or dark, as the reader's system is.
 #ifndef RETNET_CLIENT_BENCH_REPORT_REPORT_STYLE_H_
 #define RETNET_CLIENT_BENCH_REPORT_REPORT_STYLE_H_
 
 namespace retnet {
 
-// No character of it needs escaping in XML.
+// Contains no character that needs escaping in XML.
 inline constexpr char kReportStyle[] = R"(
 :root {
   color-scheme: light dark;

@@ -11,8 +11,8 @@
 namespace retnet::cuda {
 namespace {
 
-constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // what NVIDIA advises for sm_90
-constexpr int32_t kAlgorithms = 16;                     // asked for, to find one without split-k
+constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // NVIDIA's advice for sm_90
+constexpr int32_t kAlgorithms = 16;  // candidates, so that one without split-k is among them
 
 absl::Status BlasStatus(cublasStatus_t status, absl::string_view what) {
   if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
@@ -27,7 +27,7 @@ cudaDataType_t DataType(ElementType type) {
                                          : CUDA_R_16BF;
 }
 
-// Keeps the first error of a few calls.
+// Keeps the first error of several calls.
 class FirstError {
  public:
   void KeepFirstError(cublasStatus_t status) {
@@ -39,8 +39,9 @@ class FirstError {
   cublasStatus_t status_ = CUBLAS_STATUS_SUCCESS;
 };
 
-// What cuBLASLt wants to know of yᵀ = W·xᵀ, which its column-major eyes see in row-major y = x·Wᵀ.
-// k goes over the zeros behind the inputs too, so that it is aligned for every shape.
+// The description of a product for cuBLASLt. It expects column-major matrices, so that a row-major
+// y = x·Wᵀ is yᵀ = W·xᵀ. k includes the zeros that pad the inputs, so that it is aligned for every
+// shape.
 struct Description {
   Description(const CudaWeight& weight, int64_t rows, int64_t y_stride) {
     const cudaDataType_t type = DataType(weight.type());
@@ -63,7 +64,7 @@ struct Description {
 
 class Preference {
  public:
-  // Without split-k, and for y aligned as its columns leave it.
+  // Excludes split-k. `y_alignment` is the alignment of the rows of y, in bytes.
   explicit Preference(uint32_t y_alignment) {
     error_.KeepFirstError(cublasLtMatmulPreferenceInit(&preference_));
     Set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
@@ -85,7 +86,7 @@ class Preference {
   cublasLtMatmulPreferenceOpaque_t preference_;
 };
 
-// Also where cuBLASLt does not say.
+// Whether the algorithm splits k. True if cuBLASLt does not say.
 bool MaySplitInputs(const cublasLtMatmulAlgo_t& algorithm) {
   int32_t splits = 1;
   size_t written = 0;
@@ -94,13 +95,13 @@ bool MaySplitInputs(const cublasLtMatmulAlgo_t& algorithm) {
   return status != CUBLAS_STATUS_SUCCESS || splits > 1;
 }
 
-// Where an algorithm may expect rows of y to begin: at 16 bytes if the columns allow it.
+// The alignment in bytes that an algorithm may expect of the rows of y: 16 if the columns allow it.
 uint32_t RowAlignment(int64_t columns) { return columns % 4 == 0 ? 16 : 4; }
 
 template <typename T>
 absl::Status Grow(int64_t size, DeviceArray<T>& array) {
   if (array.size() >= size) return absl::OkStatus();
-  array = DeviceArray<T>();  // the two need not fit side by side
+  array = DeviceArray<T>();  // frees first, since both may not fit at once
   ASSIGN_OR_RETURN(array, DeviceArray<T>::Make(size));
   return absl::OkStatus();
 }
@@ -108,14 +109,14 @@ absl::Status Grow(int64_t size, DeviceArray<T>& array) {
 }  // namespace
 
 absl::StatusOr<CudaMatMul> CudaMatMul::Make(KernelQueue queue, int32_t max_rows) {
-  CudaMatMul matmuls(queue);
-  matmuls.max_rows_ = max_rows;
-  RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the matmuls' kernels"));
+  CudaMatMul matmul(queue);
+  matmul.max_rows_ = max_rows;
+  RETURN_IF_ERROR(CudaStatus(AllowSkinnySharedMemory(), "preparing the matmul kernels"));
   cublasLtHandle_t handle = nullptr;
   RETURN_IF_ERROR(BlasStatus(cublasLtCreate(&handle), "starting cuBLASLt"));
-  matmuls.handle_.reset(handle);
-  ASSIGN_OR_RETURN(matmuls.workspace_, DeviceArray<std::byte>::Make(kWorkspaceBytes));
-  return matmuls;
+  matmul.handle_.reset(handle);
+  ASSIGN_OR_RETURN(matmul.workspace_, DeviceArray<std::byte>::Make(kWorkspaceBytes));
+  return matmul;
 }
 
 absl::StatusOr<CudaWeight> CudaMatMul::Pack(std::span<const HostTensor> tensors) {
@@ -127,7 +128,7 @@ absl::StatusOr<CudaWeight> CudaMatMul::Pack(std::span<const HostTensor> tensors)
 }
 
 absl::Status CudaMatMul::ChooseAlgorithm(CudaWeight& weight) const {
-  // For as many rows as there may be: prompts come in pieces that fill a step.
+  // Chosen for max_rows_ rows: long prompts come in pieces that fill a step.
   Description description(weight, max_rows_, weight.outputs());
   Preference preference(RowAlignment(weight.outputs()));
   RETURN_IF_ERROR(BlasStatus(description.error.get(), "describing a matmul to cuBLASLt"));
@@ -225,7 +226,7 @@ void CudaMatMul::Prompt(MatrixView<const float> x, const Norm* norm, const CudaW
                         float beta, MatrixView<float> y) {
   if (x.rows == 0) return;
   KeepFirstError(
-      PrepareRows(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
+      PrepareActivations(x, norm, weight.type(), weight.stride(), prepared_.data(), queue_.stream));
   Description description(weight, x.rows, y.stride);
   status_.Update(BlasStatus(description.error.get(), "describing a matmul to cuBLASLt"));
   if (!status_.ok()) return;

@@ -1,4 +1,4 @@
-// The weights' products on the device, for both classes of rows.
+// Matrix products with weights on the device, for both classes of rows.
 #ifndef RETNET_KERNELS_CUDA_MATMUL_MATMUL_H_
 #define RETNET_KERNELS_CUDA_MATMUL_MATMUL_H_
 
@@ -22,19 +22,20 @@
 
 namespace retnet::cuda {
 
-// Operators queue on one stream and neither allocate nor wait. Rows [0, sampled_rows) are of the
-// class sampled: skinny.h, in launches of at most 64 rows. The rows behind them are given:
-// cuBLASLt, with the one algorithm that Pack chose for the weight, and the kernel of sampled rows
-// where cuBLASLt does not take the shape. Each class rounds activations to the weight's type, or
-// fp16's to as many bits, and accumulates in fp32. Which kernel a row gets depends on its class and
-// on the shapes and strides of weight and y alone. Thread-compatible.
+// Operators queue work on one stream. They neither allocate nor wait. Rows [0, sampled_rows) are
+// sampled rows; they use skinny.h, in launches of at most 64 rows. The rows after them are prompt
+// rows; they use cuBLASLt, with the algorithm that Pack chose for the weight. If cuBLASLt does not
+// support the shape, prompt rows use the kernel of sampled rows. Both classes round activations to
+// the type of the weight (sampled rows with fp16 weights: to tf32, which has as many bits) and
+// accumulate in fp32. The kernel of a row depends only on its class and on the shapes and strides
+// of the weight and y. Thread-compatible.
 class CudaMatMul {
  public:
-  // The queue's stream outlives this. No operator is given more than `max_rows` rows. Errors as
-  // CudaStatus.
+  // The stream of `queue` must outlive the result. Operators take at most `max_rows` rows. Errors
+  // are those of CudaStatus.
   static absl::StatusOr<CudaMatMul> Make(KernelQueue queue, int32_t max_rows);
 
-  // See the concept Kernels. Grows the memory that operators work in; may wait for the device.
+  // See the concept Kernels. Enlarges the scratch of the operators. May wait for the device.
   absl::StatusOr<CudaWeight> Pack(std::span<const HostTensor> tensors);
 
   // y = RMSNorm(x)·weightᵀ;  x [rows, inputs], y [rows, outputs].
@@ -47,7 +48,8 @@ class CudaMatMul {
   void NormGatedMatMul(MatrixView<const float> x, Norm norm, const CudaWeight& weight,
                        Activation activation, int32_t sampled_rows, MatrixView<float> y);
 
-  // The first error of any operator. Errors of running kernels show where the stream is waited for.
+  // The first launch error of any operator. Waiting for the stream reports errors of running
+  // kernels.
   const absl::Status& status() const { return status_; }
 
  private:
@@ -58,13 +60,14 @@ class CudaMatMul {
   explicit CudaMatMul(KernelQueue queue) : queue_(queue) {}
 
   absl::Status ChooseAlgorithm(CudaWeight& weight) const;
-  // Makes the scratch of all operators large enough for this weight.
+  // Enlarges the scratch of all operators for this weight. `gated`: NormGatedMatMul may use it.
   absl::Status Reserve(const CudaWeight& weight, bool gated);
 
   void Sampled(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight,
                SkinnyEpilogue epilogue, Activation activation, MatrixView<float> y);
-  // y = x·weightᵀ + beta·y by cuBLASLt; whether it takes `y` is asked before.
+  // Whether cuBLASLt supports this weight and the alignment of y.
   bool TakesPrompt(const CudaWeight& weight, MatrixView<float> y) const;
+  // y = x·weightᵀ + beta·y by cuBLASLt. Requires TakesPrompt(weight, y).
   void Prompt(MatrixView<const float> x, const Norm* norm, const CudaWeight& weight, float beta,
               MatrixView<float> y);
   void KeepFirstError(cudaError_t error);
@@ -75,11 +78,11 @@ class CudaMatMul {
   std::unique_ptr<std::remove_pointer_t<cublasLtHandle_t>, DestroyHandle> handle_;
   DeviceArray<std::byte> workspace_;  // of cuBLASLt
 
-  // Grown by Pack; written before they are read, in each product.
-  DeviceArray<std::byte> prepared_;  // [max_rows, stride] in the weight's type
-  DeviceArray<float> joined_;        // [max_rows, outputs], gate | up of given rows
-  DeviceArray<float> sums_;          // SkinnyScratchFloats
-  DeviceArray<uint32_t> counters_;   // SkinnyTiles, zero between products
+  // Scratch. Pack enlarges it; each operator writes it before it reads it.
+  DeviceArray<std::byte> prepared_;  // [max_rows, stride] in the type of the weight
+  DeviceArray<float> joined_;        // [max_rows, outputs], gate | up of prompt rows
+  DeviceArray<float> sums_;          // [SkinnyScratchFloats]
+  DeviceArray<uint32_t> counters_;   // [SkinnyTiles], zero between products
 
   absl::Status status_;
 };

@@ -25,7 +25,7 @@ __device__ __nv_bfloat16 Round<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
 }
 
-// 1 / sqrt(mean(x²) + epsilon), for every thread of the block.
+// 1 / sqrt(mean(x²) + epsilon). Every thread of the block gets the result.
 __device__ float NormScale(const float* x, int64_t columns, float epsilon) {
   __shared__ float partial[kWarp];
   float sum = 0;
@@ -36,7 +36,8 @@ __device__ float NormScale(const float* x, int64_t columns, float epsilon) {
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    PrepareRow(MatrixView<const float> x, bool normed, Norm norm, int64_t y_stride, T* y) {
+    PrepareActivationsKernel(MatrixView<const float> x, bool normed, Norm norm, int64_t y_stride,
+                             T* y) {
   const float* from = x.row(blockIdx.x);
   T* to = y + blockIdx.x * y_stride;
   const float scale = normed ? NormScale(from, x.columns, norm.epsilon) : 1.0f;
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    JoinGateRow(MatrixView<const float> joined, Activation activation, MatrixView<float> y) {
+    JoinGateKernel(MatrixView<const float> joined, Activation activation, MatrixView<float> y) {
   const float* gate = joined.row(blockIdx.x);
   const int64_t i = int64_t{blockIdx.y} * kThreads + threadIdx.x;
   if (i < y.columns) {
@@ -62,15 +63,15 @@ __global__ void __launch_bounds__(kThreads)
 template <typename T>
 cudaError_t Launch(MatrixView<const float> x, const Norm* norm, int64_t y_stride, void* y,
                    cudaStream_t stream) {
-  PrepareRow<<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(
+  PrepareActivationsKernel<<<static_cast<unsigned>(x.rows), kThreads, 0, stream>>>(
       x, norm != nullptr, norm != nullptr ? *norm : Norm(), y_stride, static_cast<T*>(y));
   return cudaGetLastError();
 }
 
 }  // namespace
 
-cudaError_t PrepareRows(MatrixView<const float> x, const Norm* norm, ElementType type,
-                        int64_t y_stride, void* y, cudaStream_t stream) {
+cudaError_t PrepareActivations(MatrixView<const float> x, const Norm* norm, ElementType type,
+                               int64_t y_stride, void* y, cudaStream_t stream) {
   switch (type) {
     case ElementType::kFloat32:
       return Launch<float>(x, norm, y_stride, y, stream);
@@ -86,7 +87,7 @@ cudaError_t JoinGate(MatrixView<const float> joined, Activation activation, Matr
                      cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(y.rows),
                   static_cast<unsigned>((y.columns + kThreads - 1) / kThreads));
-  JoinGateRow<<<grid, kThreads, 0, stream>>>(joined, activation, y);
+  JoinGateKernel<<<grid, kThreads, 0, stream>>>(joined, activation, y);
   return cudaGetLastError();
 }
 

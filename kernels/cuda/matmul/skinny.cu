@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/ceil_divide.h"
 #include "kernels/cuda/matmul/skinny.h"
 #include "kernels/cuda/matmul/skinny_operands.cuh"
 #include "kernels/cuda/matmul/skinny_sums.cuh"
@@ -9,18 +10,17 @@
 namespace retnet::cuda {
 namespace {
 
-// Blocks that keep every device busy, and the least steps of a block that are worth its start.
+// Enough blocks to keep any device busy, and the fewest steps that are worth starting a block.
 constexpr int64_t kBlocks = 256;
 constexpr int64_t kLeastSteps = 4;
 
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
+// The number of parts that k is split into.
 int64_t Splits(int64_t tiles, int64_t stride_bytes) {
   const int64_t most = std::max<int64_t>(1, stride_bytes / kLine / kLeastSteps);
   return std::min(most, CeilDivide(kBlocks, tiles));
 }
 
-// grid (tiles of outputs, parts of k).
+// The grid is (tiles of outputs, parts of k).
 template <typename Warp, int kRows>
 __global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlocks)
     Skinny(const __grid_constant__ SkinnyMatMul p) {
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlo
   const int steps = static_cast<int>(p.stride_bytes / kLine);
   const int first = steps * static_cast<int>(blockIdx.y) / static_cast<int>(gridDim.y);
   const int end = steps * static_cast<int>(blockIdx.y + 1) / static_cast<int>(gridDim.y);
-  WeightStream<S> weights(p, ring, first, end);  // early: nobody writes weights
+  WeightStream<S> weights(p, ring, first, end);  // may begin early: no kernel writes weights
   LetNextKernelBegin();
   AwaitEarlierKernels();
   ActivationChunks<Warp, kRows> x(p, end * S::kStepInputs);
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kSkinnyThreads, SkinnyShape<Warp, kRows>::kBlo
     __syncthreads();
   }
 
-  // The ring is empty: its memory takes the sums.
+  // All steps have been taken from the ring, so its memory is free for the sums.
   auto* shared_sums = reinterpret_cast<float*>(ring);
   float* own = shared_sums + threadIdx.x / 32 * (S::kTiles * kTileOutputs) + lane / 4;
 #pragma unroll
@@ -110,7 +110,7 @@ struct Kernel {
   }
 };
 
-// The kernel with the fewest rows that takes the product's.
+// Launches the kernel for the smallest number of rows that is enough for the product.
 template <typename Warp>
 cudaError_t LaunchFor(const SkinnyMatMul& matmul, dim3 grid, KernelQueue queue) {
   if (matmul.x.rows <= 8) return Kernel<Warp, 8>::Launch(matmul, grid, queue);
@@ -122,7 +122,7 @@ cudaError_t LaunchFor(const SkinnyMatMul& matmul, dim3 grid, KernelQueue queue) 
   return cudaErrorInvalidValue;
 }
 
-// The parts of k are those of any number of rows.
+// The number of parts of k does not depend on the number of rows.
 dim3 GridOf(const SkinnyMatMul& matmul) {
   const auto blocks = [&matmul](int outputs) {
     return CeilDivide(matmul.y.columns, BlockColumns(matmul.epilogue, outputs));
@@ -136,13 +136,13 @@ dim3 GridOf(const SkinnyMatMul& matmul) {
 int32_t SkinnyMaxRows(ElementType type) { return type == ElementType::kFloat32 ? 16 : 64; }
 
 int64_t SkinnyTiles(int64_t outputs) {
-  // Gated, half as many columns lie in tiles of half as many.
+  // With kGate, y has half as many columns and a tile covers half as many.
   return CeilDivide(CeilDivide(outputs, 2), kLeastBlockOutputs / 2);
 }
 
 int64_t SkinnyScratchFloats(int64_t outputs, int64_t stride_bytes, int64_t rows) {
   const int64_t tiles = SkinnyTiles(outputs);
-  // Wide tiles are two each, the last one too.
+  // A tile of 128 outputs takes the scratch of two tiles, also if it is the last one.
   return (tiles + tiles % 2) * Splits(tiles, stride_bytes) * rows * (kLeastBlockOutputs + 1);
 }
 
@@ -177,28 +177,6 @@ cudaError_t LaunchSkinny(const SkinnyMatMul& matmul, KernelQueue queue) {
       return LaunchFor<Float32Warp>(matmul, grid, queue);
   }
   return cudaErrorInvalidValue;
-}
-
-SkinnyTraffic TrafficOf(const SkinnyMatMul& matmul) {
-  const dim3 grid = GridOf(matmul);
-  const int64_t rows = matmul.x.rows;
-  const int64_t outputs = matmul.y.columns * (matmul.epilogue == SkinnyEpilogue::kGate ? 2 : 1);
-  const int64_t x = rows * matmul.inputs * int64_t{sizeof(float)};
-  const int64_t y = rows * matmul.y.columns * int64_t{sizeof(float)} *
-                    (matmul.epilogue == SkinnyEpilogue::kAdd ? 2 : 1);
-  // Each part of k is written by its block and read by the tile's last one, its squares by all
-  // rows.
-  const int64_t part = BlockOutputs(matmul.type, rows) + 1;
-  const int64_t parts =
-      grid.y == 1 ? 0 : grid.x * int64_t{grid.y} * rows * part * int64_t{sizeof(float)};
-  const int64_t element = matmul.type == ElementType::kFloat32 ? 4 : 2;
-  SkinnyTraffic traffic;
-  traffic.floor = outputs * matmul.inputs * element + x + y;
-  traffic.weights = outputs * matmul.stride_bytes;
-  traffic.once = traffic.weights + x + y;
-  traffic.requested = traffic.weights + grid.x * x + y + 2 * parts;
-  traffic.kept = x + parts;
-  return traffic;
 }
 
 }  // namespace retnet::cuda

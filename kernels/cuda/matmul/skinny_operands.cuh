@@ -1,4 +1,4 @@
-// How the operands of skinny.cu reach a block: the weight through each lane's ring, x in chunks.
+// How the operands of skinny.cu reach a block: the weight through a ring of each lane, x in chunks.
 #ifndef RETNET_KERNELS_CUDA_MATMUL_SKINNY_OPERANDS_CUH_
 #define RETNET_KERNELS_CUDA_MATMUL_SKINNY_OPERANDS_CUH_
 
@@ -12,58 +12,59 @@ namespace retnet::cuda {
 
 constexpr int kSkinnyThreads = 128;
 constexpr int kSkinnyWarps = kSkinnyThreads / 32;
-constexpr int kTileOutputs = 16;       // of a warp's tile: an mma's m
-constexpr int kLine = 128;             // bytes of each of its rows that a warp multiplies in a step
-constexpr int kPieces = 4;             // of 16 bytes that a lane brings of a tile in a step
-constexpr int kStagedElements = 4096;  // of x at a time, all rows together
+constexpr int kTileOutputs = 16;       // outputs of a tile of a warp: m of the mma
+constexpr int kLine = 128;             // bytes of a row of the weight per step
+constexpr int kPieces = 4;             // pieces of 16 bytes that a lane loads of a tile per step
+constexpr int kStagedElements = 4096;  // elements of a chunk of x, over all rows
 
-// Tiles of outputs that a warp has: two where many rows of bf16 make reading x again and again dear
+// Tiles of outputs per warp. Two for bf16 and many rows: then repeated reads of x are expensive,
 // and registers and shared memory suffice.
 constexpr int WarpTiles(ElementType type, int64_t rows) {
   return type == ElementType::kBFloat16 && rows > 8 ? 2 : 1;
 }
-// Outputs of a block: a tile of y.
+// Outputs of a block.
 constexpr int BlockOutputs(ElementType type, int64_t rows) {
   return kSkinnyWarps * kTileOutputs * WarpTiles(type, rows);
 }
-// What the parts of k and the scratch are reckoned by, whatever the rows.
+// The parts of k and the scratch are computed from this, whatever the number of rows.
 constexpr int kLeastBlockOutputs = BlockOutputs(ElementType::kFloat32, 1);
 
-// Of the kernel that takes up to kRows rows of x: 8, 16, 32 or 64.
+// The dimensions of the kernel for up to kRows rows of x: 8, 16, 32 or 64.
 template <typename Warp, int kRows>
 struct SkinnyShape {
   using Staged = typename Warp::Staged;
   static constexpr int kTiles = WarpTiles(Warp::kType, kRows);
   static constexpr int kOutputs = BlockOutputs(Warp::kType, kRows);
-  // Of finished sums in shared memory: 16-byte aligned, and lanes of four rows on four banks.
+  // Floats between rows of finished sums in shared memory. Rows are 16-byte aligned, and lanes with
+  // four different rows use four different banks.
   static constexpr int kSumStride = kOutputs + 4;
   static constexpr int kStages = kTiles == 1 ? 4 : 3;  // steps in the ring
   static constexpr int kStepInputs = kPieces / 2 * 4 * Warp::kInputs;
   static constexpr int kChunkInputs = kStagedElements / kRows;
   static constexpr int kChunkSteps = kChunkInputs / kStepInputs;
   static constexpr int kStride = kChunkInputs + Warp::kPad;
-  // Of the half-warp that stages a row: 16 lanes with 4 elements each.
+  // Half a warp stages a row: 16 lanes with 4 elements each.
   static constexpr int kThreadRows = kRows / (kSkinnyThreads / 16);
   static constexpr int kThreadFours = kChunkInputs / 64;
   static constexpr int kRingBytes = kStages * kTiles * kPieces * kSkinnyThreads * 16;
   static constexpr int kSharedBytes =
       kRingBytes + 2 * kRows * kStride * static_cast<int>(sizeof(Staged));
-  // Blocks of a multiprocessor that registers must leave room for.
+  // Blocks per multiprocessor that the registers must allow.
   static constexpr int kBlocks = kTiles == 2 || kRows == 64 ? 2 : 3;
   static_assert(kChunkSteps > 0 && kRows * kSumStride * sizeof(float) <= kRingBytes);
 };
 
-// Columns of y that a block's outputs make: half of them where the weight's two halves are joined.
+// Columns of y that the outputs of a block produce. With kGate, gate and up produce one column.
 __host__ __device__ inline int BlockColumns(SkinnyEpilogue epilogue, int outputs) {
   return epilogue == SkinnyEpilogue::kGate ? outputs / 2 : outputs;
 }
 
-// The 16 bytes of a warp's rows that one lane brings, through a ring in shared memory that no other
-// thread touches.
+// Streams the pieces of the weight that one lane loads. They go through a ring in shared memory
+// that no other thread touches.
 template <typename S>
 class WeightStream {
  public:
-  // `first` is the lane's first step and `end` one past its last.
+  // For steps [first, end).
   __device__ WeightStream(const SkinnyMatMul& p, uint4* ring, int first, int end)
       : slots_(ring + threadIdx.x), step_(first), end_(end) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -73,7 +74,7 @@ class WeightStream {
     for (int i = 0; i < kRows; ++i) {
       const int column = (in_block + 8 * i) % columns;
       const int y_column = blockIdx.x * columns + column;
-      const int half = (in_block + 8 * i) / columns;  // 1: of `up`
+      const int half = (in_block + 8 * i) / columns;  // 1: a row of `up`
       valid_[i] = y_column < p.y.columns;
       const int64_t output = valid_[i] ? y_column + half * p.y.columns : 0;
       rows_[i] = p.weight + output * p.stride_bytes + lane % 4 * 16;
@@ -81,14 +82,14 @@ class WeightStream {
     for (int i = 0; i < S::kStages - 1; ++i) Copy();
   }
 
-  // Starts to bring the step after the last one that was asked for.
+  // Starts the copy of the next step.
   __device__ void Copy() {
     if (step_ < end_) {
 #pragma unroll
       for (int i = 0; i < S::kTiles * kPieces; ++i) {
         const std::byte* from = rows_[i / 2] + int64_t{step_} * kLine + i % 2 * (kLine / 2);
         const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(Slot(copied_, i)));
-        // Rows beyond the weight become zero.
+        // Rows beyond the weight are filled with zeros.
         asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(to),
                      "l"(from), "r"(valid_[i / 2] ? 16 : 0)
                      : "memory");
@@ -99,7 +100,8 @@ class WeightStream {
     asm volatile("cp.async.commit_group;\n" ::: "memory");
   }
 
-  // Waits for the oldest step not taken yet: pieces of rows g, g, g + 8, g + 8 of each tile.
+  // Waits for the oldest step that has not been taken. Returns the pieces of rows g, g, g + 8, g +
+  // 8 of each tile; g = lane / 4.
   __device__ void Take(uint4 (&pieces)[S::kTiles][kPieces]) {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(S::kStages - 2) : "memory");
 #pragma unroll
@@ -109,7 +111,7 @@ class WeightStream {
   }
 
  private:
-  static constexpr int kRows = 2 * S::kTiles;  // of the weight that the lane brings pieces of
+  static constexpr int kRows = 2 * S::kTiles;  // rows of the weight that the lane loads
 
   __device__ uint4* Slot(int step, int piece) const {
     return slots_ + (step % S::kStages * (S::kTiles * kPieces) + piece) * kSkinnyThreads;
@@ -124,7 +126,8 @@ class WeightStream {
   int taken_ = 0;
 };
 
-// The first `count` of four numbers, and zeros. Aligned, they are wanted all or none.
+// The first `count` of four numbers; the others are zero. With kAligned, `count` selects all or
+// none.
 template <bool kAligned>
 __device__ float4 LoadFour(const float* x, int count) {
   float4 four = make_float4(0, 0, 0, 0);
@@ -143,9 +146,9 @@ __device__ inline bool IsAligned(const float* x) {
   return reinterpret_cast<uintptr_t>(x) % sizeof(float4) == 0;
 }
 
-// Brings chunks of x from global memory to shared memory, normed but for the scale, and sums up the
-// squares that the scale is made of: each of a row's 16 lanes in order of k, then the lanes,
-// however many rows there are.
+// Copies chunks of x from global to shared memory, multiplied by the norm's weight, and sums the
+// squares from which the norm's scale is computed later. Each of the 16 lanes of a row sums in
+// ascending order of k, then the lanes are added. This order does not depend on the number of rows.
 template <typename Warp, int kRows>
 class ActivationChunks {
   using S = SkinnyShape<Warp, kRows>;
@@ -161,7 +164,7 @@ class ActivationChunks {
     for (float4& weight : weights_) weight = make_float4(1, 1, 1, 1);
   }
 
-  // Starts to read the chunk that begins at element `first` of k.
+  // Reads the chunk that begins at element `first` of k into registers.
   __device__ void Load(int first) {
     if (aligned_) {
       LoadChunk<true>(first);
@@ -189,7 +192,7 @@ class ActivationChunks {
     }
   }
 
-  // Σ x² of each row, over the block's part of k.
+  // Stores Σ x² of each row over the block's part of k.
   __device__ void StoreSquares(float* squares) {
 #pragma unroll
     for (int i = 0; i < S::kThreadRows; ++i) {
@@ -201,10 +204,10 @@ class ActivationChunks {
   }
 
  private:
-  // The thread's row i of those it stages.
+  // The row of x that is the thread's i-th.
   static __device__ int Row(int i) { return threadIdx.x / 16 + kSkinnyThreads / 16 * i; }
 
-  // All at once, so that the latencies of a chunk are one.
+  // Issues all loads of a chunk at once, so that their latencies overlap.
   template <bool kAligned>
   __device__ void LoadChunk(int first) {
     first += threadIdx.x % 16 * 4;
@@ -230,7 +233,7 @@ class ActivationChunks {
   const int end_;
   const bool aligned_;
   float4 fours_[S::kThreadRows][S::kThreadFours];
-  float4 weights_[S::kThreadFours];  // the norm's
+  float4 weights_[S::kThreadFours];  // of the norm
   float squares_[S::kThreadRows] = {};
 };
 

@@ -1,4 +1,4 @@
-// How the sums of skinny.cu leave a block: parts of k are joined, and y is made of them.
+// How the sums of skinny.cu leave a block: the parts of k are added, and y is computed from them.
 #ifndef RETNET_KERNELS_CUDA_MATMUL_SKINNY_SUMS_CUH_
 #define RETNET_KERNELS_CUDA_MATMUL_SKINNY_SUMS_CUH_
 
@@ -9,9 +9,9 @@
 
 namespace retnet::cuda {
 
-// One tile's sums over all of k: in shared memory where one block has them all, else parts that the
-// blocks of the tile have left in scratch, [tiles, splits, rows, kOutputs], and behind them
-// [tiles, splits, rows].
+// The sums of one tile over all of k. With one part of k they are in shared memory. With several,
+// each block stores its part in scratch: the sums [tiles, splits, rows, kOutputs], followed by the
+// sums of squares [tiles, splits, rows].
 template <typename S>
 class SkinnySums {
   static constexpr int kOutputs = S::kOutputs;
@@ -25,7 +25,8 @@ class SkinnySums {
     squares_ = p.scratch.sums + gridDim.x * tile_rows * kOutputs + blockIdx.x * tile_rows;
   }
 
-  // Leaves this block's part in scratch. Returns whether all parts are there.
+  // Stores the part of this block in scratch. Returns true to the last block of the tile: then all
+  // parts are there.
   __device__ bool Share(uint32_t* counters) {
     __shared__ bool last;
     float* sums = sums_ + int64_t{blockIdx.y} * rows_ * kOutputs;
@@ -45,7 +46,7 @@ class SkinnySums {
     return last;
   }
 
-  // Outputs 4 · four to 4 · four + 3 of the tile.
+  // Sums 4 · four to 4 · four + 3 of the tile, over all of k.
   __device__ float4 Four(int row, int four) const {
     if (gridDim.y == 1) return SharedFour(row, four);
     float4 total = make_float4(0, 0, 0, 0);
@@ -80,6 +81,7 @@ class SkinnySums {
   float* squares_;
 };
 
+// Applies scale and epilogue to the sums of a tile and writes y.
 template <typename S>
 __device__ void WriteOutputs(const SkinnyMatMul& p, const SkinnySums<S>& sums,
                              const float* scales) {

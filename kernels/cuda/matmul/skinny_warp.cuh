@@ -1,7 +1,7 @@
 // How one warp multiplies 16 rows of a weight by 8 rows of activations at a time, for each type of
-// weight. A lane (g = lane / 4, t = lane % 4) brings 16 bytes of the weight's rows g and g + 8;
-// which of k's elements the four t of a row hold is free as long as the activations agree, so lanes
-// read consecutive bytes where the fragments of mma.sync would have them apart.
+// weight. A lane (g = lane / 4, t = lane % 4) has 16 bytes of rows g and g + 8 of the weight. The
+// four lanes of a row may hold any elements of k, as long as the activations are permuted in the
+// same way. So each lane reads consecutive bytes, which the fragments of mma.sync would spread out.
 #ifndef RETNET_KERNELS_CUDA_MATMUL_SKINNY_WARP_CUH_
 #define RETNET_KERNELS_CUDA_MATMUL_SKINNY_WARP_CUH_
 
@@ -14,16 +14,16 @@
 
 namespace retnet::cuda {
 
-// Each type has
-//   kType     the weight's
-//   Staged    activations in shared memory; kPad more of them a row keep the lanes' reads off one
-//             another's banks
-//   kInputs   elements of k in a lane's 16 bytes
-//   Round     fp32 to Staged
-//   Tile      one lane's sums of 16 outputs by 8 rows
-//   Multiply  adds the products of a lane's 16 bytes of either row with 8 rows of x; x points at
-//             row 0 and the first of the lane's elements of k
-//   Total     the sums as mma.sync leaves them: outputs g, g, g + 8, g + 8 by rows 2t, 2t + 1, ...
+// The members of each struct:
+//   kType     the element type of the weight
+//   Staged    the type of activations in shared memory
+//   kPad      extra elements of Staged per row, so that the reads of lanes hit different banks
+//   kInputs   elements of k in the 16 bytes of a lane
+//   Round     converts fp32 to Staged
+//   Tile      the sums of one lane, of 16 outputs by 8 rows
+//   Multiply  adds the products of the lane's 16 bytes of both rows with 8 rows of x; x points to
+//             row 0 and the first element of k of the lane
+//   Total     the sums in the format of mma.sync: outputs g, g, g + 8, g + 8 by rows 2t, 2t + 1, …
 
 struct BFloat16Warp {
   static constexpr ElementType kType = ElementType::kBFloat16;
@@ -86,7 +86,7 @@ struct Float16Warp {
   static __device__ float4 Total(const Tile& tile) { return BFloat16Warp::Total(tile); }
 
  private:
-  // `upper` and `lower` hold two fp16 numbers, which tf32 holds exactly.
+  // `upper` and `lower` hold two fp16 numbers each. tf32 represents them exactly.
   static __device__ void Mma(uint32_t upper, uint32_t lower, float b0, float b1, float (&c)[4]) {
     const float2 a = __half22float2(*reinterpret_cast<const __half2*>(&upper));
     const float2 d = __half22float2(*reinterpret_cast<const __half2*>(&lower));
@@ -105,7 +105,7 @@ struct Float32Warp {
   static constexpr int kPad = 4;
   static constexpr int kInputs = 4;
   struct Tile {
-    float sums[2][8] = {};  // of outputs g and g + 8 by the 8 rows, over the lane's elements of k
+    float sums[2][8] = {};  // of outputs g and g + 8 by 8 rows, over the elements of k of the lane
   };
 
   static __device__ Staged Round(float value) { return value; }

@@ -45,7 +45,8 @@ absl::StatusOr<CudaWeight> CudaWeight::Upload(std::span<const HostTensor> tensor
     RETURN_IF_ERROR(CudaStatus(cudaMemcpy2DAsync(to, pitch, from, width, width, tensor.rows,
                                                  cudaMemcpyHostToDevice, stream),
                                "copying a weight to the device"));
-    // `widened` ends here, and a caller may unmap its file after the last tensor.
+    // Wait here: `widened` is destroyed next, and the caller may unmap its file after the last
+    // tensor.
     RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(stream), "copying a weight to the device"));
     to += tensor.rows * pitch;
   }

@@ -1,4 +1,4 @@
-// A weight of a product as the device keeps it: [outputs, inputs], as the checkpoint stores it.
+// A weight [outputs, inputs] of matrix products in device memory.
 #ifndef RETNET_KERNELS_CUDA_MATMUL_WEIGHT_H_
 #define RETNET_KERNELS_CUDA_MATMUL_WEIGHT_H_
 
@@ -16,17 +16,19 @@
 
 namespace retnet::cuda {
 
-// Row-major; each row is followed by zeros up to a multiple of 128 bytes, so that every row begins
-// at a line of the memory and no kernel needs a ragged end of k. Made by CudaMatMul::Pack.
+// Row-major, in the type of the checkpoint. Each row is padded with zeros to a multiple of 128
+// bytes. So every row begins at a memory line, and no kernel has to handle an incomplete end of k.
+// Owns its memory; movable. CudaMatMul::Pack makes it.
 class CudaWeight {
  public:
   static constexpr int64_t kRowAlignment = 128;  // bytes
 
   CudaWeight() = default;
 
-  // Stacks the rows of `tensors`, which have equal columns. Of several element types it keeps fp32,
-  // which holds each exactly. Waits for the copies. INVALID_ARGUMENT for no tensor, an empty one or
-  // unequal columns; RESOURCE_EXHAUSTED for want of device memory.
+  // Stacks the rows of `tensors`. Tensors of different element types are stored as fp32, which
+  // holds every type exactly. Waits for the copies. INVALID_ARGUMENT for no tensor, an empty
+  // tensor, or unequal numbers of columns. RESOURCE_EXHAUSTED if the device memory does not
+  // suffice.
   static absl::StatusOr<CudaWeight> Upload(std::span<const HostTensor> tensors,
                                            cudaStream_t stream);
 
@@ -37,7 +39,8 @@ class CudaWeight {
   const std::byte* data() const { return data_.data(); }  // on the device
   int64_t bytes() const { return data_.size(); }
 
-  // How cuBLASLt multiplies any number of rows by this weight; none where it cannot.
+  // The algorithm of cuBLASLt for any number of rows; nullopt if cuBLASLt does not support the
+  // weight.
   const std::optional<cublasLtMatmulAlgo_t>& algorithm() const { return algorithm_; }
   void set_algorithm(const cublasLtMatmulAlgo_t& algorithm) { algorithm_ = algorithm; }
 

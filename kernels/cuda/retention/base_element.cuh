@@ -1,5 +1,5 @@
-// The elements of a base, which is stored as RetentionShape::base_type says and computed with as
-// fp32.
+// Conversions of the elements of a base. It is stored as RetentionShape::base_type; arithmetic on
+// it is in fp32.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_BASE_ELEMENT_CUH_
 #define RETNET_KERNELS_CUDA_RETENTION_BASE_ELEMENT_CUH_
 
@@ -11,7 +11,8 @@
 
 namespace retnet::cuda {
 
-// Stored: the rounded number, to the nearest, ties to even. Four: as many in one load.
+// Stored rounds fp32 to the type, to the nearest, ties to even. Widened converts back to fp32,
+// exactly. Four is a vector of four elements that one load reads.
 template <typename Base>
 struct BaseElement;
 
@@ -37,7 +38,7 @@ struct BaseElement<__nv_bfloat16> {
 template <>
 struct BaseElement<__half> {
   using Four = uint2;
-  // Within the greatest number there is, since an infinity would stay in the state for good.
+  // Clamps to the largest finite number, because an infinity would never leave the state.
   static __device__ __half Stored(float x) {
     constexpr float kGreatest = 65504;
     asm("min.NaN.f32 %0, %0, %1;" : "+f"(x) : "f"(kGreatest));
@@ -53,13 +54,13 @@ struct BaseElement<__half> {
   }
 };
 
-// What is read back of a number once it is stored.
+// The value that is read back after x is stored.
 template <typename Base>
 __device__ float AsStored(float x) {
   return BaseElement<Base>::Widened(BaseElement<Base>::Stored(x));
 }
 
-// function(a value of the type of `type`'s elements).
+// Calls function with a value of the C++ type for `type`, to select a template instance.
 template <typename Function>
 cudaError_t ForBaseType(ElementType type, const Function& function) {
   switch (type) {

@@ -18,10 +18,10 @@ constexpr int kWarps = kDecodeWarps;
 constexpr int kStripColumns = 32;  // 128 or 64 bytes of a base's row
 constexpr int kThreadColumns = 4;  // one load
 constexpr int kStripThreads = kStripColumns / kThreadColumns;
-constexpr int kGroups = kThreads / kStripThreads;  // of threads; each reads whole rows
-constexpr int kLoads = 8;                          // that a thread has in flight
+constexpr int kGroups = kThreads / kStripThreads;  // groups of threads; each reads whole rows
+constexpr int kLoads = 8;                          // loads that a thread has in flight
 
-constexpr int64_t kEnoughBlocks = 512;  // keep any device busy
+constexpr int64_t kEnoughBlocks = 512;  // enough to keep any device busy
 
 struct DecodeArguments {
   DecodeSegments segments;
@@ -32,7 +32,8 @@ struct DecodeArguments {
   MatrixView<float> out;
 };
 
-// Shared memory: that of DecodeWeights, then sums [kWarps, kRows, columns].
+// One block of the kernel. Its shared memory is that of DecodeWeights, followed by sums
+// [kWarps, kRows, kColumns].
 template <int kRows, int kStrips, typename Base>
 class DecodeBlock {
  public:
@@ -42,7 +43,8 @@ class DecodeBlock {
     return sizeof(float) *
            (DecodeWeights<kRows>::SharedNumbers(key_dim) + kWarps * kRows * kColumns);
   }
-  static __host__ __device__ int32_t Blocks(int32_t value_dim) {  // of a head and segment
+  // The number of blocks of a head and segment.
+  static __host__ __device__ int32_t Blocks(int32_t value_dim) {
     return (value_dim + kColumns - 1) / kColumns;
   }
 
@@ -91,16 +93,17 @@ class DecodeBlock {
   };
 
   __device__ int32_t group() const { return threadIdx.x / kStripThreads; }
-  // The thread's first column of a strip; its others follow.
+  // The first of the thread's kThreadColumns columns in a strip.
   __device__ int32_t column(int strip) const {
     return first_column_ + strip * kStripColumns + threadIdx.x % kStripThreads * kThreadColumns;
   }
 
-  // Rows first … first + rows − 1, from base and tails to `out`, not yet normed.
+  // Computes rows first … first + rows − 1 from base and tails. Writes them to `out`, without the
+  // norm.
   __device__ void RetainRows(int32_t first, int32_t rows) {
     const bool has_base = rows_.pieces->base != kZeroBase;
     Batch batch;
-    if (has_base) LoadBase(0, &batch);  // in flight while q is rotated
+    if (has_base) LoadBase(0, &batch);  // the loads overlap the rotation of q
     weights_.RotateQueries(first, rows);
     __syncthreads();
     weights_.Weigh(first, rows);
@@ -138,7 +141,7 @@ class DecodeBlock {
     }
   }
 
-  // Adds the products of q and the group's rows of the base, in ascending order.
+  // Adds the products of q and the rows of the base that belong to the group, in ascending order.
   __device__ void AddBase(Batch* batch, float (&sums)[kRows][kStrips][kThreadColumns]) const {
     for (int32_t first = 0; first < shape_.key_dim; first += kBatch * kGroups) {
       if (first > 0) LoadBase(first, batch);
@@ -163,7 +166,7 @@ class DecodeBlock {
     }
   }
 
-  // Of token j the v that each row reads; rows of one piece read one.
+  // The v of one token for each row. Rows of the same piece share it.
   struct Values {
     uint2 x[kRows][kStrips];
   };
@@ -173,7 +176,7 @@ class DecodeBlock {
 #pragma unroll
       for (int strip = 0; strip < kStrips; ++strip) {
         values->x[i][strip] = values->x[0][strip];
-        const int32_t last = rows_.readers > 1 ? i : rows - 1;  // of the rows that read this v
+        const int32_t last = rows_.readers > 1 ? i : rows - 1;  // the last row that reads this v
         if ((i > 0 && rows_.readers == 1) || i >= rows || j > rows_.Before(first + last)) continue;
         values->x[i][strip] = TokenValues(inputs_, states_, rows_.PieceOf(first + i),
                                           place_.kv_head, j, column(strip));
@@ -181,11 +184,11 @@ class DecodeBlock {
     }
   }
 
-  // Adds the weighted v of the group's tokens, in ascending order.
+  // Adds the weighted v of the tokens that belong to the group, in ascending order.
   __device__ void AddTokens(int32_t first, int32_t rows,
                             float (&sums)[kRows][kStrips][kThreadColumns]) {
     Values values;
-    constexpr bool kLoadsAhead = kRows == 1;  // while other blocks' weights arrive
+    constexpr bool kLoadsAhead = kRows == 1;  // load v while weights of other blocks arrive
     if (kLoadsAhead) LoadValues(first, rows, group(), &values);
     weights_.Take(first, rows);
     __syncthreads();
@@ -209,7 +212,7 @@ class DecodeBlock {
     }
   }
 
-  // Adds up the groups' sums, those of a warp first, and writes the rows.
+  // Adds up the sums of all groups, within each warp first, and writes the rows.
   __device__ void Reduce(int32_t first, int32_t rows,
                          float (&sums)[kRows][kStrips][kThreadColumns]) {
     const int warp = threadIdx.x / kWarp;
@@ -241,8 +244,8 @@ class DecodeBlock {
     }
   }
 
-  // Whether all other blocks of the rows and kv head have written their part of `out` and read the
-  // tails for the last time. Leaves the counter zero.
+  // Whether this is the last block of these rows and this kv head: all others have written their
+  // part of `out` and no longer read the tails. The last block resets the counter to zero.
   __device__ bool IsLastOfKvHead() {
     __shared__ bool is_last;
     __threadfence();
@@ -298,8 +301,9 @@ cudaError_t Launch(const DecodeArguments& arguments, int32_t segments, KernelQue
                       {grid, kThreads, Block::SharedBytes(shape.key_dim)}, queue, arguments);
 }
 
-}  // namespace
-
+// The number of value columns of a block, for a launch of this extent. Few columns let even one
+// sequence fill the device. If there are enough blocks anyway, more columns are better, because
+// every block of a head rotates q again. The bits do not depend on this number.
 int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent) {
   if (extent.rows > 1 || extent.shares_bases) return kStripColumns;
   const int64_t strips = int64_t{extent.segments} * shape.heads *
@@ -308,6 +312,8 @@ int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent
          : strips >= 2 * kEnoughBlocks ? 2 * kStripColumns
                                        : kStripColumns;
 }
+
+}  // namespace
 
 cudaError_t RetentionDecode(const DecodeSegments& segments, const RetentionExtent& extent,
                             int32_t piece, const RetentionInputs& inputs, const StatesView& states,

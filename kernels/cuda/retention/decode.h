@@ -1,4 +1,4 @@
-// Retention of pieces of few rows: decode rows and drafts.
+// Retention of pieces with few rows: decode rows and drafts.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_DECODE_H_
 #define RETNET_KERNELS_CUDA_RETENTION_DECODE_H_
 
@@ -10,29 +10,25 @@
 
 namespace retnet::cuda {
 
-// The value columns of a block of a launch of that extent: few enough for one sequence to fill the
-// device, more where there are blocks enough without, since each of a head's blocks rotates q. Bits
-// do not depend on them.
-int32_t DecodeColumns(const RetentionShape& shape, const RetentionExtent& extent);
-
-// The segments of a launch, in device memory.
+// The segments of a launch. Pointers are to device memory.
 struct DecodeSegments {
   const RetentionPiece* pieces;
   const int32_t* starts;   // [segments + 1]
   const int32_t* readers;  // [segments], see DevicePlan
 };
 
-// Queues a launch that does piece `piece` of each of `extent.segments` segments, for every shape
-// and any number of rows. A block computes some value columns of one head, reads its part of the
-// base once for all rows (up to kMostReaders) of the piece or of the pieces that are read together,
-// and folds it first where the piece says so. The blocks of a head divide the inner products of q
-// and k and exchange them through L2. The last block of a kv head to arrive does the head norm and
-// gate and appends to the tails.
+// Queues one launch for piece number `piece` of each of `extent.segments` segments. Works for every
+// shape and any number of rows. Returns the error of the launch. A block computes some value
+// columns of one head. If the piece folds, the block folds its part of the base first. It reads its
+// part of the base once for all rows (up to kMostReaders) of the piece, or of the pieces that are
+// read together. The blocks of a head divide the inner products q·k among them and exchange them
+// through the L2 cache. The last block of a kv head applies the head norm and the gate, and appends
+// to the tails.
 //
-// 256 threads; registers on sm_80 and sm_90, no spills: blocks of 32 columns 80 (three on an SM),
-// 64 columns up to 111 and 112, 128 columns up to 116 and 112, 8 rows 122 (two on an SM). Shared
-// memory for key_dim 256: 2.3 KiB at 32 columns, 5.3 KiB at 128, 18 KiB for 8 rows. Bytes:
-// retention_traffic.h.
+// Blocks have 256 threads. Registers on sm_80 and sm_90, without spills: 80 with 32 columns (three
+// blocks per SM), up to 111 and 112 with 64 columns, up to 116 and 112 with 128 columns, 122 with 8
+// rows (two blocks per SM). Shared memory for key_dim 256: 2.3 KiB with 32 columns, 5.3 KiB with
+// 128, 18 KiB with 8 rows. docs/gpu.md has the bytes that blocks request.
 //   occupancy RetentionDecodeKernel<1,1,float>         256   2304  3  3
 //   occupancy RetentionDecodeKernel<1,1,__nv_bfloat16> 256   2304  3  3
 //   occupancy RetentionDecodeKernel<1,1,__half>        256   2304  3  3

@@ -1,5 +1,5 @@
-// The rows of a block of RetentionDecode, and what their tokens weigh: γ^(t−j) q·k_j, which the blocks of
-// a head compute together.
+// The rows of a block of RetentionDecode, and the weights γ^(t−j) q·k_j of the tokens they read.
+// The blocks of a head compute the weights together.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_
 #define RETNET_KERNELS_CUDA_RETENTION_DECODE_WEIGHTS_CUH_
 
@@ -12,21 +12,22 @@
 
 namespace retnet::cuda {
 
-// The rows of one piece, or one of each of several pieces, `readers` of one base. `pieces`
-// [readers] are in shared memory, so as not to take registers.
+// The rows of a block: all rows of one piece if readers is 1, otherwise the single rows of
+// `readers` pieces that read the same base. `pieces` [readers] is in shared memory, to save
+// registers.
 struct DecodeRows {
   const RetentionPiece* pieces;
   int32_t readers;
 
   __device__ int32_t count() const { return readers > 1 ? readers : pieces->rows; }
-  // Of row i: its piece, its place among the activations, and how many tokens of the chunk precede
+  // For row i: its piece, its row of the activations, and the number of tokens of the chunk before
   // it.
   __device__ const RetentionPiece& PieceOf(int32_t i) const { return pieces[readers > 1 ? i : 0]; }
   __device__ int32_t Row(int32_t i) const { return PieceOf(i).first_row + (readers > 1 ? 0 : i); }
   __device__ int32_t Before(int32_t i) const { return PieceOf(i).tail + (readers > 1 ? 0 : i); }
 };
 
-// One of the blocks that compute a head of some rows.
+// The head of a block, and its index among the `blocks` blocks that share the head and rows.
 struct DecodePlace {
   int32_t head;
   int32_t kv_head;
@@ -37,8 +38,8 @@ struct DecodePlace {
 inline constexpr int kDecodeThreads = 256;
 inline constexpr int kDecodeWarps = kDecodeThreads / kWarp;
 
-// Up to kRows rows at a time. Of shared memory it has queries [kRows, key_dim] and weights [kRows,
-// kChunk].
+// The rotated queries [kRows, key_dim] and the weights [kRows, kChunk] of up to kRows rows at a
+// time, both in shared memory.
 template <int kRows>
 class DecodeWeights {
  public:
@@ -58,9 +59,10 @@ class DecodeWeights {
 
   __device__ float query(int32_t i, int32_t k) const { return queries_[i * shape_.key_dim + k]; }
   __device__ float operator()(int32_t i, int32_t j) const { return weights_[i * kChunk + j]; }
-  __device__ float* end() const { return weights_ + kRows * kChunk; }  // of its shared memory
+  // The end of its shared memory.
+  __device__ float* end() const { return weights_ + kRows * kChunk; }
 
-  // Rows first … first + rows − 1 are those of the block now.
+  // Rotates and scales the q of rows first … first + rows − 1. They replace the previous rows.
   __device__ void RotateQueries(int32_t first, int32_t rows) {
 #pragma unroll 1
     for (int32_t i = threadIdx.x; i < kRows * pairs(); i += kDecodeThreads) {
@@ -75,10 +77,11 @@ class DecodeWeights {
     }
   }
 
-  // weights[i][j] = γ^(t−j) (q_i·k_j) for j ≤ t = tokens before row i. The blocks of a head divide
-  // them: block b of B computes numbers b, b + B, … of kChunk a row. A warp takes one, a lane
-  // kLanePairs pairs of every kLanePairs · kWarp; whether k is in the tail or among the piece's
-  // rows, a lane takes the same ones in the same order.
+  // Computes weights[i][j] = γ^(t−j) (q_i·k_j) for j ≤ t, where t is the number of tokens before
+  // row i. The weights are numbered row by row, kChunk per row. The blocks of a head divide them:
+  // block b of B computes numbers b, b + B, …. A warp computes one weight; each lane takes
+  // kLanePairs pairs out of every kLanePairs · kWarp. A lane takes the same pairs in the same order
+  // whether k is in the tail or in a row of the piece.
   __device__ void Weigh(int32_t first, int32_t rows) {
     const int32_t step = kDecodeWarps * place_.blocks;
 #pragma unroll 1
@@ -94,9 +97,8 @@ class DecodeWeights {
     }
   }
 
-  // The weights that other blocks compute. They run beside this one or ran before it; what is not
-  // there after a while is computed here, by the same arithmetic, so that no block depends on
-  // another one's progress.
+  // Reads the weights that other blocks compute. A weight that has not arrived after kPolls reads
+  // is computed here, by the same arithmetic. So no block depends on the progress of another block.
   __device__ void Take(int32_t first, int32_t rows) {
     if (place_.blocks == 1) return;
     const int32_t share = rows * kChunk / kDecodeWarps;  // of a warp
@@ -120,7 +122,7 @@ class DecodeWeights {
     }
   }
 
-  // By the last block: for the next launch.
+  // Resets the exchanged weights for the next launch. Only the last block calls it.
   __device__ void Clear(int32_t rows) {
     if (place_.blocks == 1) return;
     const int32_t group = shape_.heads / shape_.kv_heads;
@@ -133,18 +135,19 @@ class DecodeWeights {
   }
 
  private:
-  static constexpr int kLanePairs = 4;   // of a k: one 8-byte load for each half of the pairs
-  static constexpr int kWarpTokens = 2;  // whose k a warp loads at a time
-  static constexpr int kPolls = 32;      // of a weight that another block computes
+  static constexpr int kLanePairs = 4;   // pairs of a k: one 8-byte load for each half of k
+  static constexpr int kWarpTokens = 2;  // tokens whose k a warp loads at a time
+  static constexpr int kPolls = 32;      // reads of a weight that another block computes
 
   __device__ int32_t pairs() const { return shape_.key_dim / 2; }
 
-  // Whether the k of token j is one that row i's warp loads as vectors.
+  // Whether the k of token j is in the tail and can be loaded as vectors.
   __device__ bool IsVector(int32_t i, int32_t j) const {
     return j < of_.PieceOf(i).tail && pairs() % kLanePairs == 0;
   }
 
-  // Numbers n, n + step, … of those with vectors: their loads are in flight together.
+  // Computes weights n, n + step, … (kWarpTokens of them), if their k can be loaded as vectors.
+  // Their loads are in flight together.
   __device__ void WeighTailTokens(int32_t first, int32_t rows, int32_t n, int32_t step) {
     const __nv_bfloat16* keys[kWarpTokens] = {};
 #pragma unroll
@@ -183,6 +186,7 @@ class DecodeWeights {
     }
   }
 
+  // Computes weight n with scalar loads, in the same order of additions.
   __device__ void WeighToken(int32_t first, int32_t n) {
     const int32_t i = n / kChunk;
     float product = 0;
@@ -203,8 +207,8 @@ class DecodeWeights {
     *product = fmaf(q[pairs()], k.y, fmaf(q[0], k.x, *product));
   }
 
-  // Where the blocks of a head leave each other weight n. A word says itself whether it is there,
-  // so that nothing has to be ordered.
+  // Where the blocks of a head exchange weight n. The word itself says whether it has arrived
+  // (kNoWeight: not yet), so no memory ordering is needed.
   __device__ volatile float* Exchanged(int32_t first, int32_t n) const {
     return states_.ExchangedWeights(of_.Row(first + n / kChunk), place_.head) + n % kChunk;
   }

@@ -1,4 +1,4 @@
-// The one arithmetic that a base is folded with, by tensor cores, whoever folds it.
+// The arithmetic of a fold, on tensor cores. Decode and prefill both use it, so the bits are equal.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_FOLD_CUH_
 #define RETNET_KERNELS_CUDA_RETENTION_FOLD_CUH_
 
@@ -13,18 +13,18 @@
 
 namespace retnet::cuda {
 
-// base' = γ^C base + Σ_j k_jᵀ (γ^(C−1−j) v_j). The decayed v is fp32 split into two bf16 numbers,
-// 16 bits in all; each product of 16 tokens is added to the fp32 sum by two mma.m16n8k16, first
-// with the high parts, then with the low ones, j ascending; then it is rounded to the base's type.
-// Tiles are of the base transposed, value columns by keys, so that a tile serves as the other
-// operand of q·base without moving.
-constexpr int kFoldTokens = 16;  // of one mma
+// base' = γ^C base + Σ_j k_jᵀ (γ^(C−1−j) v_j). The decayed v is an fp32 number, split into two bf16
+// numbers that together keep 16 bits. Two mma.m16n8k16 add the product of 16 tokens to the fp32
+// sum, first with the high parts, then with the low parts; j ascends. The result is rounded to the
+// type of the base. Tiles are of the transposed base (value columns by keys). So a tile can be an
+// operand of q·base without being rearranged.
+constexpr int kFoldTokens = 16;  // tokens of one mma
 constexpr int kFoldSteps = kChunk / kFoldTokens;
-constexpr int kTileColumns = 16;  // value columns: an mma's m
-constexpr int kTileKeys = 8;      // keys: an mma's n
+constexpr int kTileColumns = 16;  // value columns: m of the mma
+constexpr int kTileKeys = 8;      // keys: n of the mma
 
-// Row-major A [16, 16], column-major B [16, 8]; the lane's elements as PTX's mma.m16n8k16 lays them
-// out.
+// The elements of one lane of operand A [16, 16], row-major, in the order of PTX's mma.m16n8k16.
+// Operand B is [16, 8], column-major.
 struct FragmentA {
   unsigned x[4];
 };
@@ -40,12 +40,13 @@ __device__ inline unsigned Packed(__nv_bfloat16 low, __nv_bfloat16 high) {
   return unsigned{__bfloat16_as_ushort(high)} << 16 | __bfloat16_as_ushort(low);
 }
 
-// The v of 16 tokens and 16 columns, decayed.
+// The decayed v of 16 tokens and 16 columns, as operand A.
 struct DecayedValues {
   FragmentA high;
   FragmentA low;
 
-  // Elements 2i and 2i + 1 of the lane, of tokens j and j + 1; decays are γ^(C−1−j) and γ^(C−2−j).
+  // Sets elements 2i and 2i + 1 of the lane, from the v of tokens j and j + 1. decay0 and decay1
+  // are γ^(C−1−j) and γ^(C−2−j).
   __device__ void Set(int i, __nv_bfloat16 v0, __nv_bfloat16 v1, float decay0, float decay1) {
     const float x0 = __bfloat162float(v0) * decay0;
     const float x1 = __bfloat162float(v1) * decay1;
@@ -57,6 +58,7 @@ struct DecayedValues {
   }
 };
 
+// Adds the products of 16 tokens to a tile. k0 and k1 are operand B.
 __device__ inline void FoldStep(const DecayedValues& values, unsigned k0, unsigned k1,
                                 float (&tile)[4]) {
   MultiplyAdd(values.high, k0, k1, tile);
@@ -64,14 +66,15 @@ __device__ inline void FoldStep(const DecayedValues& values, unsigned k0, unsign
 }
 
 // base[piece.base] = fold(base[piece.fold_source], tail) of one head, for value columns
-// [first_column, first_column + columns), columns a multiple of kTileColumns, by the whole block.
-// Each element is read and written by one thread. Everything comes straight from global memory:
-// a sequence folds once in kChunk tokens.
+// [first_column, first_column + columns). `columns` must be a multiple of kTileColumns. All threads
+// of the block must call it. Each element is read and written by one thread, so source and target
+// may be the same base. It reads global memory directly: a sequence folds only once in kChunk
+// tokens.
 template <typename Base>
 __device__ inline void FoldColumns(const StatesView& states, int32_t layer, int32_t head,
                                    const RetentionPiece& piece, int32_t first_column,
                                    int32_t columns) {
-  constexpr int kTiles = 2;  // of keys, that share a warp's decayed values
+  constexpr int kTiles = 2;  // tiles of keys that share the decayed values of a warp
   const RetentionShape& shape = states.shape;
   const int32_t kv_head = head / (shape.heads / shape.kv_heads);
   const float* decays = states.Decays(head);

@@ -1,4 +1,4 @@
-// The activations of gated products.
+// The activations of the gated feed-forward part.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_GATE_CUH_
 #define RETNET_KERNELS_CUDA_RETENTION_GATE_CUH_
 

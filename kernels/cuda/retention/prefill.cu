@@ -10,16 +10,17 @@
 namespace retnet::cuda {
 namespace {
 
-// A block walks the pieces of a segment for 64 value columns of one head; the base's tile stays in
-// registers as fp32, transposed as retention_fold.cuh wants it. A warp holds 16 columns and half of
-// the keys; the halves' sums are added up at the end of a piece. While q meets the base, the
-// chunk's k, v and weights arrive; while the chunk is folded, the next piece's q.
+// A block goes through the pieces of a segment for 64 value columns of one head. Its tile of the
+// base stays in registers as fp32, transposed as in fold.cuh. A warp holds 16 columns and half of
+// the keys. At the end of a piece, the sums of the two halves are added. Copies overlap arithmetic:
+// k, v and the weights of the chunk arrive while q is multiplied by the base, and the q of the next
+// piece arrives while the chunk is folded.
 constexpr int kRowTiles = kChunk / 16;
 constexpr int kColumns = kPrefillColumns;
 constexpr int kColumnGroups = kColumns / kTileColumns;
 constexpr int kHalves = 2;
 constexpr int kThreads = kColumnGroups * kHalves * kWarp;
-constexpr int kExchanged = kRowTiles / kHalves * 2 * 4;  // numbers that a lane gives the other half
+constexpr int kExchanged = kRowTiles / kHalves * 2 * 4;  // numbers of a lane for the other half
 
 template <int kKeys, typename Base>
 class PrefillBlock {
@@ -60,7 +61,7 @@ class PrefillBlock {
       float sums[kRowTiles][2][4] = {};
       if (piece.base != kZeroBase) AddBase(piece, state, sums);
       WaitForCopies<0>();
-      __syncthreads();  // q is free
+      __syncthreads();  // no warp reads q any more
       AddTokens(piece, sums);
       if (half_ == 0) {
         Give<0>(sums);
@@ -75,11 +76,11 @@ class PrefillBlock {
       }
       if (++index == end) return;
       piece = arguments_.pieces[index];
-      __syncthreads();  // the exchanged sums have been read
+      __syncthreads();  // no warp reads the exchanged sums any more
       StartQueries(piece);
       FoldTokens(state);
       StoreFolded(index, end, piece, state);
-      __syncthreads();  // k, v and the weights are free
+      __syncthreads();  // no warp reads k, v or the weights any more
       StartTokens(piece);
     }
   }
@@ -95,7 +96,7 @@ class PrefillBlock {
     CommitCopies();
   }
 
-  // k and v of a chunk; not yet committed.
+  // Starts to copy k and v of a chunk. Does not commit the copies.
   __device__ void StartKeysAndValues(const RetentionPiece& piece) const {
     const ChunkTokens tokens{states_, arguments_.inputs.layer, kv_head_};
     keys_.StartCopy(states_.padded_key_dim, states_.prepared_keys,
@@ -115,7 +116,7 @@ class PrefillBlock {
     CommitCopies();
   }
 
-  // Calls body(element, offset) for the state's numbers that are in the base.
+  // Calls body(element, offset) for the numbers of the state that lie inside the base.
   template <typename Body>
   __device__ void ForState(float (&state)[kKeyTiles][4], const Body& body) const {
 #pragma unroll
@@ -137,7 +138,8 @@ class PrefillBlock {
              [&](float& x, int32_t offset) { x = BaseElement<Base>::Widened(elements[offset]); });
   }
 
-  // Writes what piece `index` has folded, unless the segment's next piece folds it on.
+  // Stores the base that piece `index` folded. Skips it if the next piece folds the same base
+  // again.
   __device__ void StoreFolded(int32_t index, int32_t end, const RetentionPiece& piece,
                               float (&state)[kKeyTiles][4]) const {
     if (index + 1 < end && arguments_.pieces[index + 1].base == piece.base) return;
@@ -146,7 +148,7 @@ class PrefillBlock {
              [&](float& x, int32_t offset) { elements[offset] = BaseElement<Base>::Stored(x); });
   }
 
-  // The full tail that a segment begins with, into the base that it begins with.
+  // Folds the full tail with which the segment begins into the state. Only for its first piece.
   __device__ void FoldTail(const RetentionPiece& piece, float (&state)[kKeyTiles][4]) const {
     RetentionPiece before = piece;
     before.tail = kChunk;
@@ -160,8 +162,8 @@ class PrefillBlock {
     __syncthreads();
   }
 
-  // state' = γ^C state + Σ_j (γ^(C−1−j) v_j) k_jᵀ over the chunk in shared memory. Both are held
-  // unrounded and read as if they had been stored.
+  // state' = γ^C state + Σ_j (γ^(C−1−j) v_j) k_jᵀ over the chunk in shared memory. The registers
+  // hold unrounded numbers; reads go through AsStored, as if the state had been stored in between.
   __device__ void FoldTokens(float (&state)[kKeyTiles][4]) const {
     const float* decays = states_.Decays(head_);
     const float decay = decays[kChunk];
@@ -190,7 +192,7 @@ class PrefillBlock {
     }
   }
 
-  // sums = γ^(t+1) q·state over the warp's keys.
+  // sums = γ^(t+1) q·state over the keys of the warp.
   __device__ void AddBase(const RetentionPiece& piece, const float (&state)[kKeyTiles][4],
                           float (&sums)[kRowTiles][2][4]) const {
 #pragma unroll
@@ -225,7 +227,7 @@ class PrefillBlock {
     }
   }
 
-  // sums += weights·v over the half's tokens.
+  // sums += weights·v over half of the tokens.
   __device__ void AddTokens(const RetentionPiece& piece, float (&sums)[kRowTiles][2][4]) const {
     constexpr int kHalfTokens = kChunk / kHalves;
 #pragma unroll
@@ -243,7 +245,7 @@ class PrefillBlock {
     }
   }
 
-  // Leaves a half's sums of the rows that the other half writes.
+  // Puts the sums of the rows that the other half writes into shared memory.
   template <int kHalf>
   __device__ void Give(const float (&sums)[kRowTiles][2][4]) const {
     constexpr int kFirstTile = (1 - kHalf) * kRowTiles / kHalves;
@@ -253,7 +255,7 @@ class PrefillBlock {
     }
   }
 
-  // Each half writes its half of the rows, with the other half's sums added.
+  // Adds the sums of the other half to those of this half and writes this half of the rows.
   template <int kHalf>
   __device__ void WriteRows(const RetentionPiece& piece,
                             const float (&sums)[kRowTiles][2][4]) const {
@@ -276,17 +278,17 @@ class PrefillBlock {
   const int32_t head_;
   const int32_t kv_head_;
   const int32_t first_column_;
-  const int group_;  // of 16 columns
-  const int half_;   // of the keys, and of the tokens
+  const int group_;  // which 16 columns
+  const int half_;   // which half of the keys, and of the tokens
   const Tile<kKeys> queries_;
   const Tile<kKeys> keys_;
   const Tile<kColumns> values_;
   const Tile<kColumns> weights_;
-  float* const exchange_;  // [kExchanged, kThreads], where q was
+  float* const exchange_;  // [kExchanged, kThreads], in the memory of q
 };
 
-// That fit on an SM: before sm_90, heads of 256 leave shared memory for one; from sm_100 on, ptxas
-// would spill to make room for two.
+// The number of blocks per SM to compile for. With heads of 256 it is one before sm_90, where
+// shared memory holds only one, and from sm_100 on, where ptxas would spill registers to fit two.
 template <int kKeys>
 constexpr int kBlocksOfSm =
 #if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1000)
@@ -330,7 +332,7 @@ cudaError_t RetainRows(const PrefillArguments& arguments, const RetentionExtent&
 
 cudaError_t RetentionPrefill(const PrefillArguments& arguments, const RetentionExtent& extent,
                              cudaStream_t stream) {
-  for (const auto launch : {PrepareRows, WeighRows, RetainRows, FinishRows}) {
+  for (const auto launch : {PrepareTokens, WeighRows, RetainRows, FinishRows}) {
     const cudaError_t error = launch(arguments, extent, stream);
     if (error != cudaSuccess) return error;
   }

@@ -1,5 +1,5 @@
-// The launches before and after that of retention_many.cu: all rows at once, none depends on
-// another's result.
+// The launches before and after RetainRows (prefill.cu). They process all rows at once: no row
+// depends on the result of another.
 #include <cmath>
 #include <cstdint>
 
@@ -12,19 +12,21 @@
 namespace retnet::cuda {
 namespace {
 
-// Blocks are [segments, heads or so, pieces of a segment]. The index of the block's piece, or −1.
+// The grid is [segments, heads (of q, k and v in PrepareTokens), pieces of a segment]. Returns the
+// index of the block's piece, or −1 if the segment has fewer pieces.
 __device__ int32_t PieceOfBlock(const PrefillArguments& arguments) {
   const int32_t piece = arguments.starts[blockIdx.x] + blockIdx.z;
   return piece < arguments.starts[blockIdx.x + 1] ? piece : -1;
 }
 
-__global__ void __launch_bounds__(256) PrepareRowsKernel(PrefillArguments arguments, float scale) {
+__global__ void __launch_bounds__(256)
+    PrepareTokensKernel(PrefillArguments arguments, float scale) {
   const int32_t index = PieceOfBlock(arguments);
   if (index < 0) return;
   const RetentionPiece piece = arguments.pieces[index];
   const StatesView& states = arguments.states;
   const RetentionShape& shape = states.shape;
-  const int32_t head = blockIdx.y;  // of q, then of k, then of v
+  const int32_t head = blockIdx.y;  // the heads of q, then those of k, then those of v
   if (head < shape.heads + shape.kv_heads) {
     const int32_t pairs = shape.key_dim / 2;
     const int32_t columns = states.padded_key_dim;
@@ -57,11 +59,12 @@ __global__ void __launch_bounds__(256) PrepareRowsKernel(PrefillArguments argume
   }
 }
 
-constexpr int kTileRows = 16;  // an mma's m
+constexpr int kTileRows = 16;  // m of the mma
 constexpr int kRowTiles = kChunk / kTileRows;
 constexpr int kWeighThreads = kRowTiles * kWarp;
 
-// A block computes a piece and a head, a warp 16 rows. Shared memory: q and k [kChunk, kKeys].
+// A block computes one piece and one head, a warp 16 rows. Shared memory holds q and k, [kChunk,
+// kKeys] each.
 template <int kKeys>
 __global__ void __launch_bounds__(kWeighThreads) WeighRowsKernel(PrefillArguments arguments) {
   extern __shared__ uint4 shared[];
@@ -86,7 +89,8 @@ __global__ void __launch_bounds__(kWeighThreads) WeighRowsKernel(PrefillArgument
   const int32_t first_row = threadIdx.x / kWarp * kTileRows;
   if (first_row >= piece.rows) return;
   float products[kChunk / kTileKeys][4] = {};
-  const int32_t last = piece.tail + first_row + kTileRows;  // tokens that some row reads are below
+  // The rows of the warp read tokens below this.
+  const int32_t last = piece.tail + first_row + kTileRows;
   for (int k = 0; k < kKeys; k += kFoldTokens) {
     const FragmentA a = queries.A(first_row, k);
 #pragma unroll
@@ -142,12 +146,12 @@ cudaError_t LaunchWeigh(const PrefillArguments& arguments, dim3 grid, cudaStream
 
 }  // namespace
 
-cudaError_t PrepareRows(const PrefillArguments& arguments, const RetentionExtent& extent,
-                        cudaStream_t stream) {
+cudaError_t PrepareTokens(const PrefillArguments& arguments, const RetentionExtent& extent,
+                          cudaStream_t stream) {
   const RetentionShape& shape = arguments.states.shape;
   const dim3 grid(extent.segments, shape.heads + 2 * shape.kv_heads, extent.pieces);
-  PrepareRowsKernel<<<grid, 256, 0, stream>>>(arguments,
-                                              static_cast<float>(1 / std::sqrt(shape.key_dim)));
+  PrepareTokensKernel<<<grid, 256, 0, stream>>>(arguments,
+                                                static_cast<float>(1 / std::sqrt(shape.key_dim)));
   return cudaGetLastError();
 }
 

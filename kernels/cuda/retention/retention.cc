@@ -10,13 +10,13 @@ namespace retnet::cuda {
 
 namespace {
 
-// The base that a sampled segment may be read together with others of, or kZeroBase.
+// The base by which a sampled segment can be computed together with others; kZeroBase if it cannot.
 int32_t SharedBase(RetentionSegment segment) {
   const bool decodes = segment.size() == 1 && segment[0].rows == 1 && !segment[0].folds;
   return decodes ? segment[0].base : kZeroBase;
 }
 
-// Appends a segment to those that `extent` is of.
+// Appends a segment to the plan and enlarges `extent` for it.
 void Append(RetentionSegment segment, int32_t readers, RetentionExtent* extent,
             HostPlan* host_plan) {
   const int32_t pieces = std::max(static_cast<int32_t>(segment.size()), 1);
@@ -29,7 +29,7 @@ void Append(RetentionSegment segment, int32_t readers, RetentionExtent* extent,
   host_plan->readers.push_back(readers);
 }
 
-// In the order of their bases, so that those to be read together lie side by side.
+// Appends the segments in the order of their bases, so that those computed together are adjacent.
 void AppendSampled(std::span<const RetentionSegment> segments, HostPlan* host_plan) {
   auto& order = host_plan->order;
   order.clear();
@@ -72,8 +72,8 @@ void PlanRetention(std::span<const RetentionSegment> segments, int32_t sampled_r
 
 namespace {
 
-// One launch for the first pieces of all segments, one for the second, and so on. Decode rows and
-// drafts have one piece.
+// Queues one launch for the first pieces of all segments, one for the second pieces, and so on.
+// Decode rows and drafts have one piece.
 cudaError_t RetainPieceByPiece(const DevicePlan& plan, int32_t first_segment,
                                const RetentionExtent& extent, const RetentionInputs& inputs,
                                const StatesView& states, MatrixView<float> out, KernelQueue queue) {

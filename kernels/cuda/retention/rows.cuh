@@ -1,5 +1,5 @@
-// What the kernels of Retention do to single rows: rotation, rounding to the tail's type, head norm
-// and gate, and appending to a tail.
+// Device functions of Retention for single rows: rotation, rounding to the type of the tail, head
+// norm and gate, and appending to a tail.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_ROWS_CUH_
 #define RETNET_KERNELS_CUDA_RETENTION_ROWS_CUH_
 
@@ -18,18 +18,18 @@ __device__ inline float Rounded(float value) {
   return __bfloat162float(__float2bfloat16_rn(value));
 }
 
-// Four bf16 numbers.
+// Converts four bf16 numbers to fp32.
 __device__ inline float4 Widened(uint2 packed) {
   return {__uint_as_float(packed.x << 16), __uint_as_float(packed.x & 0xFFFF0000u),
           __uint_as_float(packed.y << 16), __uint_as_float(packed.y & 0xFFFF0000u)};
 }
 
-// (a, b) turned by the angle of a cosine and a sine.
+// (a, b) rotated by the angle with this cosine and sine.
 __device__ inline float2 Turned(float a, float b, float cosine, float sine) {
   return {fmaf(-b, sine, a * cosine), fmaf(a, sine, b * cosine)};
 }
 
-// Pair i of a row's k: elements i and i + key_dim / 2, rotated, not yet rounded.
+// Pair i of the k of a row: elements i and i + key_dim / 2, rotated, not rounded.
 __device__ inline float2 RotatedKey(const RetentionInputs& inputs, const RetentionShape& shape,
                                     int64_t row, int32_t kv_head, int32_t i) {
   const int32_t pairs = shape.key_dim / 2;
@@ -37,7 +37,7 @@ __device__ inline float2 RotatedKey(const RetentionInputs& inputs, const Retenti
   return Turned(k[i], k[i + pairs], inputs.cosines.row(row)[i], inputs.sines.row(row)[i]);
 }
 
-// Pair i of a row's q, rotated and scaled by key_dim^-1/2.
+// Pair i of the q of a row, rotated and multiplied by `scale`, which is key_dim^−½.
 __device__ inline float2 RotatedQuery(const RetentionInputs& inputs, const RetentionShape& shape,
                                       int64_t row, int32_t head, int32_t i, float scale) {
   const int32_t pairs = shape.key_dim / 2;
@@ -47,14 +47,15 @@ __device__ inline float2 RotatedQuery(const RetentionInputs& inputs, const Reten
   return {turned.x * scale, turned.y * scale};
 }
 
+// The v of a row, [value_dim], not rounded.
 __device__ inline const float* ValueRow(const RetentionInputs& inputs, const RetentionShape& shape,
                                         int64_t row, int32_t kv_head) {
   return inputs.projections.row(row) + int64_t{shape.heads + shape.kv_heads} * shape.key_dim +
          int64_t{kv_head} * shape.value_dim;
 }
 
-// Pair `pair` of the k of token j of a piece's chunk, rounded: the tail's or one of the piece's
-// rows.
+// Pair `pair` of the k of token j of the piece's chunk, rounded to bf16. The token is in the tail
+// or is a row of the piece.
 __device__ inline float2 TokenKey(const RetentionInputs& inputs, const StatesView& states,
                                   const RetentionPiece& piece, int32_t kv_head, int32_t j,
                                   int32_t pair) {
@@ -68,7 +69,8 @@ __device__ inline float2 TokenKey(const RetentionInputs& inputs, const StatesVie
   return {__bfloat162float(k[0]), __bfloat162float(k[states.shape.key_dim / 2])};
 }
 
-// Four columns of the v of token j, from `column` on, a multiple of 4; zeros beyond the last.
+// Four columns of the v of token j as bf16, from `column` on, which must be a multiple of 4.
+// Columns beyond the last one are zero.
 __device__ inline uint2 TokenValues(const RetentionInputs& inputs, const StatesView& states,
                                     const RetentionPiece& piece, int32_t kv_head, int32_t j,
                                     int32_t column) {
@@ -84,7 +86,7 @@ __device__ inline uint2 TokenValues(const RetentionInputs& inputs, const StatesV
   return {Packed(at(column), at(column + 1)), Packed(at(column + 2), at(column + 3))};
 }
 
-// The block appends the k and v of a piece's rows to its tail.
+// Appends the k and v of the rows of a piece to its tail. All threads of the block must call it.
 __device__ inline void AppendToTail(const RetentionInputs& inputs, const StatesView& states,
                                     const RetentionPiece& piece, int32_t kv_head) {
   const RetentionShape& shape = states.shape;
@@ -110,9 +112,10 @@ __device__ inline void AppendToTail(const RetentionInputs& inputs, const StatesV
   }
 }
 
-// RMSNorm over a head's retained row in place, times silu(gate) where there is a gate. By one warp;
-// other blocks may have written the row. kHeld numbers of each lane stay in registers between the
-// sum and the result; the others are read twice.
+// Applies RMSNorm in place to the columns of one head of an output row, and multiplies by
+// silu(gate) if the shape is gated. All lanes of one warp must call it. Other blocks may have
+// written the row. Each lane keeps kHeld numbers in registers between the sum and the result; it
+// reads the others twice.
 template <int kHeld>
 __device__ inline void NormAndGate(const RetentionInputs& inputs, const RetentionShape& shape,
                                    int64_t row, int32_t head, const MatrixView<float>& out) {

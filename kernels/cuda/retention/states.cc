@@ -30,7 +30,7 @@ int64_t BaseElementBytes(const RetentionShape& shape) {
   return static_cast<int64_t>(SizeOf(shape.base_type));
 }
 
-// Numbers of one slot.
+// The numbers of one base, and below of one tail's k or v.
 int64_t BaseSize(const StatesView& view) {
   return int64_t{view.shape.layers} * view.shape.heads * view.shape.key_dim * view.padded_value_dim;
 }
@@ -38,19 +38,19 @@ int64_t TailSize(const StatesView& view, int32_t padded_columns) {
   return view.TailIndex(1, 0, 0) * kChunk * padded_columns;
 }
 
-// And of one prepared row.
+// The numbers of one prepared row.
 int64_t PreparedRowSize(const StatesView& view) {
   return int64_t{view.shape.heads} * (view.padded_key_dim + kChunk) +
          int64_t{view.shape.kv_heads} * (view.padded_key_dim + view.padded_value_dim);
 }
 
-// The parts of a tail: k of all tokens, then v. A token's heads lie apart on the device and side by
-// side in its bytes.
+// One part of a tail: the k or the v of all tokens. The heads of a token are apart on the device
+// and adjacent in its bytes.
 struct TailPart {
   __nv_bfloat16* elements;  // [layers, kv_heads, kChunk, padded_columns]
   int64_t padded_columns;
   int64_t columns;
-  int64_t first_byte;  // in a token's bytes
+  int64_t first_byte;  // offset in the bytes of a token
 };
 
 struct TailParts {
@@ -66,7 +66,8 @@ TailParts PartsOf(const StatesView& view, int32_t slot) {
 
 using Direction = CudaStates::Direction;
 
-// `rows` rows of row_bytes, `pitch` bytes apart on the device and without gaps in pinned memory.
+// Copies `rows` rows of row_bytes and waits. The rows are `pitch` bytes apart on the device and
+// without gaps in pinned memory.
 absl::Status Copy(Direction direction, void* on_device, int64_t pitch, int64_t row_bytes,
                   int64_t rows, const CopyLane& lane) {
   const cudaError_t error =
@@ -79,8 +80,8 @@ absl::Status Copy(Direction direction, void* on_device, int64_t pitch, int64_t r
   return CudaStatus(cudaStreamSynchronize(lane.stream), "copying a state");
 }
 
-// Heads first … first + heads − 1 of a part between pinned memory, [heads, tokens, padded_columns],
-// and a tail's bytes. What is written has zeros for padding.
+// Copies heads first … first + heads − 1 of a part between pinned memory, [heads, tokens,
+// padded_columns], and the bytes of a tail. A write sets the padding in pinned memory to zero.
 void SortTail(Direction direction, const TailPart& part, int64_t first, int64_t heads,
               int32_t tokens, int64_t token_bytes, std::byte* pinned, std::byte* bytes) {
   const int64_t row_bytes = part.columns * kElementBytes;
@@ -151,7 +152,7 @@ absl::StatusOr<CudaStates> CudaStates::Make(const RetentionShape& shape,
   RETURN_IF_ERROR(
       CudaStatus(cudaMemset(view.arrivals, 0, states.arrivals_.size() * sizeof(int32_t)),
                  "clearing the arrivals"));
-  static_assert(kNoWeight == 0xFFFFFFFF);  // each byte of it is the same
+  static_assert(kNoWeight == 0xFFFFFFFF);  // so that memset, which sets bytes, can write it
   RETURN_IF_ERROR(CudaStatus(
       cudaMemset(view.exchanged_weights, 0xFF, states.exchanged_weights_.size() * sizeof(float)),
       "clearing the exchanged weights"));
@@ -216,8 +217,9 @@ absl::Status CudaStates::WriteTail(std::span<const std::byte> bytes, int32_t tok
   return CopyTailBytes(Direction::kWrite, slot, tokens, const_cast<std::byte*>(bytes.data()), lane);
 }
 
-// The heads of a part lie `tokens` padded rows each in pinned memory, so that one copy takes as
-// many as fit; between there and the bytes, where a token's heads lie side by side, the host sorts.
+// In pinned memory, each head of a part is `tokens` padded rows, so that one copy moves as many
+// heads as fit. The host rearranges them to or from the bytes, where the heads of a token are
+// adjacent.
 absl::Status CudaStates::CopyTailBytes(Direction direction, int32_t slot, int32_t tokens,
                                        std::byte* bytes, const CopyLane& lane) const {
   const int64_t token_bytes = TailTokenBytes(view_.shape);

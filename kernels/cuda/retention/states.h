@@ -1,5 +1,5 @@
-// The memory of bases (of any type) and tails (bf16) on a GPU, and the bytes that they are read and
-// written as.
+// The memory of bases (of any type) and tails (bf16) on a GPU, and their conversion to and from
+// bytes.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_STATES_H_
 #define RETNET_KERNELS_CUDA_RETENTION_STATES_H_
 
@@ -18,26 +18,27 @@
 
 namespace retnet::cuda {
 
-// What copies to the host go over: a stream and pinned memory of their own.
+// The stream and the pinned memory that copies between host and device use. Not owned.
 struct CopyLane {
   cudaStream_t stream = nullptr;
   std::byte* pinned = nullptr;
-  int64_t size = 0;
+  int64_t size = 0;  // bytes of `pinned`
 };
 
+// Owns the memory. Movable, not copyable.
 class CudaStates {
  public:
   CudaStates() = default;
 
-  // Memory of shape.slots bases and tails, and scratch for calls of Retention on up to max_rows
-  // rows. decay: γ of each head, [heads]. Synchronises with the device. RESOURCE_EXHAUSTED when it
-  // does not fit.
+  // Allocates shape.slots bases and tails, and scratch for calls of Retention with up to max_rows
+  // rows. `decay` is γ of each head, [heads]. Synchronises with the device. RESOURCE_EXHAUSTED if
+  // the device memory does not suffice.
   static absl::StatusOr<CudaStates> Make(const RetentionShape& shape, std::span<const float> decay,
                                          int64_t max_rows);
 
-  // Device memory that each slot of Make takes: its base and its tail.
+  // Bytes of device memory that Make allocates per slot: one base and one tail.
   static int64_t SlotBytes(const RetentionShape& shape);
-  // And each row of the scratch.
+  // Bytes of scratch that Make allocates per row.
   static int64_t RowBytes(const RetentionShape& shape);
 
   const RetentionShape& shape() const { return view_.shape; }
@@ -45,17 +46,18 @@ class CudaStates {
 
   static int64_t BaseBytes(const RetentionShape& shape);
   static int64_t TailTokenBytes(const RetentionShape& shape);
-  // Return when the bytes, laid out as the concept Kernels says, are copied; they may be called
-  // beside the other thread that queues work on other slots and bases.
+  // State bytes in the format of the concept Kernels. These functions return when the copy is done.
+  // They may run on another thread than the one that queues work, if that work uses other slots and
+  // bases.
   absl::Status ReadBase(int32_t base, std::span<std::byte> bytes, const CopyLane& lane) const;
   absl::Status WriteBase(std::span<const std::byte> bytes, int32_t base, const CopyLane& lane);
   absl::Status ReadTail(int32_t slot, int32_t tokens, std::span<std::byte> bytes,
                         const CopyLane& lane) const;
   absl::Status WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
                          const CopyLane& lane);
-  // What a lane's pinned memory must hold.
+  // The least size of the pinned memory of a lane.
   static int64_t CopyBytesAtLeast(const RetentionShape& shape);
-  // Queued on `stream`.
+  // Queues the copy of a tail's first `tokens` tokens to another slot.
   absl::Status CopyTail(int32_t from, int32_t to, int32_t tokens, cudaStream_t stream);
 
   enum class Direction { kRead, kWrite };

@@ -1,4 +1,4 @@
-// The memory of bases and tails as kernels address it.
+// How kernels address the memory of bases and tails.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_STATES_VIEW_H_
 #define RETNET_KERNELS_CUDA_RETENTION_STATES_VIEW_H_
 
@@ -12,37 +12,37 @@
 
 namespace retnet::cuda {
 
-// The bits, of no number that arithmetic gives, of an exchanged weight that is not there.
+// The bits of an exchanged weight that has not arrived. No arithmetic produces this NaN.
 constexpr uint32_t kNoWeight = 0xFFFFFFFF;
 
-// Pointers are to device memory that CudaStates owns. Rows are padded so that they start at 16
-// bytes: a base's and a tail's v to a multiple of 8 columns, a tail's k to a multiple of 16. A
-// tail's padding is always zero; a base's is anything.
+// Pointers are to device memory that CudaStates owns. Rows are padded so that they are 16-byte
+// aligned: bases and v of tails to a multiple of 8 columns, k of tails to a multiple of 16. The
+// padding of tails is always zero; the padding of bases is arbitrary.
 struct StatesView {
   RetentionShape shape;
   int32_t padded_key_dim = 0;
   int32_t padded_value_dim = 0;
-  const float* decays = nullptr;  // [heads, kChunk + 1] γ^n, made in double
+  const float* decays = nullptr;  // [heads, kChunk + 1] γ^n, computed in double
   // [slots, layers, heads, key_dim, padded_value_dim] of shape.base_type
   std::byte* bases = nullptr;
   __nv_bfloat16* tail_keys = nullptr;    // [slots, layers, kv_heads, kChunk, padded_key_dim]
   __nv_bfloat16* tail_values = nullptr;  // [slots, layers, kv_heads, kChunk, padded_value_dim]
-  int32_t* arrivals = nullptr;           // [slots, kv_heads], all zero between launches
-  // [max_rows, heads, kChunk] γ^(t−j) q·k_j of sampled rows, that the blocks of a head leave each
-  // other; all kNoWeight between launches.
+  int32_t* arrivals = nullptr;           // [slots, kv_heads] finished blocks; zero between launches
+  // [max_rows, heads, kChunk] γ^(t−j) q·k_j of sampled rows, which the blocks of a head exchange.
+  // All kNoWeight between launches.
   float* exchanged_weights = nullptr;
 
-  // Given rows of a call, prepared for tensor cores; their padding is zero.
+  // Prompt rows of a call, prepared for tensor cores. Their padding is zero.
   __nv_bfloat16* prepared_queries = nullptr;  // [max_rows, heads, padded_key_dim]
   __nv_bfloat16* prepared_keys = nullptr;     // [max_rows, kv_heads, padded_key_dim]
   __nv_bfloat16* prepared_values = nullptr;   // [max_rows, kv_heads, padded_value_dim]
-  __nv_bfloat16* prepared_weights =
-      nullptr;  // [max_rows, heads, kChunk] γ^(t−j) q·k_j, 0 for j > t
+  // [max_rows, heads, kChunk] γ^(t−j) q·k_j; 0 for j > t.
+  __nv_bfloat16* prepared_weights = nullptr;
 
   __host__ __device__ int64_t TailIndex(int32_t slot, int32_t layer, int32_t kv_head) const {
     return (int64_t{slot} * shape.layers + layer) * shape.kv_heads + kv_head;
   }
-  // Of one head, row-major; Element is that of shape.base_type.
+  // The base of one head, [key_dim, padded_value_dim]. Element is the C++ type of shape.base_type.
   template <typename Element>
   __host__ __device__ Element* Base(int32_t base, int32_t layer, int32_t head) const {
     const int64_t matrix = (int64_t{base} * shape.layers + layer) * shape.heads + head;

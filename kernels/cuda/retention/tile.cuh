@@ -1,4 +1,5 @@
-// Tiles of bf16 rows in shared memory: copied in asynchronously, read as operands of mma.m16n8k16.
+// Tiles of bf16 rows in shared memory, filled by asynchronous copies and read as operands of
+// mma.m16n8k16.
 #ifndef RETNET_KERNELS_CUDA_RETENTION_TILE_CUH_
 #define RETNET_KERNELS_CUDA_RETENTION_TILE_CUH_
 
@@ -13,8 +14,8 @@
 
 namespace retnet::cuda {
 
-// Copies 16 bytes to shared memory; zeros where there is no source. `any` is an address that may be
-// named without being read.
+// Starts to copy 16 bytes to shared memory; zeros if `from` is null. `any` is a valid global
+// address, which the instruction needs in that case but does not read.
 __device__ inline void CopyAsync(void* to, const void* from, const void* any) {
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int bytes = from != nullptr ? 16 : 0;
@@ -23,14 +24,14 @@ __device__ inline void CopyAsync(void* to, const void* from, const void* any) {
                : "memory");
 }
 __device__ inline void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Waits for this thread's groups of copies but for the newest kLeft.
+// Waits for all groups of copies of this thread except the newest kLeft.
 template <int kLeft>
 __device__ inline void WaitForCopies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
-// [kChunk, kColumns], row-major; rows are 16 bytes longer, so that eight of them lie in different
-// banks.
+// A tile [kChunk, kColumns], row-major. Rows are padded by 16 bytes, so that eight consecutive rows
+// are in different banks.
 template <int kColumns>
 struct Tile {
   static constexpr int kStride = kColumns + 8;
@@ -41,8 +42,9 @@ struct Tile {
 
   __device__ __nv_bfloat16* at(int row, int column) const { return data + row * kStride + column; }
 
-  // The block starts to copy rows; source(row) is the row's first element in global memory, of
-  // which `columns` (a multiple of kVector) are there, or nullptr. All else becomes zero.
+  // Starts to copy kChunk rows; all threads of the block must call it. source(row) points to the
+  // row in global memory, which has `columns` (a multiple of kVector) elements, or is nullptr.
+  // Everything else becomes zero.
   template <typename Source>
   __device__ void StartCopy(int32_t columns, const void* any, const Source& source) const {
     constexpr int kVectors = kColumns / kVector;
@@ -54,7 +56,7 @@ struct Tile {
     }
   }
 
-  // The 16 x 16 elements from (row, column) on as operand A.
+  // The 16 × 16 elements from (row, column) on, as operand A.
   __device__ FragmentA A(int row, int column) const {
     FragmentA a;
     const int lane = Lane();
@@ -66,18 +68,18 @@ struct Tile {
                  : "memory");
     return a;
   }
-  // The same elements transposed as operand A.
+  // The same elements, transposed, as operand A.
   __device__ FragmentA TransposedA(int row, int column) const {
     const int lane = Lane();
     return LoadTransposed(row + lane / 16 * 8 + lane % 8, column + lane / 8 % 2 * 8);
   }
-  // The 16 x 16 elements as operand B, twice 16 x 8: x[0], x[1] the first 8 columns, x[2], x[3] the
-  // others.
+  // The 16 × 16 elements as two operands B of 16 × 8: x[0], x[1] are the first 8 columns, x[2],
+  // x[3] the last 8.
   __device__ FragmentA B(int row, int column) const {
     const int lane = Lane();
     return LoadTransposed(row + lane % 16, column + lane / 16 * 8);
   }
-  // The same elements transposed as operand B: columns are the sum's index.
+  // The same elements, transposed, as operand B: the product sums over their columns.
   __device__ FragmentA TransposedB(int row, int column) const {
     FragmentA b = A(row, column);
     const unsigned second = b.x[1];
@@ -99,8 +101,8 @@ struct Tile {
   }
 };
 
-// Where the tokens of a piece's chunk lie: the tail's before the piece, the piece's own among the
-// prepared rows.
+// The addresses of the tokens of a piece's chunk. Tokens before the piece are in the tail; the
+// tokens of the piece are prepared rows.
 struct ChunkTokens {
   const StatesView& states;
   int32_t layer;

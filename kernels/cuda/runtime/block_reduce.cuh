@@ -1,5 +1,5 @@
-// Reductions over the threads of a block of whole warps, whose result every thread gets. The order
-// is fixed by the number of threads alone.
+// Reductions over the threads of a warp or block. Every thread gets the result. Blocks must consist
+// of whole warps. The order of the additions depends only on the number of threads.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_BLOCK_REDUCE_CUH_
 #define RETNET_KERNELS_CUDA_RUNTIME_BLOCK_REDUCE_CUH_
 
@@ -20,7 +20,7 @@ __device__ T WarpSum(T value) {
   return value;
 }
 
-// `partial` [kWarp] is in shared memory, and free for other uses when the call returns.
+// `partial` [kWarp] is scratch in shared memory, free for other uses when the call returns.
 template <typename T>
 __device__ T BlockSum(T value, T* partial) {
   value = WarpSum(value);

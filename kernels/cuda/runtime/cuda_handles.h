@@ -1,4 +1,4 @@
-// Streams and events of the CUDA runtime, owned.
+// Owning handles of streams, events and graphs of the CUDA runtime.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_CUDA_HANDLES_H_
 #define RETNET_KERNELS_CUDA_RUNTIME_CUDA_HANDLES_H_
 
@@ -28,7 +28,7 @@ using Event = CudaHandle<cudaEvent_t>;
 using Graph = CudaHandle<cudaGraph_t>;
 using ExecutableGraph = CudaHandle<cudaGraphExec_t>;
 
-// One that the default stream does not wait for.
+// Makes a stream that does not synchronise with the default stream.
 inline absl::StatusOr<Stream> MakeStream() {
   cudaStream_t stream = nullptr;
   RETURN_IF_ERROR(CudaStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
@@ -36,7 +36,7 @@ inline absl::StatusOr<Stream> MakeStream() {
   return Stream(stream);
 }
 
-// One that is only waited for.
+// Makes an event without timing: it can only be waited for.
 inline absl::StatusOr<Event> MakeEvent() {
   cudaEvent_t event = nullptr;
   RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&event, cudaEventDisableTiming),

@@ -1,4 +1,4 @@
-// CUDA's errors as absl::Status.
+// Converts CUDA errors to absl::Status.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_CUDA_STATUS_H_
 #define RETNET_KERNELS_CUDA_RUNTIME_CUDA_STATUS_H_
 
@@ -9,8 +9,8 @@
 
 namespace retnet::cuda {
 
-// RESOURCE_EXHAUSTED for want of memory, UNAVAILABLE where there is no device or driver that
-// serves, INTERNAL for the rest; the message says what was tried.
+// RESOURCE_EXHAUSTED if memory ran out, UNAVAILABLE if there is no suitable device or driver,
+// INTERNAL for other errors. `what` says what was tried; it begins the message.
 absl::Status CudaStatus(cudaError_t error, absl::string_view what);
 
 }  // namespace retnet::cuda

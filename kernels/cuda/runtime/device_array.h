@@ -1,4 +1,4 @@
-// Numbers in device memory, owned.
+// An array of numbers in device memory.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_DEVICE_ARRAY_H_
 #define RETNET_KERNELS_CUDA_RUNTIME_DEVICE_ARRAY_H_
 
@@ -15,14 +15,15 @@
 
 namespace retnet::cuda {
 
-// Moves, never copies. data() is a device pointer, aligned to 256 bytes. Making and freeing it
-// synchronises with the device, so neither belongs into a step.
+// Owns its memory. Movable, not copyable. data() is a device pointer, aligned to 256 bytes.
+// Allocating and freeing synchronise with the device, so a step must do neither.
 template <typename T>
 class DeviceArray {
  public:
   DeviceArray() = default;
 
-  // Uninitialised. RESOURCE_EXHAUSTED when there is no such memory.
+  // `size` is in elements, which are uninitialised. RESOURCE_EXHAUSTED if memory cannot be
+  // allocated.
   static absl::StatusOr<DeviceArray> Make(int64_t size) {
     if (size < 0 || size > std::numeric_limits<int64_t>::max() / int64_t{sizeof(T)}) {
       return absl::ResourceExhaustedError(
@@ -34,7 +35,7 @@ class DeviceArray {
     void* memory = nullptr;
     const cudaError_t error = cudaMalloc(&memory, size * sizeof(T));
     if (error != cudaSuccess) {
-      cudaGetLastError();  // an error of the call, not of the device
+      cudaGetLastError();  // clears the error, so that later calls do not return it
       return CudaStatus(
           error, absl::StrCat("allocating ", size * int64_t{sizeof(T)}, " bytes on the device"));
     }

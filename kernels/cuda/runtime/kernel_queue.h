@@ -1,4 +1,4 @@
-// Where the kernels of a step are queued, and whether they overlap.
+// The stream that kernels of a step are queued on, and whether they may overlap.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_KERNEL_QUEUE_H_
 #define RETNET_KERNELS_CUDA_RUNTIME_KERNEL_QUEUE_H_
 
@@ -11,8 +11,9 @@ struct KernelQueue {
       : stream(stream), overlaps(overlaps) {}
 
   cudaStream_t stream;
-  // Kernels of decode steps may begin before those queued before them have ended (launch.cuh). Only
-  // where the device and the kernels' code can wait: SkinnyPtxVersion.
+  // Whether kernels of decode steps may begin before kernels queued earlier have ended
+  // (launch.cuh). Allowed only if the device and the kernels' code can wait for earlier kernels:
+  // SkinnyPtxVersion.
   bool overlaps;
 };
 

@@ -1,11 +1,12 @@
-// How kernels of decode steps are launched, so that one can begin while those before it run:
-// programmatic dependent launch, of compute capability 9.0 on.
+// Launches of decode-step kernels. By programmatic dependent launch (compute capability 9.0 or
+// newer), a kernel may begin while earlier kernels are still running.
 //
-// Every thread of such a kernel calls AwaitEarlierKernels before its block returns, reads what any
-// kernel or copy writes, or writes anything that is not its own. So what runs early reads weights
-// at most, and no kernel ends before all that were queued before it have: what a kernel finds
-// behind the call is what it finds where kernels do not overlap. LetNextKernelBegin promises
-// nothing but that the device has room to spare once every block of this kernel has called it.
+// The rule: every thread of such a kernel must call AwaitEarlierKernels before its block returns,
+// before it reads what any kernel or copy writes, and before it writes global memory. So before the
+// call it reads at most weights. It also follows that no kernel ends before all kernels queued
+// earlier have ended. So after the call, a kernel sees exactly the memory that it would see if
+// kernels did not overlap. LetNextKernelBegin makes no promise about memory: once every block of
+// the kernel has called it, the device may use spare room to start the next kernel.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_LAUNCH_CUH_
 #define RETNET_KERNELS_CUDA_RUNTIME_LAUNCH_CUH_
 
@@ -36,7 +37,7 @@ struct LaunchShape {
   size_t shared_bytes = 0;
 };
 
-// Queues a kernel that keeps the rule above. Returns the launch's error.
+// Queues a kernel, which must keep the rule above. Returns the error of the launch.
 template <typename... Parameters>
 cudaError_t LaunchKernel(void (*kernel)(Parameters...), const LaunchShape& shape, KernelQueue queue,
                          const std::type_identity_t<Parameters>&... arguments) {

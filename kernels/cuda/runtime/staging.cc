@@ -13,7 +13,7 @@ absl::StatusOr<PinnedBytes> PinnedBytes::Make(int64_t size) {
   void* memory = nullptr;
   const cudaError_t error = cudaMallocHost(&memory, size);
   if (error != cudaSuccess) {
-    cudaGetLastError();  // an error of the call, not of the device
+    cudaGetLastError();  // clears the error, so that later calls do not return it
     return CudaStatus(error, absl::StrCat("allocating ", size, " bytes of pinned memory"));
   }
   PinnedBytes bytes;

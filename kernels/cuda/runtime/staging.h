@@ -1,4 +1,4 @@
-// The way of small host arrays to the device, without allocating or waiting.
+// Copies small host arrays to the device without allocating or waiting.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_STAGING_H_
 #define RETNET_KERNELS_CUDA_RUNTIME_STAGING_H_
 
@@ -16,11 +16,11 @@
 
 namespace retnet::cuda {
 
-// Pinned host memory, owned: what the device copies from or to while the host goes on.
+// Owns pinned host memory, which the device can copy from or to asynchronously. Movable.
 class PinnedBytes {
  public:
   PinnedBytes() = default;
-  // RESOURCE_EXHAUSTED when there is no such memory.
+  // RESOURCE_EXHAUSTED if the memory cannot be allocated.
   static absl::StatusOr<PinnedBytes> Make(int64_t size);
 
   std::byte* data() const { return data_.get(); }
@@ -32,13 +32,14 @@ class PinnedBytes {
   std::unique_ptr<std::byte, Free> data_;
 };
 
-// Device memory that small arrays of a step are copied to, front to back, and pinned memory that
-// they wait in, of which each step in flight has its own. The device's is one, so that the arrays
-// of steps that send the same ones lie at the same addresses: a stream passes one step before the
-// next one's arrays arrive.
+// Arrays are appended to pinned memory and then copied to the same offsets of device memory. Each
+// step in flight has its own pinned memory. The device memory is shared by all steps: the stream
+// finishes a step before the arrays of the next one arrive. So steps that send arrays of the same
+// sizes find them at the same device addresses, which recorded steps rely on. Thread-compatible.
 class Staging {
  public:
   Staging() = default;
+  // For steps that put up to `bytes`, each array rounded up to Space(its bytes).
   static absl::StatusOr<Staging> Make(int64_t bytes);
 
   // Every array starts at a multiple of this.
@@ -46,17 +47,17 @@ class Staging {
   static int64_t Space(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
   bool HasRoomFor(int64_t bytes) const { return Space(bytes) <= size_ - used_; }
 
-  // Takes a copy of `values` and gives the address on the device where Flush sends it; nullptr
-  // where there is no room.
+  // Copies `values` to pinned memory. Returns the device address that Flush will copy them to, or
+  // nullptr if there is no room.
   template <typename T>
   const T* Put(std::span<const T> values) {
     return static_cast<const T*>(PutBytes(std::as_bytes(values)));
   }
-  // Queues one copy of all that was put since the last Flush.
+  // Queues one copy of all arrays that were put since the last Flush.
   cudaError_t Flush(cudaStream_t stream);
-  // Forgets what was put in this step.
+  // Forgets the arrays that were put in this step.
   void Rewind() { used_ = flushed_ = 0; }
-  // Goes on with the pinned memory of the step after, which must be over in its last use.
+  // Switches to the pinned memory of the next step. The last step that used it must be over.
   void NextStep() {
     set_ = (set_ + 1) % kStepsInFlight;
     Rewind();
@@ -68,9 +69,9 @@ class Staging {
   std::array<PinnedBytes, kStepsInFlight> host_;
   DeviceArray<std::byte> device_;
   int64_t size_ = 0;
-  int32_t set_ = 0;
-  int64_t used_ = 0;
-  int64_t flushed_ = 0;
+  int32_t set_ = 0;      // index in host_ of the current step
+  int64_t used_ = 0;     // bytes put in this step
+  int64_t flushed_ = 0;  // of these, bytes that are queued to be copied
 };
 
 }  // namespace retnet::cuda

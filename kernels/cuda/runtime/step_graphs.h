@@ -1,4 +1,4 @@
-// Steps recorded once as CUDA graphs, so that one call launches them again.
+// Steps recorded as CUDA graphs. One call launches a recorded step again.
 #ifndef RETNET_KERNELS_CUDA_RUNTIME_STEP_GRAPHS_H_
 #define RETNET_KERNELS_CUDA_RUNTIME_STEP_GRAPHS_H_
 
@@ -13,7 +13,7 @@
 
 namespace retnet::cuda {
 
-// Which of the recorded steps.
+// Identifies a recorded step.
 struct StepKind {
   int32_t rows = 0;
   bool shares_bases = false;  // see RetentionExtent
@@ -24,25 +24,22 @@ struct StepKind {
 // Thread-compatible.
 class StepGraphs {
  public:
-  // Keeps what `operators` launches into `stream` as the step of a kind, in place of the one
-  // before; nothing runs. They must not wait.
+  // Records what `operators` launches into `stream` as the step of this kind. Replaces an earlier
+  // recording. Nothing runs. `operators` must not wait for the stream.
   absl::Status Record(StepKind kind, absl::FunctionRef<void()> operators, cudaStream_t stream);
   bool Has(StepKind kind) const { return Find(kind) != nullptr; }
-  // Only of a step that there is.
+  // Has(kind) must be true.
   cudaError_t Launch(StepKind kind, cudaStream_t stream) const;
-  // Launches of kernels that it takes the place of, 0 where there is none.
-  int64_t CountLaunches(StepKind kind) const;
 
  private:
   struct Entry {
     StepKind kind;
-    int64_t launches = 0;
     ExecutableGraph graph;
   };
 
   const Entry* Find(StepKind kind) const;
 
-  std::vector<Entry> entries_;  // few: rows are powers of 2
+  std::vector<Entry> entries_;  // few, as recorded numbers of rows are powers of 2
 };
 
 }  // namespace retnet::cuda

@@ -8,13 +8,13 @@
 namespace retnet::cuda {
 namespace {
 
-// None where a token is given.
-std::span<const LogitEdit> EditsOf(const SampleRequest& query) {
-  return query.scored_token == kNoToken ? query.sampling.edits : std::span<const LogitEdit>();
+// The edits of a request. None if it scores a token.
+std::span<const LogitEdit> EditsOf(const SampleRequest& request) {
+  return request.scored_token == kNoToken ? request.sampling.edits : std::span<const LogitEdit>();
 }
 
-int64_t EditSpace(const SampleRequest& query) {
-  return Staging::Space(EditsOf(query).size() * sizeof(LogitEdit));
+int64_t EditSpace(const SampleRequest& request) {
+  return Staging::Space(EditsOf(request).size() * sizeof(LogitEdit));
 }
 
 }  // namespace
@@ -24,9 +24,10 @@ absl::StatusOr<CudaSampler> CudaSampler::Make(int64_t max_rows) {
   sampler.max_rows_ = max_rows = std::max(max_rows, kLaunchRows);
   ASSIGN_OR_RETURN(sampler.chosen_, DeviceArray<TokenLogprob>::Make(max_rows));
   ASSIGN_OR_RETURN(sampler.top_, DeviceArray<TokenLogprob>::Make(max_rows * kMaxTopLogprobs));
-  // A launch takes all rows that there is scratch for, or as few as one where edits fill theirs.
-  ASSIGN_OR_RETURN(sampler.queries_, Staging::Make(max_rows * Staging::Space(sizeof(DeviceQuery))));
-  sampler.queries_of_launch_.reserve(kLaunchRows);
+  // Sized for launches of one row each, which happen if the edits of one row fill their memory.
+  ASSIGN_OR_RETURN(sampler.requests_,
+                   Staging::Make(max_rows * Staging::Space(sizeof(DeviceRequest))));
+  sampler.requests_of_launch_.reserve(kLaunchRows);
   for (Step& step : sampler.steps_) {
     step.pending.reserve(max_rows);
     step.top_counts.reserve(max_rows);
@@ -45,12 +46,13 @@ absl::Status CudaSampler::Reserve(int64_t columns) {
   return absl::OkStatus();
 }
 
-// The first of the queries whose edits fit together into empty memory; at least one.
-int64_t CudaSampler::CountRows(std::span<const SampleRequest> queries) const {
+// Counts requests whose edits fit together into empty memory; at least one.
+int64_t CudaSampler::CountRows(std::span<const SampleRequest> requests) const {
   int64_t bytes = 0;
   int64_t rows = 0;
-  for (const SampleRequest& query : queries.first(std::min<size_t>(queries.size(), kLaunchRows))) {
-    bytes += EditSpace(query);
+  for (const SampleRequest& request :
+       requests.first(std::min<size_t>(requests.size(), kLaunchRows))) {
+    bytes += EditSpace(request);
     if (bytes > edit_bytes_) break;
     ++rows;
   }
@@ -58,14 +60,14 @@ int64_t CudaSampler::CountRows(std::span<const SampleRequest> queries) const {
 }
 
 absl::Status CudaSampler::Sample(MatrixView<const float> logits,
-                                 std::span<const SampleRequest> queries,
+                                 std::span<const SampleRequest> requests,
                                  std::span<const int32_t> keep_in, TokenId* last_tokens,
                                  std::span<SampleResult> results, KernelQueue queue,
                                  StepMode mode) {
   int64_t first = 0;
-  while (first < static_cast<int64_t>(queries.size())) {
-    const int64_t rows = CountRows(queries.subspan(first));
-    RETURN_IF_ERROR(Launch(logits.Rows(first, rows), queries.subspan(first, rows),
+  while (first < static_cast<int64_t>(requests.size())) {
+    const int64_t rows = CountRows(requests.subspan(first));
+    RETURN_IF_ERROR(Launch(logits.Rows(first, rows), requests.subspan(first, rows),
                            keep_in.subspan(first, rows), last_tokens, results.subspan(first, rows),
                            queue, mode));
     first += rows;
@@ -74,13 +76,13 @@ absl::Status CudaSampler::Sample(MatrixView<const float> logits,
 }
 
 absl::Status CudaSampler::Launch(MatrixView<const float> logits,
-                                 std::span<const SampleRequest> queries,
+                                 std::span<const SampleRequest> requests,
                                  std::span<const int32_t> keep_in, TokenId* last_tokens,
                                  std::span<SampleResult> results, KernelQueue queue,
                                  StepMode mode) {
-  const auto rows = static_cast<int64_t>(queries.size());
+  const auto rows = static_cast<int64_t>(requests.size());
   int64_t edit_bytes = 0;
-  for (const SampleRequest& query : queries) edit_bytes += EditSpace(query);
+  for (const SampleRequest& request : requests) edit_bytes += EditSpace(request);
   const bool rows_fit = steps_[current_].rows() + rows <= max_rows_;
   if (!rows_fit || !edits_.HasRoomFor(edit_bytes)) {
     if (mode != StepMode::kLaunch) {
@@ -92,56 +94,56 @@ absl::Status CudaSampler::Launch(MatrixView<const float> logits,
     edits_.Rewind();
   }
   Step& step = steps_[current_];
-  const DeviceQuery* device_queries = Put(queries, keep_in);
+  const DeviceRequest* device_requests = Put(requests, keep_in);
   const int64_t first_row = step.rows();
   step.pending.push_back({results, first_row});
-  for (const SampleRequest& query : queries) {
-    step.top_counts.push_back(std::min<int32_t>(query.top_logprobs, logits.columns));
+  for (const SampleRequest& request : requests) {
+    step.top_counts.push_back(std::min<int32_t>(request.top_logprobs, logits.columns));
     step.most_top = std::max(step.most_top, step.top_counts.back());
   }
   if (mode == StepMode::kStage) return absl::OkStatus();
   if (mode == StepMode::kLaunch) {
-    RETURN_IF_ERROR(CudaStatus(Flush(queue.stream), "sending queries"));
+    RETURN_IF_ERROR(CudaStatus(Flush(queue.stream), "sending sample requests"));
   }
   const SampledRows sampled_rows{.logits = logits,
-                                 .queries = device_queries,
+                                 .requests = device_requests,
                                  .edited = edited_.data(),
                                  .chosen = chosen_.data() + first_row,
                                  .top = top_.data() + first_row * kMaxTopLogprobs,
                                  .last_tokens = last_tokens};
-  return CudaStatus(cuda::Sample(sampled_rows, queue), "answering logits");
+  return CudaStatus(cuda::Sample(sampled_rows, queue), "sampling");
 }
 
-const DeviceQuery* CudaSampler::Put(std::span<const SampleRequest> queries,
-                                    std::span<const int32_t> keep_in) {
-  queries_of_launch_.clear();
-  for (size_t i = 0; i < queries.size(); ++i) {
-    const SampleRequest& query = queries[i];
-    const Sampling& sampling = query.sampling;
-    const std::span<const LogitEdit> edits = EditsOf(query);
-    queries_of_launch_.push_back({.seed = sampling.seed,
-                                  .draw = sampling.draw,
-                                  .scored_token = query.scored_token,
-                                  .temperature = sampling.temperature,
-                                  .top_k = sampling.top_k,
-                                  .top_p = sampling.top_p,
-                                  .min_p = sampling.min_p,
-                                  .edits = edits_.Put(edits),
-                                  .edit_count = static_cast<int32_t>(edits.size()),
-                                  .top_logprobs = query.top_logprobs,
-                                  .keep_in = keep_in[i],
-                                  .logprob = query.logprob});
+const DeviceRequest* CudaSampler::Put(std::span<const SampleRequest> requests,
+                                      std::span<const int32_t> keep_in) {
+  requests_of_launch_.clear();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const SampleRequest& request = requests[i];
+    const Sampling& sampling = request.sampling;
+    const std::span<const LogitEdit> edits = EditsOf(request);
+    requests_of_launch_.push_back({.seed = sampling.seed,
+                                   .draw = sampling.draw,
+                                   .scored_token = request.scored_token,
+                                   .temperature = sampling.temperature,
+                                   .top_k = sampling.top_k,
+                                   .top_p = sampling.top_p,
+                                   .min_p = sampling.min_p,
+                                   .edits = edits_.Put(edits),
+                                   .edit_count = static_cast<int32_t>(edits.size()),
+                                   .top_logprobs = request.top_logprobs,
+                                   .keep_in = keep_in[i],
+                                   .logprob = request.logprob});
   }
-  return queries_.Put<DeviceQuery>(queries_of_launch_);
+  return requests_.Put<DeviceRequest>(requests_of_launch_);
 }
 
 cudaError_t CudaSampler::Flush(cudaStream_t stream) {
-  const cudaError_t error = queries_.Flush(stream);
+  const cudaError_t error = requests_.Flush(stream);
   return error == cudaSuccess ? edits_.Flush(stream) : error;
 }
 
 void CudaSampler::Rewind() {
-  queries_.Rewind();
+  requests_.Rewind();
   edits_.Rewind();
   steps_[current_].Clear();
   fits_ = true;
@@ -151,7 +153,7 @@ absl::Status CudaSampler::EndStep(cudaStream_t stream) {
   const absl::Status status = QueueResults(steps_[current_], stream);
   current_ = (current_ + 1) % kStepsInFlight;
   ++ended_;
-  queries_.NextStep();
+  requests_.NextStep();
   edits_.NextStep();
   return status;
 }

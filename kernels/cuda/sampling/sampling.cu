@@ -1,5 +1,6 @@
-// ptxas: 96 registers on sm_80 and 92 on sm_90, 792 bytes of shared memory, no spills; one block of
-// at most 512 threads a row, which is what there are of rows in a decode step.
+// ptxas: 96 registers on sm_80 and 92 on sm_90, 792 bytes of shared memory, no spills. One block of
+// at most 512 threads per row. One block per multiprocessor is enough, since a decode step has few
+// rows.
 //   occupancy SampleRow                     512      0  1  1
 #include <algorithm>
 
@@ -13,10 +14,10 @@ namespace retnet::cuda {
 namespace {
 
 constexpr float kGreatestFloat = 3.402823466e38f;
-// More than the fp32 error of z + g wherever that sum may be the greatest: |z| < 30 there.
+// Exceeds the fp32 error of z + g for every token that can win; |z| < 30 for these.
 constexpr float kSlack = 1e-3f;
 constexpr int kMostThreads = 512;
-constexpr int kTokensOfThread = 16;  // at least, so that small vocabularies take few warps
+constexpr int kTokensOfThread = 16;  // tokens per thread at least: few warps for small vocabularies
 
 struct Shared {
   SearchSums sums;
@@ -26,7 +27,7 @@ struct Shared {
   int top_count;
 };
 
-// What a logit that is not finite counts as: kernels/sampling.h. Adding 0 turns −0 to 0.
+// Replaces a logit that is not finite as kernels/sampling.h says. Adding 0 turns −0 into 0.
 __device__ float Finite(float logit) {
   return isnan(logit) ? -INFINITY : fminf(logit, kGreatestFloat) + 0.0f;
 }
@@ -35,7 +36,7 @@ __device__ double ScaledLogit(float logit, float greatest, float temperature) {
   return (double{logit} - greatest) / temperature;
 }
 
-// An order of doubles as integers, above 0 but for NaN.
+// Maps doubles to integers in the same order. The result is above 0 unless the value is NaN.
 __device__ uint64_t OrderedBits(double value) {
   const auto bits = static_cast<uint64_t>(__double_as_longlong(value));
   return bits >> 63 != 0 ? ~bits : bits | uint64_t{1} << 63;
@@ -45,7 +46,7 @@ __device__ double FromOrderedBits(uint64_t ordered) {
       static_cast<int64_t>(ordered >> 63 != 0 ? ordered & ~(uint64_t{1} << 63) : ~ordered));
 }
 
-// Makes the row of `logits`; the key of its first token.
+// Copies logits [row.columns] to `row`, made finite and padded. Returns the key of the first token.
 __device__ uint64_t CopyFinite(const float* logits, const EditedRow& row, Shared* shared) {
   uint64_t greatest = 0;
   for (int32_t i = threadIdx.x; i < EditedStride(row.columns); i += blockDim.x) {
@@ -55,14 +56,14 @@ __device__ uint64_t CopyFinite(const float* logits, const EditedRow& row, Shared
   return BlockMax(greatest, shared->greatest);
 }
 
-// log Σ exp(logit), greatest being finite.
+// log Σ exp(logit). `greatest` is the greatest logit and must be finite.
 __device__ double LogTotal(const EditedRow& row, float greatest, Shared* shared) {
   float sum = 0;
   row.ForEach([&](TokenId, float logit) { sum += expf(logit - greatest); });
   return greatest + log(BlockSum(double{sum}, shared->total));
 }
 
-// Edits each token once; the key of the row's first token after.
+// Applies the edits, at most one per token. Returns the key of the row's first token afterwards.
 __device__ uint64_t Edit(const EditedRow& row, const LogitEdit* edits, int32_t count,
                          Shared* shared) {
   for (int32_t i = threadIdx.x; i < count; i += blockDim.x) {
@@ -77,11 +78,12 @@ __device__ uint64_t Edit(const EditedRow& row, const LogitEdit* edits, int32_t c
   return BlockMax(greatest, shared->greatest);
 }
 
+// For searches that count tokens only.
 struct NoWeight {
   __device__ uint64_t operator()(float) const { return 0; }
 };
 
-// The last key among the `count` first tokens. 0 < count <= row.columns.
+// The key of the last of the `count` first tokens. 0 < count <= row.columns.
 __device__ uint64_t LastOf(const EditedRow& row, int32_t count, uint64_t first, Shared* shared) {
   if (count == row.columns) return 0;
   return Search(
@@ -90,53 +92,55 @@ __device__ uint64_t LastOf(const EditedRow& row, int32_t count, uint64_t first, 
       &shared->sums);
 }
 
-// The last key that top_k and top_p leave.
-__device__ uint64_t Cut(const EditedRow& row, const DeviceQuery& query, uint64_t first,
+// The key of the last token that top_k and top_p keep.
+__device__ uint64_t Cut(const EditedRow& row, const DeviceRequest& request, uint64_t first,
                         Shared* shared) {
-  const bool cuts_top_k = query.top_k > 0 && query.top_k < row.columns;
-  const uint64_t least = cuts_top_k ? LastOf(row, query.top_k, first, shared) : 0;
-  if (!(query.top_p < 1)) return least;
-  const Weigher weigh{LogitOf(first), query.temperature, /*in_double=*/cuts_top_k};
+  const bool cuts_top_k = request.top_k > 0 && request.top_k < row.columns;
+  const uint64_t least = cuts_top_k ? LastOf(row, request.top_k, first, shared) : 0;
+  if (!(request.top_p < 1)) return least;
+  const Weigher weigh{LogitOf(first), request.temperature, /*in_double=*/cuts_top_k};
   uint64_t sum = 0;
   row.ForEach([&](TokenId token, float logit) {
     if (KeyOf(logit, token) >= least) sum += weigh(logit);
   });
   const auto total = BlockSum(sum, shared->greatest);
-  const double share = ceil(double{query.top_p} * static_cast<double>(total));
+  const double share = ceil(double{request.top_p} * static_cast<double>(total));
   const uint64_t needed = min(max(static_cast<uint64_t>(share), uint64_t{1}), total);
   return Search(
       row, least, first + 1, weigh, [needed](const Reach& reach) { return reach.weight >= needed; },
       &shared->sums);
 }
 
-// (x + ½) · 2⁻³² with one rounding.
+// (x + ½) · 2⁻³², rounded once.
 __device__ float Uniform(uint32_t word) {
   return fmaf(static_cast<float>(word >> 16), 0x1p-16f,
               (static_cast<float>(word & 0xFFFFu) + 0.5f) * 0x1p-32f);
 }
 
-// −ln(−ln u) to within fp32's precision: −ln u = ln(1 + (1 − u) / u) keeps it at both ends.
+// The Gumbel noise −ln(−ln u) in fp32. −ln u = ln(1 + (1 − u) / u) keeps its relative precision for
+// u near 0 and near 1.
 __device__ float Noise(uint32_t word) { return -logf(log1pf(Uniform(~word) / Uniform(word))); }
 
-// One row's Gumbel-max over the tokens whose key is at least `least`.
+// Samples a row by the Gumbel-max rule, from the tokens whose key is at least `least`.
 class Gumbel {
  public:
-  __device__ Gumbel(const EditedRow& row, const DeviceQuery& query, uint64_t first, uint64_t least)
+  __device__ Gumbel(const EditedRow& row, const DeviceRequest& request, uint64_t first,
+                    uint64_t least)
       : row_(row),
-        query_(query),
+        request_(request),
         greatest_(LogitOf(first)),
         first_(TokenOf(first)),
         least_(least) {}
 
-  // fp32 only decides which tokens cannot be it; the others are compared in double.
+  // fp32 only excludes tokens that cannot win. The others are compared in double.
   __device__ TokenId Sample(Shared* shared) const {
     const double first_score = Score(greatest_, first_);
     const float bound = FindBound(static_cast<float>(first_score), shared);
     uint64_t best = OrderedBits(first_score);
     TokenId best_token = first_;
-    const float least_z = logf(query_.min_p) - kSlack;
+    const float least_z = logf(request_.min_p) - kSlack;
     ForEachScore(bound - 2 * kSlack, least_z, [&](TokenId token, float logit, float) {
-      if (exp(ScaledLogit(logit, greatest_, query_.temperature)) < double{query_.min_p}) return;
+      if (exp(ScaledLogit(logit, greatest_, request_.temperature)) < double{request_.min_p}) return;
       const uint64_t score = OrderedBits(Score(logit, token));
       if (score < best || (score == best && token > best_token)) return;
       best = score;
@@ -148,24 +152,26 @@ class Gumbel {
   }
 
  private:
-  // z + g in double.
+  // The score z + g in double.
   __device__ double Score(float logit, TokenId token) const {
-    const uint32_t word = RandomWord(query_.seed, query_.draw, token);
+    const uint32_t word = RandomWord(request_.seed, request_.draw, token);
     const double uniform = (word + 0.5) * 0x1p-32;
-    return ScaledLogit(logit, greatest_, query_.temperature) - log(-log(uniform));
+    return ScaledLogit(logit, greatest_, request_.temperature) - log(-log(uniform));
   }
 
-  // The greatest fp32 score of the tokens that are certain to be kept, of which the first is one.
+  // The greatest fp32 score among the tokens that min_p certainly keeps. The first token is one of
+  // them.
   __device__ float FindBound(float bound, Shared* shared) const {
-    const float certain_z = logf(query_.min_p) + kSlack;
+    const float certain_z = logf(request_.min_p) + kSlack;
     ForEachScore(bound, certain_z,
                  [&](TokenId, float, float score) { bound = fmaxf(bound, score); });
     const uint64_t greatest = BlockMax(OrderedBits(bound), shared->greatest);
     return static_cast<float>(FromOrderedBits(greatest));
   }
 
-  // Calls function(token, logit, fp32 score) of kept tokens whose score reaches `bound` (read anew
-  // for every four tokens) and whose z reaches `least_z`.
+  // Calls function(token, logit, fp32 score) for each kept token whose score is at least `bound`
+  // and whose z is at least `least_z`. `function` may raise `bound`, which is read again for every
+  // four tokens.
   template <typename F>
   __device__ void ForEachScore(const float& bound, float least_z, const F& function) const {
     for (int32_t first = 4 * threadIdx.x; first < row_.columns; first += 4 * blockDim.x) {
@@ -177,13 +183,13 @@ class Gumbel {
       bool reaches = false;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        z[i] = (logits[i] - greatest_) / query_.temperature;
+        z[i] = (logits[i] - greatest_) / request_.temperature;
         reaches |= z[i] >= needed_z && KeyOf(logits[i], first + i) >= least_;
       }
       if (!reaches) continue;
       const auto words =
-          Philox4x32({static_cast<uint32_t>(first) / 4, Low(query_.draw), High(query_.draw), 0},
-                     {Low(query_.seed), High(query_.seed)});
+          Philox4x32({static_cast<uint32_t>(first) / 4, Low(request_.draw), High(request_.draw), 0},
+                     {Low(request_.seed), High(request_.seed)});
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (!(z[i] >= needed_z) || KeyOf(logits[i], first + i) < least_) continue;
@@ -197,23 +203,23 @@ class Gumbel {
   __device__ static uint32_t High(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
 
   const EditedRow row_;
-  const DeviceQuery& query_;
+  const DeviceRequest& request_;
   const float greatest_;
   const TokenId first_;
   const uint64_t least_;
 };
 
-__device__ TokenId Sample(const EditedRow& row, const DeviceQuery& query, uint64_t first,
+__device__ TokenId Sample(const EditedRow& row, const DeviceRequest& request, uint64_t first,
                           Shared* shared) {
-  if (query.temperature == 0 || LogitOf(first) == -INFINITY) return TokenOf(first);
-  return Gumbel(row, query, first, Cut(row, query, first, shared)).Sample(shared);
+  if (request.temperature == 0 || LogitOf(first) == -INFINITY) return TokenOf(first);
+  return Gumbel(row, request, first, Cut(row, request, first, shared)).Sample(shared);
 }
 
 __device__ float LogProbability(float logit, double log_total) {
   return logit == -INFINITY ? logit : static_cast<float>(logit - log_total);
 }
 
-// The `count` first tokens, best first, into `top`.
+// Writes the `count` first tokens to `top`, best first.
 __device__ void WriteTop(const EditedRow& row, int32_t count, uint64_t first, double log_total,
                          TokenLogprob* top, Shared* shared) {
   const uint64_t least = LastOf(row, count, first, shared);
@@ -236,31 +242,31 @@ __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
   __shared__ Shared shared;
   LetNextKernelBegin();
   AwaitEarlierKernels();
-  const DeviceQuery query = rows.queries[blockIdx.x];
+  const DeviceRequest request = rows.requests[blockIdx.x];
   const int32_t columns = static_cast<int32_t>(rows.logits.columns);
   const float* logits = rows.logits.row(blockIdx.x);
   const EditedRow row{rows.edited + blockIdx.x * EditedStride(columns), columns};
   uint64_t first = CopyFinite(logits, row, &shared);
 
-  const bool wants_logprob = query.scored_token != kNoToken || query.logprob;
+  const bool wants_logprob = request.scored_token != kNoToken || request.logprob;
   double log_total = 0;
-  if ((wants_logprob || query.top_logprobs > 0) && LogitOf(first) != -INFINITY) {
+  if ((wants_logprob || request.top_logprobs > 0) && LogitOf(first) != -INFINITY) {
     log_total = LogTotal(row, LogitOf(first), &shared);
   }
-  if (query.top_logprobs > 0) {
-    WriteTop(row, min(query.top_logprobs, columns), first, log_total,
+  if (request.top_logprobs > 0) {
+    WriteTop(row, min(request.top_logprobs, columns), first, log_total,
              rows.top + int64_t{blockIdx.x} * kMaxTopLogprobs, &shared);
   }
-  TokenId token = query.scored_token;
+  TokenId token = request.scored_token;
   if (token == kNoToken) {
-    if (query.edit_count > 0) {
-      __syncthreads();  // the top has been read
-      first = Edit(row, query.edits, query.edit_count, &shared);
+    if (request.edit_count > 0) {
+      __syncthreads();  // WriteTop has read the logits
+      first = Edit(row, request.edits, request.edit_count, &shared);
     }
-    token = Sample(row, query, first, &shared);
+    token = Sample(row, request, first, &shared);
   }
   if (threadIdx.x == 0) {
-    if (query.keep_in != kNotKept) rows.last_tokens[query.keep_in] = token;
+    if (request.keep_in != kNotKept) rows.last_tokens[request.keep_in] = token;
     rows.chosen[blockIdx.x] = {
         token, wants_logprob ? LogProbability(Finite(logits[token]), log_total) : NAN};
   }

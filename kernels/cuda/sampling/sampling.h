@@ -1,10 +1,10 @@
-// Sampling, scoring and the most probable tokens of rows of logits, as kernels/sampling.h says. One
-// block a row; no logit leaves the device.
+// The kernel that samples, scores and finds the most probable tokens of rows of logits, as
+// kernels/sampling.h says. One block per row.
 //
-// Traffic of a row: V logits (4·V bytes) read once from memory, every further pass from L2 (the
-// edited copy). Greedy makes one pass, sampling three, log-probabilities one more; top_k, top_p and
-// top_logprobs each a search of about 12 passes (two bits of a logit's order a pass) until one
-// token is left between its bounds.
+// Traffic of a row: V logits (4·V bytes) are read from memory once; further passes read the edited
+// copy from the L2 cache. Greedy sampling takes one pass, other sampling three, log-probabilities
+// one more. top_k, top_p and top_logprobs each take a search of about 12 passes. A pass determines
+// two bits of the order of the logits; the search ends when one token is left between its bounds.
 #ifndef RETNET_KERNELS_CUDA_SAMPLING_SAMPLING_H_
 #define RETNET_KERNELS_CUDA_SAMPLING_SAMPLING_H_
 
@@ -19,8 +19,8 @@
 
 namespace retnet::cuda {
 
-// A SampleRequest as the device reads it.
-struct DeviceQuery {
+// A SampleRequest in the form that the device reads.
+struct DeviceRequest {
   uint64_t seed = 0;
   uint64_t draw = 0;
   TokenId scored_token = kNoToken;
@@ -31,26 +31,26 @@ struct DeviceQuery {
   const LogitEdit* edits = nullptr;  // on the device
   int32_t edit_count = 0;
   int32_t top_logprobs = 0;
-  int32_t keep_in = kNotKept;  // the slot whose last token it samples
+  int32_t keep_in = kNotKept;  // the slot whose last token the sampled token becomes
   bool logprob = false;
 };
 
-// Pointers are to device memory.
+// The arguments of a launch. Pointers are to device memory.
 struct SampledRows {
   MatrixView<const float> logits;
-  const DeviceQuery* queries = nullptr;  // [logits.rows]
-  float* edited = nullptr;               // scratch [logits.rows, EditedStride(logits.columns)]
-  TokenLogprob* chosen = nullptr;        // [logits.rows]; NaN where no log-probability is asked for
-  TokenLogprob* top =
-      nullptr;  // [logits.rows, kMaxTopLogprobs], the first of each row that are asked
+  const DeviceRequest* requests = nullptr;  // [logits.rows]
+  float* edited = nullptr;                  // scratch [logits.rows, EditedStride(logits.columns)]
+  TokenLogprob* chosen = nullptr;           // [logits.rows]; logprob is NaN unless requested
+  // [logits.rows, kMaxTopLogprobs]; of each row, the first top_logprobs are written.
+  TokenLogprob* top = nullptr;
   TokenId* last_tokens = nullptr;  // [slots]
 };
 
-// Columns of the scratch that a row of logits takes.
+// The number of scratch floats for a row of `columns` logits.
 constexpr int64_t EditedStride(int64_t columns) { return (columns + 3) / 4 * 4; }
 
-// Queues one launch over all rows; a row's answer depends on its logits and query alone. Returns
-// the launch's error.
+// Queues one launch over all rows. The result of a row depends only on its logits and its request.
+// Returns the error of the launch.
 cudaError_t Sample(const SampledRows& rows, KernelQueue queue);
 
 }  // namespace retnet::cuda

@@ -1,4 +1,4 @@
-// The order of a row's tokens, and searches in it for where a cut lies.
+// The order of the tokens of a row, and the search for the last token of a cut.
 #ifndef RETNET_KERNELS_CUDA_SAMPLING_TOPK_SEARCH_CUH_
 #define RETNET_KERNELS_CUDA_SAMPLING_TOPK_SEARCH_CUH_
 
@@ -9,8 +9,8 @@
 
 namespace retnet::cuda {
 
-// Greater for a token that comes earlier: of a greater logit, or of a lower id among equal ones.
-// Logits are finite or −infinity, and no −0.
+// The key of a token. Tokens that come earlier have greater keys: those with a greater logit, and
+// among equal logits those with a lower id. Logits must be finite or −infinity, and not −0.
 __device__ inline uint64_t KeyOf(float logit, TokenId token) {
   const auto bits = static_cast<uint32_t>(__float_as_int(logit));
   const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
@@ -24,12 +24,13 @@ __device__ inline TokenId TokenOf(uint64_t key) {
   return static_cast<TokenId>(~static_cast<uint32_t>(key));
 }
 
-// A row of logits whose last group of four is filled with −infinity.
+// A row of logits. The last group of four is filled up with −infinity.
 struct EditedRow {
   float* logits;  // [EditedStride(columns)]
   int32_t columns;
 
-  // Calls function(token, logit) of every token, in groups of four a thread.
+  // Calls function(token, logit) for every token and for the padding. Each thread takes groups of
+  // four.
   template <typename F>
   __device__ void ForEach(const F& function) const {
     for (int32_t first = 4 * threadIdx.x; first < columns; first += 4 * blockDim.x) {
@@ -42,11 +43,12 @@ struct EditedRow {
   }
 };
 
-// A probability in units of 2⁻⁴² of the greatest one: sums of integers have no order.
+// A probability as an integer, in units of 2⁻⁴² of the greatest one. A sum of integers does not
+// depend on the order of the additions.
 struct Weigher {
   float greatest;
   float temperature;
-  bool in_double;  // few tokens: exact to the unit; else with the error of an fp32 exponential
+  bool in_double;  // exact to one unit, for few tokens; otherwise with the error of fp32 expf
 
   __device__ uint64_t operator()(float logit) const {
     constexpr double kUnits = 4398046511104.0;  // 2⁴²
@@ -55,7 +57,7 @@ struct Weigher {
   }
 };
 
-// How many tokens reach a key, and what they weigh together.
+// The number of tokens whose key is at least some key, and the sum of their weights.
 struct Reach {
   uint32_t tokens = 0;
   uint64_t weight = 0;
@@ -63,13 +65,13 @@ struct Reach {
 
 inline constexpr int kPivots = 3;
 
-// In shared memory; three, so that one barrier a pass suffices.
+// Sums in shared memory. Three sets are used in turn, so that one barrier per pass is enough.
 struct SearchSums {
   uint32_t tokens[3][kPivots];
   unsigned long long weight[3][kPivots];
 };
 
-// Numbers below 2⁶² of all lanes, in limbs whose sums fit a word.
+// The sum over all lanes of numbers below 2⁶². It adds limbs of 22 bits, whose sums fit in 32 bits.
 __device__ inline uint64_t WarpAdd(uint64_t value) {
   constexpr uint32_t kLimb = 22;
   constexpr uint64_t kMask = (1u << kLimb) - 1;
@@ -80,9 +82,10 @@ __device__ inline uint64_t WarpAdd(uint64_t value) {
          (sum(value >> 2 * kLimb) << 2 * kLimb);
 }
 
-// The key of the last token of the fewest first ones that are enough: enough(reach of a key) is
-// true of `low`, which all tokens of the cut so far reach, and false of `high`, which none does.
-// All keys of the row's tokens differ, so that narrowing the bounds ends with one token.
+// Finds the shortest prefix of the tokens, in order of descending keys, that is enough. Returns the
+// key of its last token. enough(reach of a key) must be true for `low` and false for `high`. All
+// tokens of the cut so far have keys of at least `low`; no token has a key of at least `high`. All
+// keys of a row differ, so narrowing the bounds ends with one token.
 template <typename Weigh, typename Enough>
 __device__ uint64_t Search(const EditedRow& row, uint64_t low, uint64_t high, const Weigh& weigh,
                            const Enough& enough, SearchSums* sums) {
@@ -95,7 +98,7 @@ __device__ uint64_t Search(const EditedRow& row, uint64_t low, uint64_t high, co
   __syncthreads();
   for (int pass = 0; high - low > 1 && tokens_of_low - reach_of_high.tokens > 1; ++pass) {
     const uint64_t step = max((high - low) / (kPivots + 1), uint64_t{1});
-    Reach reaches[kPivots];  // within the bounds
+    Reach reaches[kPivots];  // counts only keys within the bounds
     row.ForEach([&](TokenId token, float logit) {
       const uint64_t key = KeyOf(logit, token);
       if (key < low + step || key >= high) return;
@@ -124,7 +127,7 @@ __device__ uint64_t Search(const EditedRow& row, uint64_t low, uint64_t high, co
     __syncthreads();
     const uint64_t from = low;
     const Reach base = reach_of_high;
-    for (int i = 0; i < kPivots; ++i) {  // from the lowest, which most tokens reach
+    for (int i = 0; i < kPivots; ++i) {  // from the lowest pivot on, which most tokens reach
       const Reach reach = {base.tokens + sums->tokens[now][i], base.weight + sums->weight[now][i]};
       if (enough(reach)) {
         low = from + (i + 1) * step;

@@ -49,7 +49,7 @@ TEST(Sequence, SamplesFromTheLastPromptTokenAndThenFromThePendingOne) {
   EXPECT_EQ(segment.row_class, RowClass::kPrompt);
   ASSERT_EQ(segment.outputs.size(), 1);
   EXPECT_EQ(segment.outputs[0].row, 0);
-  EXPECT_EQ(segment.outputs[0].query.sampling.draw, 3) << "the place of the new token";
+  EXPECT_EQ(segment.outputs[0].request.sampling.draw, 3) << "the place of the new token";
   const std::vector<SampleResult> results = {SampleResult{.token = 42, .top = {}}};
   sequence.Accept(1, results, At(2));
 
@@ -59,7 +59,7 @@ TEST(Sequence, SamplesFromTheLastPromptTokenAndThenFromThePendingOne) {
   EXPECT_EQ(segment.position, 3);
   EXPECT_EQ(segment.tokens[0], 42);
   EXPECT_EQ(segment.row_class, RowClass::kSampled);
-  EXPECT_EQ(segment.outputs[0].query.sampling.draw, 4);
+  EXPECT_EQ(segment.outputs[0].request.sampling.draw, 4);
 }
 
 TEST(Sequence, EndsAtMaxTokensOrAtTheContextLength) {
@@ -127,8 +127,8 @@ TEST(Sequence, ScoresEveryPromptTokenButTheFirst) {
   ASSERT_EQ(segment.outputs.size(), 2);
   for (int32_t row : {0, 1}) {
     EXPECT_EQ(segment.outputs[row].row, row);
-    EXPECT_EQ(segment.outputs[row].query.scored_token, 11 + row);
-    EXPECT_EQ(segment.outputs[row].query.top_logprobs, 3);
+    EXPECT_EQ(segment.outputs[row].request.scored_token, 11 + row);
+    EXPECT_EQ(segment.outputs[row].request.top_logprobs, 3);
   }
   sequence.Accept(2, std::vector<SampleResult>(2), At(1));
   EXPECT_FALSE(sequence.finished());

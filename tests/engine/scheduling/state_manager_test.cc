@@ -17,8 +17,8 @@ TEST(StateManager, RestoresAStateOnlyWhereThatIsCheaperThanComputingIt) {
   FakeModelOptions options;
   options.slots = 1;
   FakeModel model(options);
-  StateManager manager(&model, {.host_bytes = 1000, .prefix_cache = false}, [] {});
-  StateCache& state_cache = manager.state_cache();
+  StateCache state_cache(&model, {.host_bytes = 1000}, [] {});
+  StateManager manager(&model, &state_cache, {.prefix_cache = false});
   const std::vector<TokenId> text(10, 1);
   Segment segment;
   segment.slot = state_cache.Take();

@@ -201,9 +201,9 @@ TEST_P(SessionSchedulesTest, AnyScheduleEqualsOneShot) {
   guesses_ = GetParam() % 4 < 3;
   ExecutorOptions executor;
   executor.max_rows = 1 + random_() % options.max_rows;
-  executor.states.deterministic = options.class_sensitive;
-  executor.states.prefix_cache = random_() % 4 != 0;
-  executor.states.host_bytes = random_() % 3 == 0 ? 0 : 50 << (random_() % 8);
+  executor.state_manager.deterministic = options.class_sensitive;
+  executor.state_manager.prefix_cache = random_() % 4 != 0;
+  executor.state_cache.host_bytes = random_() % 3 == 0 ? 0 : 50 << (random_() % 8);
   const bool with_store = random_() % 2 == 0;
   if (with_store && random_() % 2 == 0) executor.sessions.max_kept = 40;
   shared_store_ = with_store && random_() % 2 == 0;
@@ -216,8 +216,7 @@ TEST_P(SessionSchedulesTest, AnyScheduleEqualsOneShot) {
     ASSERT_EQ(info->tokens, history.size());
     ASSERT_TRUE(Delete(key).ok());
   }
-  executor_->ClearCache();
-  TurnUntil([this] { return !executor_->transferring(); });
+  executor_->Close();
   EXPECT_EQ(executor_->stats().free_slots, options.slots);
   EXPECT_EQ(executor_->stats().parked_slots, 0);
   EXPECT_EQ(executor_->stats().host_state_bytes, 0);

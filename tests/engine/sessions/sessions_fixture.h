@@ -30,7 +30,7 @@ inline SessionKey Key(int i, const std::string& owner = "anna") {
 // An engine's inside, driven by hand, that can crash and start again on what its store has.
 class SessionsTest : public testing::Test {
  protected:
-  void Start(const FakeModelOptions& options, ExecutorOptions executor, bool with_store) {
+  void Start(const FakeModelOptions& options, const ExecutorOptions& executor, bool with_store) {
     options_ = options;
     executor_options_ = executor;
     control_ = std::make_shared<FakeModelControl>();
@@ -40,12 +40,11 @@ class SessionsTest : public testing::Test {
           std::make_unique<MemoryStore>(&stored_, shared_store_),
           MakeSnapshotFormat(model->info(), StateEncoding::kExact, /*zstd_level=*/0), 1 << 30);
     }
-    executor.sessions.store = io_.get();
-    executor_ =
-        std::make_unique<Executor>(std::move(model), executor, [this](std::function<void()> task) {
-          std::lock_guard lock(mutex_);
-          tasks_.push_back(std::move(task));
-        });
+    executor_ = std::make_unique<Executor>(std::move(model), executor, io_.get(),
+                                           [this](std::function<void()> task) {
+                                             std::lock_guard lock(mutex_);
+                                             tasks_.push_back(std::move(task));
+                                           });
   }
 
   // What is in memory is lost; what was being written is written.
@@ -68,7 +67,7 @@ class SessionsTest : public testing::Test {
     auto sink = std::make_shared<RecordingSink>();
     auto sequence = std::make_unique<Sequence>(std::move(request), sink, kContext, absl::Now());
     sequence->set_id(next_id_++);
-    executor_->Admit(std::move(sequence), absl::Now());
+    executor_->Admit(std::move(sequence));
     return sink;
   }
 

@@ -145,13 +145,13 @@ class SessionsOnModels : public ::testing::TestWithParam<int> {
 TEST_P(SessionsOnModels, AnyScheduleHasTheBitsOfOneShot) {
   random_.seed(GetParam());
   EngineOptions options;
-  options.deterministic = true;
-  options.max_step_rows = 40;
-  options.host_state_bytes = random_() % 2 == 0 ? 1 << 20 : 0;
+  options.executor.state_manager.deterministic = true;
+  options.executor.max_rows = 40;
+  options.executor.state_cache.host_bytes = random_() % 2 == 0 ? 1 << 20 : 0;
   const int32_t slots = GetParam() % 2 == 0 ? 3 : 12;
   engine_ = MakeEngine(slots, options);
   EngineOptions plain;
-  plain.prefix_cache = false;
+  plain.executor.state_manager.prefix_cache = false;
   const std::unique_ptr<Engine> oracle = MakeEngine(/*slots=*/1, plain);
 
   std::vector<SessionKey> keys;

@@ -17,7 +17,7 @@ TEST_F(SessionsTest, LeakNeitherSlotsNorBytes) {
   options.slots = 4;
   ExecutorOptions executor;
   executor.max_rows = 16;
-  executor.states.host_bytes = 2000;
+  executor.state_cache.host_bytes = 2000;
   Start(options, executor, /*with_store=*/false);
   for (int i = 0; i < 10000; ++i) {
     const SessionKey key = Key(i);
@@ -39,8 +39,8 @@ TEST_F(SessionsTest, LeakNeitherSlotsNorBytes) {
       ASSERT_TRUE(Delete(Key(i)).ok());
     }
   }
-  executor_->ClearCache();
-  executor_->Prepare(absl::Now());
+  EXPECT_GT(executor_->stats().cached_prefixes, 0);
+  executor_->Close();
   EXPECT_EQ(executor_->stats().sessions, 0);
   EXPECT_EQ(executor_->stats().parked_slots, 0);
   EXPECT_EQ(executor_->stats().free_slots, options.slots);
@@ -104,6 +104,37 @@ TEST_F(SessionsTest, AreNotFoundByOtherOwners) {
   EXPECT_EQ(cached[0], 0);
   EXPECT_EQ(cached[1], 0);
   EXPECT_EQ(cached[2], 12);
+}
+
+// While the store is asked for an id, calls on it wait; each finds what those before it have left.
+TEST_F(SessionsTest, AreMadeOnceThoughTwoAskForTheSameIdAtOnce) {
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  std::vector<absl::StatusOr<SessionInfo>> answers;
+  const auto reply = [&](absl::StatusOr<SessionInfo> info) { answers.push_back(std::move(info)); };
+  Sessions& sessions = executor_->sessions();
+  sessions.Create({.key = Key(1), .labels = {{"made", "first"}}}, absl::Now(), reply);
+  sessions.Create({.key = Key(1), .labels = {{"made", "second"}}}, absl::Now(), reply);
+  sessions.Get(Key(1), reply);
+  ASSERT_TRUE(answers.empty());
+  TurnUntil([&] { return answers.size() == 3; });
+  EXPECT_TRUE(answers[0].ok()) << answers[0].status();
+  EXPECT_TRUE(absl::IsAlreadyExists(answers[1].status())) << answers[1].status();
+  ASSERT_TRUE(answers[2].ok()) << answers[2].status();
+  EXPECT_EQ(answers[2]->labels.at("made"), "first");
+}
+
+// An id that was free when the store was asked for it may be taken before the others are answered.
+TEST_F(SessionsTest, AreNotReplacedByAForkThatWaitsForTheStore) {
+  Start({}, {.max_rows = 16}, /*with_store=*/true);
+  ASSERT_TRUE(Create(Key(1)).ok());
+  std::vector<absl::StatusOr<std::vector<SessionInfo>>> forks;
+  executor_->sessions().Fork(
+      Key(1), {"a", "b"}, absl::Now(),
+      [&](absl::StatusOr<std::vector<SessionInfo>> infos) { forks.push_back(std::move(infos)); });
+  ASSERT_TRUE(Create({"anna", "a"}).ok());
+  TurnUntil([&] { return !forks.empty(); });
+  EXPECT_TRUE(absl::IsAlreadyExists(forks[0].status())) << forks[0].status();
+  EXPECT_TRUE(absl::IsNotFound(Get({"anna", "b"}).status())) << "all or none";
 }
 
 std::vector<std::string> IdsOf(const absl::StatusOr<std::vector<SessionInfo>>& infos) {
@@ -256,7 +287,7 @@ TEST_F(SessionsTest, BeginWithTheFirstTokenOnceWhoeverComesFirst) {
 TEST_F(SessionsTest, KeepPromptAndAnswerOfWhatIsStopped) {
   ExecutorOptions executor;
   executor.max_rows = 3;
-  executor.states.prefix_cache = false;
+  executor.state_manager.prefix_cache = false;
   Start({}, executor, /*with_store=*/false);
   const std::vector<TokenId> prompt = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
   std::set<bool> answered;

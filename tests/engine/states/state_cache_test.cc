@@ -18,7 +18,7 @@ class StateCacheTest : public testing::Test {
   void Start(int32_t slots, int64_t host_bytes) {
     options_.slots = slots;
     model_ = std::make_unique<FakeModel>(options_);
-    states_ = std::make_unique<StateCache>(model_.get(), host_bytes, [] {});
+    states_ = std::make_unique<StateCache>(model_.get(), StateCacheOptions{host_bytes}, [] {});
   }
 
   // A state that has seen so many tokens.

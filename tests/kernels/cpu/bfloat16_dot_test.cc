@@ -1,4 +1,4 @@
-// The VDPBF16PS product's own source, executed through SIMDe on any machine.
+// The source of the matrix product with VDPBF16PS, executed through SIMDe on any machine.
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <algorithm>
 #include <array>
@@ -42,8 +42,8 @@ TEST(BFloat16Dot, EmulatedAgreesWithDoubleAndIsTheSameForARowAlone) {
           ASSERT_LE(std::abs(y[i * outputs + j] - sum), (inputs + 2) * 0x1p-24 * magnitude);
         }
       }
-      // SIMDe adds the two terms of a pair in an order of its own, so only its own bits can be
-      // compared.
+      // SIMDe adds the two terms of a pair in another order than the processor, so only results of
+      // SIMDe are compared bit for bit.
       const PreparedRows last(rows_of, /*pairs=*/true, x.data() + (rows - 1) * inputs, 1, inputs);
       std::vector<float> alone(outputs);
       emulated::MultiplyWeight<emulated::BFloat16DotSource>(

@@ -30,7 +30,8 @@ T ValueOf(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-// One layer's products over `x` [rows, inputs]: all three outputs one behind the other, row by row.
+// The matrix products of one layer over `x` [rows, inputs]. For each row, the three results follow
+// each other.
 struct MatMuls {
   int64_t inputs, outputs;
   HostTensor norm_matmul;  // [outputs, inputs]
@@ -96,12 +97,12 @@ TEST_P(CpuKernelsTest, MatMulsAgreeWithTheReferenceAndKeepTheirBitsInAnyCompany)
           std::memcmp(alone.data(), y.data() + row * 3 * outputs, alone.size() * sizeof(float)), 0)
           << "row " << row;
     }
-    // bf16 pairs round the activations to 8 bits, anything else to 24.
+    // Pairs of bf16 round the activations to 8 bits, all other factors to 24.
     const bool pairs = GetParam() == InstructionSet::kAvx512Bf16 && type == ElementType::kBFloat16;
     const double relative = pairs ? 0.01 : 2e-6;
     const std::vector<float> expected = matmuls.Compute(reference, x, norm, stream);
     for (size_t k = 0; k < y.size(); ++k) {
-      // A sum of independent terms is about √inputs; a gated one is a product of two.
+      // A sum of independent terms is about √inputs. The gated result is a product of two sums.
       const bool gated = static_cast<int64_t>(k) % (3 * outputs) >= 2 * outputs;
       const double typical = gated ? inputs : std::sqrt(inputs);
       ASSERT_LE(std::abs(y[k] - expected[k]), relative * (std::abs(expected[k]) + 3 * typical))

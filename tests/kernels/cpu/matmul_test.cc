@@ -20,7 +20,7 @@ class MatMulTest : public testing::TestWithParam<Case> {
   const MatMulOperators matmul_ = MatMulOperatorsFor(set_);
   const RowOperators row_operators_ = RowOperatorsFor(set_);
   const bool pairs_ = type_ == ElementType::kBFloat16 && matmul_.bfloat16_pairs;
-  const MatMul product_ = matmul_.For(type_);
+  const MatMul multiply_ = matmul_.For(type_);
   ThreadPool pool_{1};
   std::mt19937 random_{22};
 
@@ -36,7 +36,7 @@ class MatMulTest : public testing::TestWithParam<Case> {
   void Multiply(const std::vector<float>& x, int64_t rows, const PackedWeight& weight, bool add,
                 MatrixView<float> y) {
     const PreparedRows prepared(row_operators_, pairs_, x.data(), rows, weight.inputs());
-    product_(prepared.view, weight, 0, StripsOf(weight.outputs()), add, y);
+    multiply_(prepared.view, weight, 0, StripsOf(weight.outputs()), add, y);
   }
 };
 
@@ -65,8 +65,8 @@ TEST_P(MatMulTest, AgreesWithDoubleForAnyShape) {
           sum += term;
           magnitude += std::abs(term);
         }
-        // Each of the additions rounds by half an ulp at most (without fused multiply-add, the
-        // products do too).
+        // Each addition rounds by half an ulp at most. Without fused multiply-add, each
+        // multiplication does too.
         ASSERT_LE(std::abs(y[i * stride + j] - sum), 2 * (inputs + 8) * 0x1p-24 * magnitude)
             << "at " << i << ", " << j;
       }
@@ -110,8 +110,8 @@ TEST_P(MatMulTest, StripsHaveTheSameBitsInAnyPortions) {
   for (int64_t first = 0; first < StripsOf(outputs);) {
     const int64_t count = std::min(1 + Below(7), StripsOf(outputs) - first);
     const int64_t column = first * kStripColumns;
-    product_(prepared.view, weight, first, count, /*add=*/false,
-             y.Columns(column, std::min(count * kStripColumns, outputs - column)));
+    multiply_(prepared.view, weight, first, count, /*add=*/false,
+              y.Columns(column, std::min(count * kStripColumns, outputs - column)));
     first += count;
   }
   EXPECT_EQ(whole, portions);

@@ -54,14 +54,14 @@ TEST_P(Rows, PreparedRowsAreTheNormalizedOnesInBlocks) {
     std::vector<uint32_t> words(PackedActivations::Words(3, columns), 0xFFFFFFFFu);
     const PackedActivations activations(words.data(), 3, columns);
     const PackedActivations pairs(words.data(), 3, (columns + 1) / 2);
-    for (const Norm* given : {static_cast<const Norm*>(nullptr), &norm}) {
-      const std::vector<float>& expected = given == nullptr ? x : normalized;
-      operators_.prepare_float32(x.data(), columns, given, activations, 1);
+    for (const Norm* norm_or_null : {static_cast<const Norm*>(nullptr), &norm}) {
+      const std::vector<float>& expected = norm_or_null == nullptr ? x : normalized;
+      operators_.prepare_float32(x.data(), columns, norm_or_null, activations, 1);
       for (int64_t i = 0; i < columns; ++i) {
         ASSERT_EQ(activations.block<float>(i / kBlockDepth)[kBlockStride + i % kBlockDepth],
                   expected[i]);
       }
-      operators_.prepare_bfloat16_pairs(x.data(), columns, given, pairs, 1);
+      operators_.prepare_bfloat16_pairs(x.data(), columns, norm_or_null, pairs, 1);
       for (int64_t i = 0; i < columns + columns % 2; ++i) {
         const uint32_t pair =
             pairs.block<uint32_t>(i / 2 / kBlockDepth)[kBlockStride + i / 2 % kBlockDepth];
@@ -91,21 +91,25 @@ TEST_P(Rows, BFloat16RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_TRUE(std::isnan(FromBFloat16(static_cast<uint16_t>(rounded(0x7F800001)))));
 }
 
+// By their definitions, in double: x / (1 + e⁻ˣ), and x Φ(x) with the normal distribution's Φ.
+double Activated(Activation activation, double x) {
+  return activation == Activation::kSilu ? x / (1 + std::exp(-x))
+                                         : x * 0.5 * std::erfc(-x * std::sqrt(0.5));
+}
+
 TEST_P(Rows, ActivationsAgreeWithDouble) {
   std::vector<float> z;
   for (float x = -90.0f; x < 90.0f; x += 0.00731f) z.push_back(x);
   for (float x = 1e-30f; x < 1.0f; x *= 3.0f) z.insert(z.end(), {x, -x});
   const std::vector<float> ones(z.size(), 1.0f);
-  std::vector<float> silu(z.size()), gelu(z.size());
-  operators_.activate(Activation::kSilu, z.data(), ones.data(), z.size(), silu.data());
-  operators_.activate(Activation::kGelu, z.data(), ones.data(), z.size(), gelu.data());
-  for (size_t i = 0; i < z.size(); ++i) {
-    const double x = z[i];
-    const double exact_silu = x / (1 + std::exp(-x));
-    const double exact_gelu = x * 0.5 * std::erfc(-x * std::sqrt(0.5));
-    // Below: as far as fp32 has normal numbers.
-    ASSERT_LE(std::abs(silu[i] - exact_silu), 1e-6 * std::abs(exact_silu) + 0x1p-120) << x;
-    ASSERT_LE(std::abs(gelu[i] - exact_gelu), 1e-6 * std::abs(exact_gelu) + 0x1p-120) << x;
+  for (const Activation activation : {Activation::kSilu, Activation::kGelu}) {
+    std::vector<float> y(z.size());
+    operators_.activate(activation, z.data(), ones.data(), z.size(), y.data());
+    for (size_t i = 0; i < z.size(); ++i) {
+      const double exact = Activated(activation, z[i]);
+      // Below: as far as fp32 has normal numbers.
+      ASSERT_LE(std::abs(y[i] - exact), 1e-6 * std::abs(exact) + 0x1p-120) << z[i];
+    }
   }
 }
 
@@ -123,13 +127,22 @@ TEST_P(Rows, ActivationsKeepWhatIsNotFinite) {
 }
 
 TEST_P(Rows, ActivateMultipliesByUpForAnyNumberOfColumns) {
-  for (int64_t columns : {1, 3, 16, 31, 100}) {
-    const std::vector<float> gate = RandomFloats(columns), up = RandomFloats(columns);
-    const std::vector<float> ones(columns, 1.0f);
-    std::vector<float> activated(columns), y = up;
-    operators_.activate(Activation::kSilu, gate.data(), ones.data(), columns, activated.data());
-    operators_.activate(Activation::kSilu, gate.data(), y.data(), columns, y.data());
-    for (int64_t i = 0; i < columns; ++i) ASSERT_EQ(y[i], activated[i] * up[i]);
+  constexpr float kBehind = 7.0f;  // what is behind a row stays
+  for (const Activation activation : {Activation::kSilu, Activation::kGelu}) {
+    for (int64_t columns : {1, 3, 16, 31, 100}) {
+      const std::vector<float> gate = RandomFloats(columns), up = RandomFloats(columns);
+      std::vector<float> y(columns + 20, kBehind), in_gate = gate, in_up = up;
+      operators_.activate(activation, gate.data(), up.data(), columns, y.data());
+      operators_.activate(activation, in_gate.data(), up.data(), columns, in_gate.data());
+      operators_.activate(activation, gate.data(), in_up.data(), columns, in_up.data());
+      for (int64_t i = 0; i < columns; ++i) {
+        const double exact = Activated(activation, gate[i]) * up[i];
+        ASSERT_LE(std::abs(y[i] - exact), 2e-6 * std::abs(exact)) << columns << ", " << i;
+        ASSERT_EQ(in_gate[i], y[i]) << columns << ", " << i;
+        ASSERT_EQ(in_up[i], y[i]) << columns << ", " << i;
+      }
+      for (int64_t i = columns; i < columns + 20; ++i) ASSERT_EQ(y[i], kBehind) << columns;
+    }
   }
 }
 

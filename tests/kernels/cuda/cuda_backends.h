@@ -1,4 +1,4 @@
-// CudaKernels as a backend of the suites that every backend passes.
+// CudaKernels as a backend of the test suites for all backends.
 #ifndef RETNET_TESTS_KERNELS_CUDA_CUDA_BACKENDS_H_
 #define RETNET_TESTS_KERNELS_CUDA_CUDA_BACKENDS_H_
 
@@ -27,7 +27,7 @@ inline std::vector<float> NumbersOnHost(const CudaKernels&, const float* data, i
 
 enum class CudaRows { kSampled, kPrompt };
 
-// All rows are of one class.
+// All rows of a backend have the same class.
 template <CudaRows kRows>
 struct CudaBackend {
   using Type = CudaKernels;
@@ -39,14 +39,13 @@ struct CudaBackend {
     if (kRows == CudaRows::kPrompt) kernels->SetSampledRows(0);
     return std::make_unique<Type>(*std::move(kernels));
   }
-  // Products round activations to the weight's type or as many bits, and a gated product multiplies
-  // two such results.
+  // Matrix products round activations to the type of the weight, or to as many bits.
+  // NormGatedMatMul multiplies two such results.
   static double ErrorBound(ElementType type) {
     return type == ElementType::kFloat32 ? 2e-5 : type == ElementType::kFloat16 ? 1e-2 : 5e-2;
   }
-  // Of a row's bits alone and among others: whether cuBLASLt's depend on the number of rows is its
-  // own affair, and what stands in for it where there is no GPU rounds fours of fp32 rows otherwise
-  // than fewer.
+  // Whether a row has the same bits alone and among others. cuBLASLt does not promise this. Its
+  // emulation without a GPU rounds four fp32 rows together differently from fewer rows.
   static bool RowsAreExact(ElementType type) {
     return kRows == CudaRows::kSampled || type != ElementType::kFloat32;
   }

@@ -1,5 +1,5 @@
-// One small call each of the operators that seeded_faults.cmake puts faults into: right without
-// them, under every check of the emulator.
+// One small call of each operator into which seeded_faults.cmake puts a fault. Without the fault,
+// all pass under every check of the emulator.
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -16,10 +16,10 @@
 namespace retnet::cuda {
 namespace {
 
-using Given = CudaBackend<CudaRows::kPrompt>;
+using PromptRows = CudaBackend<CudaRows::kPrompt>;
 
 TEST(SeededFaults, Normalize) {
-  const auto kernels = Given::Make(/*threads=*/1);
+  const auto kernels = PromptRows::Make(/*threads=*/1);
   const std::vector<float> values(300, 3.0f);
   const auto x = *kernels->Upload(values);
   kernels->Normalize({.epsilon = 0}, MatrixView<float>(x.data(), 1, 300));
@@ -28,7 +28,7 @@ TEST(SeededFaults, Normalize) {
 }
 
 TEST(SeededFaults, Rotate) {
-  const auto kernels = Given::Make(/*threads=*/1);
+  const auto kernels = PromptRows::Make(/*threads=*/1);
   const std::vector<double> thetas(33, 0.5);
   auto rotation = *kernels->AllocateRotation(/*max_rows=*/3, thetas);
   kernels->Rotate(std::vector<int32_t>{0, 2, 4}, rotation);
@@ -40,7 +40,7 @@ TEST(SeededFaults, Rotate) {
 TEST(SeededFaults, Retention) {
   const RetentionShape shape{
       .layers = 1, .heads = 2, .kv_heads = 1, .key_dim = 24, .value_dim = 20, .slots = 1};
-  RetentionWorld cuda(Given::Make(/*threads=*/1), shape);
+  RetentionWorld cuda(PromptRows::Make(/*threads=*/1), shape);
   RetentionWorld reference(std::make_unique<ReferenceKernels>(), shape);
   const std::vector<float> expected = reference.Step({{0, /*text=*/1, /*tokens=*/70}});
   const std::vector<float> actual = cuda.Step({{0, /*text=*/1, /*tokens=*/70}});
@@ -50,18 +50,18 @@ TEST(SeededFaults, Retention) {
 }
 
 TEST(SeededFaults, Sample) {
-  const auto kernels = Given::Make(/*threads=*/1);
+  const auto kernels = PromptRows::Make(/*threads=*/1);
   std::vector<float> logits(50, 0.0f);
   logits[7] = 5;
   const auto uploaded = *kernels->Upload(logits);
   const auto packed = kernels->Pack(std::vector<HostTensor>{
       {.data = std::as_bytes(std::span(logits)).data(), .rows = 50, .columns = 1}});
-  ASSERT_TRUE(packed.ok());  // as many outputs as there are logits
+  ASSERT_TRUE(packed.ok());  // reserves scratch for rows of this many logits
   std::vector<SampleResult> results(1);
-  const std::vector<SampleRequest> queries(1);
+  const std::vector<SampleRequest> requests(1);
   const std::vector<int32_t> keep_in{kNotKept};
   auto last_tokens = *kernels->AllocateLastTokens(1);
-  kernels->Sample(MatrixView<const float>(uploaded.data(), 1, 50), queries, keep_in, last_tokens,
+  kernels->Sample(MatrixView<const float>(uploaded.data(), 1, 50), requests, keep_in, last_tokens,
                   results);
   ASSERT_TRUE(kernels->Finish().ok());
   EXPECT_EQ(results[0].token, 7);

@@ -55,8 +55,8 @@ std::vector<float> PowersOfTwo(int64_t count, std::mt19937& random) {
   return values;
 }
 
-// What one product is made of, on the host. y has `outputs` columns. The kernel of sampled rows
-// rounds x · norm weight, which here is exact: its errors are those of fp32 sums.
+// The operands of one matrix product, on the host. y has `outputs` columns. The kernel of sampled
+// rows rounds x · norm weight, which is exact here, so that its errors are only those of fp32 sums.
 struct Operands {
   Operands(Operator op, ElementType type, int64_t rows, int64_t inputs, int64_t outputs,
            std::mt19937& random)
@@ -70,7 +70,7 @@ struct Operands {
         y(RandomFloats(rows * outputs, random)),
         norm_weight(PowersOfTwo(inputs, random)) {}
 
-  // gate and up, or two tensors of unequal rows that are one weight.
+  // Gate and up, or two tensors with different numbers of rows, stacked into one weight.
   std::vector<HostTensor> Tensors() const {
     if (IsGated(op)) return {first.view, second.view};
     HostTensor upper = first.view, lower = first.view;
@@ -112,9 +112,9 @@ std::vector<float> Expected(const Operands& in) {
   return {y.data(), y.data() + in.y.size()};
 }
 
-// The greatest error as a share of the results' root mean square, where the normed rows are rounded
-// to the weight's 24, 11 or 8 bits. A gated product multiplies two such results, each of which may
-// be several times as large as usual.
+// The greatest error relative to the root mean square of the results, if the normed rows are
+// rounded to the 24, 11 or 8 bits of the weight. NormGatedMatMul multiplies two such results, each
+// of which may be several times as large as usual.
 double RoundedBound(Operator op, ElementType type) {
   const double bound = type == ElementType::kFloat32   ? 1e-5
                        : type == ElementType::kFloat16 ? 3e-3
@@ -138,17 +138,17 @@ class CudaMatMulTest : public testing::TestWithParam<ElementType> {
  protected:
   void SetUp() override {
     ASSERT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), cudaSuccess);
-    auto products = CudaMatMul::Make(stream_, kMaxRows);
-    ASSERT_TRUE(products.ok()) << products.status();
-    products_.emplace(*std::move(products));
+    auto matmul = CudaMatMul::Make(stream_, kMaxRows);
+    ASSERT_TRUE(matmul.ok()) << matmul.status();
+    matmul_.emplace(*std::move(matmul));
   }
   void TearDown() override {
-    products_.reset();
+    matmul_.reset();
     EXPECT_EQ(cudaStreamDestroy(stream_), cudaSuccess);
   }
 
   CudaWeight Pack(const Operands& in) {
-    auto weight = products_->Pack(in.Tensors());
+    auto weight = matmul_->Pack(in.Tensors());
     EXPECT_TRUE(weight.ok()) << weight.status();
     return *std::move(weight);
   }
@@ -158,13 +158,13 @@ class CudaMatMulTest : public testing::TestWithParam<ElementType> {
     const Norm norm{norm_weight, kEpsilon};
     switch (op) {
       case Operator::kNormMatMul:
-        return products_->NormMatMul(x, norm, weight, sampled_rows, y);
+        return matmul_->NormMatMul(x, norm, weight, sampled_rows, y);
       case Operator::kMatMulAdd:
-        return products_->MatMulAdd(x, weight, sampled_rows, y);
+        return matmul_->MatMulAdd(x, weight, sampled_rows, y);
       case Operator::kSilu:
-        return products_->NormGatedMatMul(x, norm, weight, Activation::kSilu, sampled_rows, y);
+        return matmul_->NormGatedMatMul(x, norm, weight, Activation::kSilu, sampled_rows, y);
       case Operator::kGelu:
-        return products_->NormGatedMatMul(x, norm, weight, Activation::kGelu, sampled_rows, y);
+        return matmul_->NormGatedMatMul(x, norm, weight, Activation::kGelu, sampled_rows, y);
     }
   }
 
@@ -176,14 +176,14 @@ class CudaMatMulTest : public testing::TestWithParam<ElementType> {
     const MatrixView<float> all(y.data(), in.rows, in.outputs);
     Launch(in.op, MatrixView<const float>(x.data(), in.rows, in.inputs).Rows(first, rows),
            norm_weight.data(), weight, sampled_rows, all.Rows(first, rows));
-    EXPECT_TRUE(products_->status().ok()) << products_->status();
+    EXPECT_TRUE(matmul_->status().ok()) << matmul_->status();
     EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
     const std::vector<float> result = ToHost(y);
     return {result.begin() + first * in.outputs, result.begin() + (first + rows) * in.outputs};
   }
 
   cudaStream_t stream_ = nullptr;
-  std::optional<CudaMatMul> products_;
+  std::optional<CudaMatMul> matmul_;
   std::mt19937 random_{31};
 };
 
@@ -219,16 +219,16 @@ TEST_P(CudaMatMulTest, ARowHasTheSameBitsAloneAndAmongAnyNumberOfItsClass) {
       const std::vector<float> all = Run(in, weight, 0, rows, sampled ? rows : 0);
       for (int32_t count : {1, 2, 8, 9, 16, 17, 32, 33, 64, 65}) {
         int64_t first = static_cast<int64_t>(random_() % (rows - count + 1));
-        // Whether cuBLASLt's rows depend on their number is its own affair; what stands in for it
-        // where there is no GPU rounds fours of fp32 rows otherwise than fewer.
+        // cuBLASLt does not promise that rows are independent of their number. Its emulation
+        // without a GPU rounds four fp32 rows together differently from fewer rows.
         if (!sampled && GetParam() == ElementType::kFloat32) {
           first = first / 4 * 4;
           count = (count + 3) / 4 * 4;
         }
         const std::vector<float> some = Run(in, weight, first, count, sampled ? count : 0);
         ASSERT_EQ(std::memcmp(some.data(), &all[first * in.outputs], some.size() * 4), 0)
-            << count << (sampled ? " sampled" : " given") << " rows from " << first << ", operator "
-            << static_cast<int>(op);
+            << count << (sampled ? " sampled" : " prompt") << " rows from " << first
+            << ", operator " << static_cast<int>(op);
       }
     }
   }
@@ -240,7 +240,7 @@ TEST_P(CudaMatMulTest, ViewsOfWiderMatricesGiveTheSameBitsAndStayWithinTheirColu
     const Operands in(op, GetParam(), rows, inputs, outputs, random_);
     const CudaWeight weight = Pack(in);
     const std::vector<float> expected = Run(in, weight, 0, rows, rows);
-    // Odd strides and offsets: no row is aligned, and cuBLASLt is not given such a y.
+    // Odd strides and offsets: no row is aligned, and cuBLASLt does not get such a y.
     const int64_t x_stride = inputs + 4, y_stride = outputs + 7;
     std::vector<float> wide_x(rows * x_stride, NAN), wide_y(rows * y_stride, 5.0f);
     std::vector<float> norm_weight(1, NAN);
@@ -251,7 +251,7 @@ TEST_P(CudaMatMulTest, ViewsOfWiderMatricesGiveTheSameBitsAndStayWithinTheirColu
     norm_weight.insert(norm_weight.end(), in.norm_weight.begin(), in.norm_weight.end());
     const DeviceArray<float> x = ToDevice(wide_x), norm = ToDevice(norm_weight);
     const DeviceArray<float> y = ToDevice(wide_y);
-    // A gated product of given rows goes through scratch of its own and is never too odd.
+    // NormGatedMatMul of prompt rows goes through aligned scratch, so cuBLASLt always gets it.
     Launch(op, {x.data() + 1, rows, inputs, x_stride}, norm.data() + 1, weight,
            IsGated(op) ? rows : rows / 2, {y.data() + 3, rows, outputs, y_stride});
     EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
@@ -288,20 +288,20 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaMatMulTest,
                          });
 
 TEST(CudaMatMul, RememberTheFirstError) {
-  auto products = CudaMatMul::Make(nullptr, kMaxRows);
-  ASSERT_TRUE(products.ok()) << products.status();
+  auto matmul = CudaMatMul::Make(nullptr, kMaxRows);
+  ASSERT_TRUE(matmul.ok()) << matmul.status();
   std::mt19937 random(34);
   const Operands in(Operator::kMatMulAdd, ElementType::kFloat32, 8, 32, 16, random);
-  const auto weight = products->Pack(in.Tensors());
+  const auto weight = matmul->Pack(in.Tensors());
   ASSERT_TRUE(weight.ok()) << weight.status();
   const DeviceArray<float> x = ToDevice(in.x), y = ToDevice(in.y);
   const MatrixView<const float> from(x.data(), 8, 32);
-  products->MatMulAdd(from, *weight, /*sampled_rows=*/0, {y.data(), 8, 16, /*stride=*/12});
-  EXPECT_EQ(products->status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(products->status().message(), testing::HasSubstr("cuBLASLt"));
-  const absl::Status first = products->status();
-  products->MatMulAdd(from, *weight, /*sampled_rows=*/8, {y.data(), 8, 16});
-  EXPECT_EQ(products->status(), first);
+  matmul->MatMulAdd(from, *weight, /*sampled_rows=*/0, {y.data(), 8, 16, /*stride=*/12});
+  EXPECT_EQ(matmul->status().code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(matmul->status().message(), testing::HasSubstr("cuBLASLt"));
+  const absl::Status first = matmul->status();
+  matmul->MatMulAdd(from, *weight, /*sampled_rows=*/8, {y.data(), 8, 16});
+  EXPECT_EQ(matmul->status(), first);
   EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
 }
 

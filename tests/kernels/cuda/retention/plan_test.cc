@@ -44,14 +44,14 @@ TEST(HostPlan, FoldsDraftsPromptsAndEmptyStatesAreReadAlone) {
   std::vector<RetentionSegment> segments = SegmentsOf(pieces);
   segments.insert(segments.begin() + 2, RetentionSegment());  // a padding row
   HostPlan plan;
-  PlanRetention(segments, /*sampled_rows=*/6, &plan);  // those of slots 6 and 7 are of a prompt
+  PlanRetention(segments, /*sampled_rows=*/6, &plan);  // slots 6 and 7 have prompt rows
   EXPECT_FALSE(plan.sampled.shares_bases);
   EXPECT_EQ(plan.readers, std::vector<int32_t>(9, 1));
   EXPECT_EQ(plan.sampled.segments, 7);
   EXPECT_EQ(plan.prompt.segments, 2);
 }
 
-// Whatever the grouping, each segment is there once, in a place that its class allows.
+// For every grouping, each segment appears once, in the part of its class.
 TEST(HostPlan, HoldsEverySegmentOnce) {
   std::mt19937 random(1);
   HostPlan plan;

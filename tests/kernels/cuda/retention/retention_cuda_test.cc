@@ -30,7 +30,7 @@ DeviceArray<T> OnDevice(std::span<const T> values) {
 
 enum class Rows { kSampled, kPrompt };
 
-// As much of the concept Kernels as Retention needs; all rows of a step are of one class.
+// The part of the concept Kernels that Retention needs. All rows of a step have the same class.
 template <Rows kRows>
 class RetentionKernels {
  public:
@@ -75,7 +75,7 @@ class RetentionKernels {
                  States& states, MatrixView<float> out) {
     const int64_t pairs = static_cast<int64_t>(rotation.theta.size());
     HostPlan plan;
-    retnet::PlanRetention(segments, kRows == Rows::kSampled ? projections.rows : 0, &plan);
+    cuda::PlanRetention(segments, kRows == Rows::kSampled ? projections.rows : 0, &plan);
     const auto pieces = OnDevice<RetentionPiece>(plan.pieces);
     const auto starts = OnDevice<int32_t>(plan.starts);
     const auto readers = OnDevice<int32_t>(plan.readers);
@@ -115,7 +115,7 @@ class RetentionKernels {
   }
 
  private:
-  // As narrow as may be, so that copies take many pieces.
+  // The smallest size, so that a transfer needs many copies.
   CopyLane Lane() const { return {stream_, pinned_.data(), copy_bytes_}; }
 
   cudaStream_t stream_ = nullptr;
@@ -162,7 +162,7 @@ TEST(CudaRetention, DecodeRowsOfManySequencesAreAlone) {
   }
 }
 
-// Samples of one prompt, more than a block reads a base for, at a width of several batches of
+// More samples of one prompt than one block computes, with a key_dim that needs several batches of
 // loads.
 TEST(CudaRetention, SamplesOfOnePromptAreEachAlone) {
   constexpr int32_t kSamples = 11;
@@ -191,7 +191,7 @@ TEST(CudaRetention, SamplesOfOnePromptAreEachAlone) {
   }
 }
 
-// States of one class of rows serve the other, since k, v and the fold are the same.
+// Each class of rows can continue states of the other, because k, v and the fold are the same.
 class CudaRetentionOfBases : public testing::TestWithParam<ElementType> {};
 
 TEST_P(CudaRetentionOfBases, BothClassesOfRowsLeaveTheSameState) {
@@ -221,7 +221,7 @@ struct CudaBackend {
   static bool IsSupported() { return true; }
   static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
   // A rotated k that is nearly halfway between two bf16 numbers may round otherwise than the
-  // textbook's. For given rows, q and the inner products are bf16 as well.
+  // textbook's. For prompt rows, q and the inner products are bf16 as well.
   static RetentionError RetentionErrorBound() {
     const RetentionError rounding = BaseRoundingError(kBase);
     return kRows == Rows::kSampled
@@ -237,11 +237,11 @@ struct CudaBackend {
   }
 };
 
-// Heads of the sizes that the kernels for given rows are made for, and one that they are not.
+// Heads of all sizes that the kernels of prompt rows are compiled for, and one larger size.
 template <typename Backend>
 class CudaRetentionOfWideHeads : public testing::Test {};
 
-// Both classes fold alike, whatever the type of the bases: see BothClassesOfRowsLeaveTheSameState.
+// Both classes fold alike for every type of bases: see BothClassesOfRowsLeaveTheSameState.
 using CudaBackends = testing::Types<CudaBackend<Rows::kSampled, ElementType::kFloat32>,
                                     CudaBackend<Rows::kPrompt, ElementType::kFloat32>,
                                     CudaBackend<Rows::kSampled, ElementType::kBFloat16>,

@@ -1,19 +1,18 @@
 #include "tests/kernels/cuda/retention/retention_traffic.h"
 
 #include <set>
+#include <vector>
 
+#include "gtest/gtest.h"
 #include "kernels/cuda/retention/decode.h"
 #include "kernels/cuda/retention/prefill.h"
+#include "tests/kernels/cuda/recorded_launches.h"
 
 namespace retnet::cuda {
 namespace {
 
 constexpr int64_t kFloat = 4;
 constexpr int64_t kTail = 2;
-
-int64_t Blocks(int32_t columns, int32_t columns_of_block) {
-  return (columns + columns_of_block - 1) / columns_of_block;
-}
 
 int64_t BaseBytes(const RetentionShape& shape) {
   return int64_t{shape.heads} * shape.key_dim * shape.value_dim *
@@ -24,18 +23,18 @@ int64_t TailTokenBytes(const RetentionShape& shape) {
 }
 int64_t AngleBytes(const RetentionShape& shape) { return shape.key_dim * kFloat; }
 
-// Head norm and gate of a row: the retained row so many times, gate, weight, the result.
+// Head norm and gate of a row: the retained row `reads` times, gate, weight, the result.
 int64_t NormBytes(const RetentionShape& shape, int32_t reads) {
   return shape.OutputColumns() * kFloat * (reads + (shape.gated ? 3 : 2));
 }
-// Of a row to a tail: k with its angles, and v.
+// Appending a row to a tail: k with its angles, and v.
 int64_t AppendBytes(const RetentionShape& shape) {
   return int64_t{shape.kv_heads} *
              ((shape.key_dim + shape.value_dim) * kFloat + AngleBytes(shape)) +
          TailTokenBytes(shape);
 }
 
-// What a decode row asks for beside its base, of `blocks` blocks of each head.
+// The bytes that a decode row requests in addition to its base, with `blocks` blocks per head.
 int64_t DecodeRowBytes(const RetentionShape& shape, int64_t blocks, int64_t tail) {
   const int64_t rotated = shape.key_dim * kFloat + AngleBytes(shape);  // a q or k
   const int64_t keys = rotated + tail * shape.key_dim * kTail;
@@ -45,11 +44,31 @@ int64_t DecodeRowBytes(const RetentionShape& shape, int64_t blocks, int64_t tail
          shape.OutputColumns() * kFloat + NormBytes(shape, /*reads=*/2) + AppendBytes(shape);
 }
 
+// A view without memory: launches are recorded, not run. The sizes of `shape` must be multiples of
+// the vectors, so that nothing is padded.
+StatesView StatesOf(const RetentionShape& shape) {
+  StatesView states;
+  states.shape = shape;
+  states.padded_key_dim = shape.key_dim;
+  states.padded_value_dim = shape.value_dim;
+  return states;
+}
+
 }  // namespace
+
+int64_t BlocksOfDecodedHead(const RetentionShape& shape, const RetentionExtent& extent) {
+  const std::vector<dim3> grids = RecordedGrids([&] {
+    return RetentionDecode(DecodeSegments{}, extent, /*piece=*/0, RetentionInputs{},
+                           StatesOf(shape), MatrixView<float>(), cudaStream_t{nullptr});
+  });
+  EXPECT_EQ(grids.size(), 1);
+  EXPECT_EQ(grids.at(0).y, shape.heads);
+  return grids.at(0).x / extent.segments;
+}
 
 RetentionTraffic DecodeTraffic(const RetentionShape& shape, const HostPlan& plan) {
   const int64_t columns = shape.ProjectionColumns() + shape.OutputColumns();
-  const int64_t blocks = Blocks(shape.value_dim, DecodeColumns(shape, plan.sampled));
+  const int64_t blocks = BlocksOfDecodedHead(shape, plan.sampled);
   RetentionTraffic traffic;
   std::set<int32_t> bases;
   for (int32_t segment = 0; segment < plan.sampled.segments; ++segment) {
@@ -67,6 +86,14 @@ RetentionTraffic DecodeTraffic(const RetentionShape& shape, const HostPlan& plan
 }
 
 RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows) {
+  const RetentionExtent extent{.segments = 1, .pieces = rows / kChunk, .rows = kChunk};
+  const std::vector<dim3> grids = RecordedGrids([&] {
+    return RetentionPrefill({nullptr, nullptr, RetentionInputs{}, StatesOf(shape), {}}, extent,
+                            /*stream=*/nullptr);
+  });
+  EXPECT_EQ(grids.size(), 4);  // PrepareTokens, WeighRows, RetainRows, FinishRows
+  const int64_t weighing_blocks = grids.at(1).y;                 // of a piece
+  const int64_t walking_blocks = grids.at(2).y * grids.at(2).z;  // of the segment
   RetentionTraffic traffic;
   traffic.floor =
       2 * BaseBytes(shape) +
@@ -75,12 +102,12 @@ RetentionTraffic PromptTraffic(const RetentionShape& shape, int32_t rows) {
   const int64_t value_columns = int64_t{shape.kv_heads} * shape.value_dim;
   const int64_t prepared = (key_columns + value_columns) * (kFloat + kTail) +
                            (shape.heads + shape.kv_heads) * AngleBytes(shape);
-  // A head's q, and its k of a row's whole chunk once a chunk.
+  // The q of a head, and the k of the whole chunk once per chunk.
   const int64_t head_row = 2 * shape.key_dim * kTail;
   const int64_t weights = kChunk * kTail;
-  const int64_t weighed = shape.heads * (head_row + weights);
-  const int64_t blocks = shape.heads * Blocks(shape.value_dim, kPrefillColumns);
-  const int64_t retained = blocks * (head_row + weights) + shape.OutputColumns() * (kTail + kFloat);
+  const int64_t weighed = weighing_blocks * (head_row + weights);
+  const int64_t retained =
+      walking_blocks * (head_row + weights) + shape.OutputColumns() * (kTail + kFloat);
   traffic.requested = 2 * BaseBytes(shape) +
                       rows * (prepared + weighed + retained + NormBytes(shape, /*reads=*/1)) +
                       kChunk * AppendBytes(shape);

@@ -5,6 +5,6 @@
 namespace retnet::cuda {
 
 using SamplingBackends = testing::Types<CudaBackend<CudaRows::kSampled>>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, Answers, SamplingBackends, BackendNames);
+INSTANTIATE_TYPED_TEST_SUITE_P(Cuda, SampleResults, SamplingBackends, BackendNames);
 
 }  // namespace retnet::cuda
