@@ -33,34 +33,49 @@ unset(emulator)
 # All tests that use CUDA, and what they start.
 add_custom_target(cuda_tests)
 
-# retnet_uses_cuda(target [ASYNC] [OVERLAP] [RACE filter]): makes a test of CUDA code run under the emulator
-# where one is set, with checks and its threads in shuffled order. ASYNC: what is queued on a stream
-# waits there until the host waits for it. OVERLAP: once more on a device of compute capability 9.0,
-# where kernels are launched programmatically. RACE: the cases of the filter, which have to be small, run
-# once more with race detection.
+# retnet_emulated_test(name labels command…): the command, which starts with the emulator, is a
+# test. Fresh device memory is NaN there. A small device shows what is sized by what is free. ctest
+# runs several tests at once, so that each has one thread.
+set(retnet_emulated CUDASIM_MEMORY=2G CUDASIM_THREADS=1)
+function(retnet_emulated_test name labels)
+  add_test(NAME ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMAND ${ARGN})
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${labels}" TIMEOUT ${RETNET_TEST_TIMEOUT} ENVIRONMENT "${retnet_emulated}")
+endfunction()
+
+# retnet_uses_cuda(target [ASYNC] [OVERLAP] [RACE filter] [THOROUGH filter]): makes a test of CUDA
+# code, a retnet_test with ONE_ENTRY, run under the emulator where one is set, with checks and its
+# threads in shuffled order. ASYNC: what is queued on a stream waits there until the host waits for
+# it. OVERLAP: once more on a device of compute capability 9.0, where kernels are launched
+# programmatically. RACE: the cases of the filter, which have to be small, run once more with race
+# detection. THOROUGH: under the emulator the cases of the filter are an entry of their own, or else
+# (*) the whole entry is, with the label thorough. They run kernels that others run as well. CI
+# leaves them out; scripts/test_cuda.sh and a GPU run them.
 function(retnet_uses_cuda target)
-  cmake_parse_arguments(USE "ASYNC;OVERLAP" "RACE" "" ${ARGN})
+  cmake_parse_arguments(USE "ASYNC;OVERLAP" "RACE;THOROUGH" "" ${ARGN})
   add_dependencies(cuda_tests ${target})
   set_property(TEST ${target} APPEND PROPERTY LABELS cuda)
   if(RETNET_CUDA_EMULATOR)
-    set(emulator ${RETNET_CUDA_EMULATOR} --check --order 2)
+    set(checked ${RETNET_CUDA_EMULATOR} --check --order 2)
     if(USE_ASYNC)
-      list(APPEND emulator --async)
+      list(APPEND checked --async)
     endif()
-    set_target_properties(${target} PROPERTIES CROSSCOMPILING_EMULATOR "${emulator}")
-    # Fresh device memory is NaN there; a small device shows what is sized by what is free.
-    set_property(TEST ${target} APPEND PROPERTY ENVIRONMENT CUDASIM_MEMORY=2G)
+    set_target_properties(${target} PROPERTIES CROSSCOMPILING_EMULATOR "${checked}")
+    set_property(TEST ${target} APPEND PROPERTY ENVIRONMENT ${retnet_emulated})
+    if(USE_THOROUGH STREQUAL "*")
+      set_property(TEST ${target} APPEND PROPERTY LABELS thorough)
+    elseif(USE_THOROUGH)
+      set_property(TEST ${target} APPEND PROPERTY ENVIRONMENT GTEST_FILTER=-${USE_THOROUGH})
+      retnet_emulated_test(${target}_thorough "cuda;thorough"
+        ${checked} $<TARGET_FILE:${target}> --gtest_filter=${USE_THOROUGH})
+    endif()
     if(USE_OVERLAP)
-      add_test(NAME ${target}_overlap WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMAND
+      retnet_emulated_test(${target}_overlap cuda
         ${RETNET_CUDA_EMULATOR} --order 2 --cc 9.0 $<TARGET_FILE:${target}>)
-      set_tests_properties(${target}_overlap PROPERTIES
-        LABELS cuda TIMEOUT ${RETNET_TEST_TIMEOUT} ENVIRONMENT CUDASIM_MEMORY=2G)
     endif()
     if(USE_RACE)
-      add_test(NAME ${target}_race WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} COMMAND
+      retnet_emulated_test(${target}_race cuda
         ${RETNET_CUDA_EMULATOR} --race $<TARGET_FILE:${target}> --gtest_filter=${USE_RACE})
-      set_tests_properties(${target}_race PROPERTIES
-        LABELS cuda TIMEOUT ${RETNET_TEST_TIMEOUT} ENVIRONMENT CUDASIM_MEMORY=2G)
     endif()
   endif()
 endfunction()

@@ -8,9 +8,11 @@ if(RETNET_WERROR)
     $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()
 if(RETNET_SANITIZE)
-  # -O1: at -O2 the register tiles of kernels/cpu alone take minutes to compile under sanitizers.
+  # At -O2 the register tiles of kernels/cpu alone take minutes to compile under sanitizers. A target
+  # that takes longer to compile than to run has the property RETNET_UNOPTIMISED.
   target_compile_options(retnet_flags INTERFACE
-    -O1 -fsanitize=${RETNET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+    -O$<IF:$<BOOL:$<TARGET_PROPERTY:RETNET_UNOPTIMISED>>,0,1>
+    -fsanitize=${RETNET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(retnet_flags INTERFACE -fsanitize=${RETNET_SANITIZE})
 endif()
 
@@ -29,16 +31,28 @@ endfunction()
 # What the thread sanitizer is run on: every test labelled engine or server.
 add_custom_target(thread_tests)
 
-# retnet_test(NAME SOURCES… LIBRARIES… [LABELS…]): a GoogleTest binary, one ctest entry.
+# retnet_test(NAME SOURCES… LIBRARIES… [LABELS…] [ONE_ENTRY]): a GoogleTest binary. Each of its cases
+# is an entry of ctest, NAME.SUITE.CASE, in a process of its own. With ONE_ENTRY, and under
+# sanitizers, the binary is one entry, NAME: there a process costs more than most cases.
 function(retnet_test name)
-  cmake_parse_arguments(TEST "" "" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "ONE_ENTRY" "" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE retnet_flags ${TEST_LIBRARIES} GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${name} PRIVATE RETNET_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}" TIMEOUT ${RETNET_TEST_TIMEOUT})
+  set(properties TIMEOUT ${RETNET_TEST_TIMEOUT})
+  if(TEST_LABELS)
+    list(APPEND properties LABELS ${TEST_LABELS})
+  endif()
+  if(TEST_ONE_ENTRY OR RETNET_SANITIZE)
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES ${properties})
+  else()
+    gtest_discover_tests(${name} TEST_PREFIX ${name}. NO_PRETTY_TYPES NO_PRETTY_VALUES
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} DISCOVERY_MODE PRE_TEST PROPERTIES ${properties})
+  endif()
   if(TEST_LABELS MATCHES "engine|server")
+    set_target_properties(${name} PROPERTIES RETNET_UNOPTIMISED TRUE)
     add_dependencies(thread_tests ${name})
   endif()
 endfunction()

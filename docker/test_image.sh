@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds an image and uses it as a person would, beside a server outside. Needs a Docker engine, and build/retnet and
-# build/retnetd.
+# build/retnetd. Where the environment has CCACHE_REMOTE_STORAGE=file:FOLDER, as when CI's test.sh built these, the image's
+# build takes their objects.
 #
 #   docker/test_image.sh [CHECKPOINT]            docker/Dockerfile as retnet:test, with a checkpoint folder to mount;
 #                                                default: one of the tests' own
@@ -82,9 +83,24 @@ serve_outside() {
 # generate ADDRESS TOKENS OPTION...
 generate() { "$client" generate --target "$1" --temperature 0 --max-tokens "${@:2}"; }
 
+# The image's build reads the folder of CCACHE_REMOTE_STORAGE over HTTP: no folder can be mounted while an image is built.
+# The options are those of CI's test.sh: objects of other options do not serve.
+share_objects() {
+  local port
+  python3 -u -m http.server --bind 127.0.0.1 --directory "${CCACHE_REMOTE_STORAGE#file:}" 0 >"$work/objects" 2>"$work/gets" &
+  outside+=($!)
+  until port=$(sed -n 's/.* port \([0-9]*\) .*/\1/p' "$work/objects") && [[ -n $port ]]; do
+    kill -0 "${outside[-1]}" 2>/dev/null || fail "the objects are not served: $(cat "$work/gets")"
+    sleep 0.1
+  done
+  build_options+=(--build-arg CMAKE_OPTIONS=-DRETNET_WERROR=ON
+    --build-arg CCACHE_REMOTE_STORAGE="http://127.0.0.1:$port|read-only")
+}
+
 build_image() {
   local version
   version=$(sed -n 's/^project(retnet VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+  if [[ ${CCACHE_REMOTE_STORAGE:-} == file:* ]] && ! $cuda; then share_objects; fi
   docker build --network=host --build-arg BASE="$base" --build-arg VERSION="$version" --build-arg REVISION=of-the-test \
     "${build_options[@]}" -t "$image" . >"$work/build" 2>&1 || {
     tail -n 50 "$work/build" >&2

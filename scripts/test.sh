@@ -76,7 +76,10 @@ elif $cuda; then
 else
   cmake --build "$folder"
 fi
+# What a test finds free on a GPU is sized by what is free there: one at a time.
+parallel=$(nproc)
+if $cuda && [[ -e /dev/nvidiactl ]]; then parallel=1; fi
 status=0
-ctest --test-dir "$folder" --output-on-failure --no-tests=error "${selection[@]}" "$@" || status=$?
+ctest --test-dir "$folder" --parallel "$parallel" --output-on-failure --no-tests=error "${selection[@]}" "$@" || status=$?
 left_out "$sanitize"
 exit "$status"

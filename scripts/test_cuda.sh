@@ -36,13 +36,13 @@ part() {
     capability)
       configure build-cuda-90 -DRETNET_TESTS=ON -DCMAKE_CUDA_ARCHITECTURES=90-virtual
       cmake --build build-cuda-90 --target cuda_tests
-      CUDASIM_CC=9.0 ctest --test-dir build-cuda-90 -L cuda --output-on-failure
+      CUDASIM_CC=9.0 ctest --test-dir build-cuda-90 --parallel "$(nproc)" -L cuda --output-on-failure
       ;;
     races)
       configure build-cuda -DRETNET_TESTS=ON -DRETNET_TEST_TIMEOUT=86400
       cmake --build build-cuda --target cuda_tests
       # Programs with faults of their own are races' own test.
-      CUDASIM_RACE=1 ctest --test-dir build-cuda -L cuda --exclude-regex seeded_fault_ --output-on-failure
+      CUDASIM_RACE=1 ctest --test-dir build-cuda --parallel "$(nproc)" -L cuda --exclude-regex seeded_fault_ --output-on-failure
       ;;
     *)
       usage >&2

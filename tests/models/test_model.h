@@ -79,14 +79,14 @@ struct Backend {
   bool whole_only = false;       // computes sequences in one step from position 0
   std::function<TestModel(const std::string& directory, int32_t slots, int32_t max_rows)> make;
 };
-// The backends of the test binary: ReferenceKernels and CpuKernels with each supported instruction
-// set, or CudaKernels with each class of rows and each type of bases.
+// The backends of the test binary: ReferenceKernels (not under sanitizers) and CpuKernels with each
+// supported instruction set, or CudaKernels with each class of rows and each type of bases.
 std::vector<Backend> Backends();
 // The same, but their models keep no logits, so that steps can overlap launches. CudaKernels with
 // and without recorded steps.
 std::vector<Backend> UnrecordedBackends();
 // ReferenceKernels with the parallel, the recurrent and the textbook's chunkwise form in place of
-// its operator.
+// its operator; none under sanitizers.
 std::vector<Backend> TextbookForms();
 
 // `count` tokens below `vocab_size`, the same for the same seed.

@@ -3,7 +3,8 @@
 # product knows of it.
 
 set(seeded_faults_libraries retnet_kernels_cuda retnet_kernels_reference)
-retnet_test(seeded_faults_test SOURCES seeded_faults_test.cc LIBRARIES ${seeded_faults_libraries})
+retnet_test(seeded_faults_test ONE_ENTRY
+  SOURCES seeded_faults_test.cc LIBRARIES ${seeded_faults_libraries})
 retnet_uses_cuda(seeded_faults_test ASYNC RACE *)
 
 # retnet_seeded_fault(NAME SOURCE old new OPTION case diagnosis): `old`, which stands in SOURCE once,
