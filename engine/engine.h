@@ -1,5 +1,5 @@
-// Runs requests on a model: one thread that owns scheduler, sequences, slots and model, fed by an
-// inbox.
+// Runs requests on a model. One thread owns scheduler, sequences, slots and model. Callers reach it
+// through an inbox.
 #ifndef RETNET_ENGINE_ENGINE_H_
 #define RETNET_ENGINE_ENGINE_H_
 
@@ -21,27 +21,27 @@
 
 namespace retnet {
 
-// Thread-safe: everything but the destructor may be called from any thread, from within a sink too
-// (but Drain there would wait for itself).
+// Thread-safe. Everything but the destructor may be called from any thread, also from within a sink.
+// Only Drain must not be called from a sink: it would wait for itself.
 class Engine {
  public:
-  // Starts the engine thread. Sessions are written to `store`, if there is one, whenever a request
-  // on them ends, and read from it when they are asked for.
+  // Starts the engine thread. With a `store`, a session is written to it whenever a request on it
+  // ends, and read from it when it is not in memory.
   Engine(std::unique_ptr<Model> model, const EngineOptions& options,
          std::unique_ptr<SnapshotStore> store = nullptr);
-  // Cancels what is left (their OnFinish says CANCELLED) and joins the engine thread. Not from within a
-  // sink.
+  // Cancels the remaining requests (OnFinish says CANCELLED) and joins the engine thread. Must not be
+  // called from within a sink.
   ~Engine();
 
   // RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE while draining or after the model
   // failed; INVALID_ARGUMENT for a request that breaks a rule of Request, naming field, value and
   // bound. On OK the sink's OnFinish will be called.
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<TokenSink> sink);
-  // Ends the request within a step; no effect when it has ended.
+  // Cancels the request within one step. No effect if it has ended.
   void Cancel(RequestId id);
 
-  // Ends a generation within a step as finished (kStopped): its session keeps the whole prompt and
-  // what was sampled. No effect when it has ended.
+  // Ends a generation within one step as finished (kStopped). Its session keeps the whole prompt and
+  // the sampled tokens. No effect if it has ended.
   void Stop(RequestId id);
 
   // Calls on sessions, in the order of arrival, those of requests included. All but Create and
@@ -51,34 +51,33 @@ class Engine {
   // ALREADY_EXISTS when the id is taken; RESOURCE_EXHAUSTED when max_kept_sessions is reached.
   void CreateSession(SessionSpec spec, Reply<SessionInfo> reply);
   void GetSession(SessionKey key, Reply<SessionInfo> reply);
-  // Of one owner, by id: at most `limit` of those after `after`.
+  // Lists an owner's sessions in order of their ids: at most `limit` of those after `after`.
   void ListSessions(std::string owner, std::string after, int32_t limit,
                     Reply<std::vector<SessionInfo>> reply);
-  // Makes sessions of the same owner with the same history and state; an empty id is made. All or
-  // none.
+  // Makes sessions of the same owner with the same history and state. The engine chooses an id for
+  // each empty one. Makes all of them or none.
   void ForkSession(SessionKey key, std::vector<std::string> ids,
                    Reply<std::vector<SessionInfo>> reply);
-  // Forgets the newest tokens of the history; the last that is left becomes pending. OUT_OF_RANGE
-  // for more than there are.
+  // Removes the newest tokens of the history. The last remaining token becomes pending. OUT_OF_RANGE
+  // if the history has fewer tokens.
   void RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> reply);
-  // The answer is the session as it was.
+  // Replies with the session as it was.
   void DeleteSession(SessionKey key, Reply<SessionInfo> reply);
-  // The session as it stands; EncodeSnapshot with snapshot_format() makes bytes of it.
+  // Replies with the session's snapshot. EncodeSnapshot with snapshot_format() turns it into bytes.
   void ExportSession(SessionKey key, Reply<Snapshot> reply);
-  // A session of `spec` with history and state of a snapshot that DecodeSnapshot has read.
+  // Makes a session of `spec` with the history and state of a snapshot.
   void ImportSession(SessionSpec spec, Snapshot snapshot, Reply<SessionInfo> reply);
   const SnapshotFormat& snapshot_format() const;
 
-  // Refuses new requests from now on and waits until the running ones have finished or the deadline
-  // has come, then cancels what is left (their OnFinish says UNAVAILABLE). Returns whether all had
-  // finished.
+  // Refuses new requests and waits until the running ones finish or the deadline passes. Then cancels
+  // the remaining ones (OnFinish says UNAVAILABLE). Returns whether all finished.
   bool Drain(absl::Time deadline);
 
   EngineStats stats() const;
-  // False once the model has failed: nothing will be served any more.
+  // False once the model has failed. The engine then serves nothing any more.
   bool healthy() const;
   const ModelInfo& model_info() const;
-  // As given.
+  // The options as given to the constructor.
   const EngineOptions& options() const;
 
  private:

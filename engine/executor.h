@@ -44,9 +44,9 @@ class Executor {
 
   // Takes a new sequence, which waits for its session or for a slot from now on.
   void Admit(std::unique_ptr<Sequence> sequence);
-  // Ends a sequence as CANCELLED; no effect when it has ended.
+  // Ends a sequence as CANCELLED. No effect if it has ended.
   void Cancel(RequestId id);
-  // Ends a sequence as OK with what it has come to; no effect when it has ended.
+  // Ends a sequence as OK with the tokens it has. No effect if it has ended.
   void Stop(RequestId id);
   void EndAll(const absl::Status& status);
   // Ends the sequences whose deadline has come and forgets sessions that have expired, then gives
@@ -57,11 +57,11 @@ class Executor {
     return scheduler_.running() == 0 && !slots_may_be_free_ && in_flight_ == 0;
   }
   absl::Time next_event() const;
-  // Ends one step over the sequences that have a slot; none, no step. Where the model gains from
-  // it, the next step is launched before, and may be in flight from one call to the next. An error
-  // is the model's; it is final, and every later call returns it.
+  // Completes one step over the sequences that have a slot, if there are any. If the model gains from
+  // it, the next step is launched first and stays in flight between calls. An error comes from the
+  // model. It is final: every later call returns it.
   absl::Status Step();
-  // Tells the sinks of answers and ends since the last call.
+  // Calls the sinks with the results and ends since the last call.
   void Deliver();
 
   // No sequence is left.
@@ -73,11 +73,11 @@ class Executor {
   // session's or a sequence's.
   void Close();
   bool transferring() const { return state_cache_.transferring(); }
-  // Counts what Executor knows of; the rest is 0.
+  // The fields that Executor counts; the others are 0.
   EngineStats stats() const;
 
  private:
-  // What is to be known of a segment when its step is over.
+  // What must be known of a segment when its step ends.
   struct LaunchedPiece {
     Sequence* sequence = nullptr;  // null: it has ended meanwhile
     int32_t position = 0;          // of the first row
@@ -135,7 +135,7 @@ class Executor {
   absl::Time last_step_end_ = absl::InfinitePast();
   StepResult result_;
 
-  // News. The sequences of both stay alive until they are delivered.
+  // Not delivered yet. The sequences of both stay alive until Deliver.
   std::vector<std::pair<Sequence*, std::span<const SampleResult>>> answered_;
   std::vector<std::unique_ptr<Sequence>> ended_;
 };

@@ -1,4 +1,4 @@
-// What an engine's callers leave for its thread.
+// What callers of an engine hand over to its thread.
 #ifndef RETNET_ENGINE_INBOX_H_
 #define RETNET_ENGINE_INBOX_H_
 
@@ -13,7 +13,7 @@
 
 namespace retnet {
 
-// How a request ends from outside: as CANCELLED, or as one that has said all.
+// How a caller ends a request: as CANCELLED, or as finished.
 enum class Ending { kCancel, kStop };
 
 // Thread-compatible.

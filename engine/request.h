@@ -1,4 +1,4 @@
-// What the engine is asked, and how it answers: token ids in, token ids out. No text, no gRPC.
+// The requests and results of the engine: token ids in, token ids out. No text, no gRPC.
 #ifndef RETNET_ENGINE_REQUEST_H_
 #define RETNET_ENGINE_REQUEST_H_
 
@@ -17,11 +17,11 @@
 
 namespace retnet {
 
-// Names one accepted request: 1, 2, … in the order of arrival; never reused.
+// Identifies an accepted request: 1, 2, … in the order of arrival. Never reused.
 using RequestId = uint64_t;
 
-// Every field is resolved: defaults of generation_config.json are the server's business. The bounds
-// keep every edited logit finite.
+// Every field has its final value: the server applies the defaults of generation_config.json. The
+// bounds keep every edited logit finite.
 struct SamplingParams {
   float temperature = 1.0f;                           // 0: greedy; else 1e-4 to 100
   int32_t top_k = 0;                                  // 0: all
@@ -42,8 +42,8 @@ enum class FinishReason {
   kError,      // the status says why
 };
 
-// Called on the engine thread with each sampled token but a stop token, in order, before the sink
-// gets its answer; true: the text so far ends with a stop string, so the request is finished,
+// Called on the engine thread with each sampled token except stop tokens, in order, before the sink
+// gets the token. Returns true if the text now ends with a stop string. The request is then finished,
 // whatever min_tokens says. Must not block.
 using StopChecker = std::function<bool(TokenId)>;
 
@@ -56,44 +56,44 @@ enum class RequestKind {
 // Immutable input of one sequence.
 struct Request {
   RequestKind kind = RequestKind::kGenerate;
-  // At least one token, but for a session that has some; for a generation fewer than the context
-  // length, together with the session's. A score may be longer: its state does not grow.
+  // At least one token, unless the session has some. In a generation, session and prompt together
+  // must have fewer tokens than the context length. A score may be longer: its state does not grow.
   std::vector<TokenId> prompt;
-  // Goes before the prompt where no history does, as BOS. Read with a session only; kNoToken:
-  // nothing does.
+  // Precedes the prompt if the session has no history, as BOS does. kNoToken for none. Read only with
+  // a session.
   TokenId first_token = kNoToken;
-  // Whose request it is: the owner of `session`, and of the cached prefixes it may use. With an id
-  // the prompt follows that session's history: a generation's tokens are appended to it, a score
-  // leaves it as it is and scores the prompt alone.
+  // session.owner owns the session and the cached prefixes that the request may use. With an id, the
+  // prompt follows that session's history. A generation appends its tokens to the history. A score
+  // scores only the prompt and leaves the history unchanged.
   SessionKey session;
-  bool keep = true;               // the session, when this generation has ended; else it is deleted
-  bool wait_for_session = false;  // while another request runs on it; else ABORTED
-  // Lengths of the prompt at which its state is worth caching, ascending, beside those that the
-  // engine chooses; the chunk boundary at or before each counts.
+  bool keep = true;               // keep the session when this generation ends; otherwise delete it
+  bool wait_for_session = false;  // wait while another request runs on it; otherwise ABORTED
+  // Lengths of the prompt at which its state is worth caching, ascending. The chunk boundary at or
+  // before each is used. The engine may choose more.
   std::vector<int32_t> cache_boundaries;
   int32_t top_logprobs = 0;  // 0 to kMaxTopLogprobs
   int32_t priority = 0;      // greater first, as far as kPriorityReach goes; equal: by arrival
   absl::Time deadline =
       absl::InfiniteFuture();  // DEADLINE_EXCEEDED from then on, waiting or running
 
-  // What follows is read for generations only.
+  // The fields below are read for generations only.
   SamplingParams sampling;
-  int32_t max_tokens = 0;  // at least 1; the output ends at the context length in any case
-  int32_t min_tokens = 0;  // until so many are there, stop tokens are banned; at most max_tokens
+  int32_t max_tokens = 0;  // at least 1; the context length ends the output in any case
+  int32_t min_tokens = 0;  // stop tokens are banned before this many tokens; at most max_tokens
   std::vector<TokenId> stop_token_ids;  // EOS included unless it is to be ignored
   StopChecker stop;                     // may be empty
   bool logprobs = false;                // of the sampled tokens (a score always has them)
-  // Most tokens guessed ahead, from what followed the same tokens earlier, and verified in one
-  // step, 0 to kMaxDraftTokens; the output is the same.
+  // The most tokens to guess ahead and verify in one step, 0 to kMaxDraftTokens. Guesses are what
+  // followed the same tokens earlier. The output stays the same.
   int32_t max_draft_tokens = 0;
-  // Not 0: the request that has the same prompt, from which the state before its last token is
-  // taken once it is computed. It must have been submitted with `samples` above 1.
+  // If not 0: the request with the same prompt whose state, before the prompt's last token, this
+  // request takes over once it is computed. It must have been submitted with `samples` above 1.
   RequestId sample_of = 0;
   int32_t samples = 1;  // how many requests, this one included, will share its prompt
 };
 
-// For each step of priority a request passes at most so many that came before it, so that none
-// waits for ever: it counts as one that came so many requests earlier.
+// A request counts as having arrived this many requests earlier for each step of priority. So it
+// overtakes at most that many, and no request waits for ever.
 inline constexpr int64_t kPriorityReach = 1024;
 
 inline constexpr int32_t kMaxDraftTokens = 31;
@@ -101,7 +101,7 @@ inline constexpr int32_t kMaxDraftTokens = 31;
 struct Usage {
   int32_t prompt_tokens = 0;  // the session's included
   int32_t completion_tokens = 0;
-  int32_t cached_tokens = 0;    // prompt tokens that a kept state spared
+  int32_t cached_tokens = 0;    // prompt tokens that a kept state already covered
   int32_t drafted_tokens = 0;   // guessed ahead,
   int32_t accepted_tokens = 0;  // and right
 };
@@ -122,11 +122,10 @@ struct Completion {
   int32_t session_tokens = 0;
 };
 
-// Where a request's answers go. Methods are called on the engine thread, in order, and must not
-// block; OnFinish is the last, called exactly once for every request that Submit accepted, after its
-// slot is free. An answer holds the sampled token, a stop token too, with what was asked of
-// log-probabilities; for a score, the next prompt token with its own. OnTokens gets what one step
-// gave.
+// Receives the results of a request. Methods are called on the engine thread, in order, and must not
+// block. OnTokens gets the results of one step: for a generation the sampled tokens, stop tokens
+// included, with the log-probabilities asked for; for a score the next prompt tokens with theirs.
+// OnFinish comes last, exactly once for every request that Submit accepted, when its slot is free.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;

@@ -23,7 +23,8 @@ using RawGeneration =
                 v1::Generation::WithRawCallbackMethod_Detokenize<
                     v1::Generation::WithRawCallbackMethod_GetModel<v1::Generation::Service>>>>>>>;
 
-// Thread-safe. `access`, the tokenizer and `admission` must outlive it, and it every call.
+// Thread-safe. `access`, the tokenizer and `admission` must outlive the service. The service must
+// outlive every call.
 class GenerationService final : public RawGeneration {
  public:
   GenerationService(ServedModel model, EngineAccess access, Admission* admission);
@@ -48,7 +49,7 @@ class GenerationService final : public RawGeneration {
                                      grpc::ByteBuffer* answer) override;
 
  private:
-  // Runs the task here, or on a worker where a request of so many bytes takes long.
+  // Runs the task on this thread, or on a worker if a request of this size takes long.
   void Dispatch(size_t request_bytes, std::function<void()> task);
   // Creates or looks up the session if the call needs that, then calls `submit` with it; without
   // needs, with an empty SessionInfo. Refuses the call when the engine says why not.

@@ -1,4 +1,4 @@
-// All that listens: the gRPC server with its services, health and reflection, from start to drain.
+// The gRPC server with its services, health and reflection, from start to drain.
 #ifndef RETNET_SERVER_SERVER_H_
 #define RETNET_SERVER_SERVER_H_
 
@@ -15,29 +15,28 @@
 namespace retnet {
 
 struct ServerOptions {
-  std::string listen = "127.0.0.1:50051";   // HOST:PORT; port 0: any free one
+  std::string listen = "127.0.0.1:50051";   // HOST:PORT; port 0: any free port
   int32_t max_message_bytes = 64 << 20;     // of a request
-  int32_t max_calls_per_connection = 1024;  // further ones wait in the client
+  int32_t max_calls_per_connection = 1024;  // more of them wait in the client
   absl::Duration keepalive =
-      absl::Seconds(20);  // an idle connection is asked so often whether it lives
+      absl::Seconds(20);  // interval of keepalive pings on an idle connection
 };
 
 // Thread-safe. The engine, the metrics and the model's tokenizer must outlive it.
 class Server {
  public:
-  // Listens and serves from now on. FAILED_PRECONDITION where the address cannot be had. Without
-  // `metrics` nothing is measured.
+  // Starts serving. FAILED_PRECONDITION if the address cannot be used. `metrics` may be null.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        ServedModel model, Engine* engine,
                                                        CallMetrics* metrics = nullptr);
   // Ends every call at once.
   ~Server();
 
-  // HOST:PORT with the port that was taken.
+  // HOST:PORT with the port in use.
   const std::string& address() const;
 
-  // Health says NOT_SERVING and new calls are refused from now on; running ones may finish until
-  // the deadline and are then ended. Returns whether all had finished. Once.
+  // Sets health to NOT_SERVING and refuses new calls. Running calls may finish until the deadline and
+  // are then ended. Returns whether all calls finished. Call this once.
   bool Drain(absl::Time deadline);
 
  private:

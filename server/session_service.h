@@ -21,7 +21,7 @@ using RawSessions = v1::Sessions::WithRawCallbackMethod_Create<
             v1::Sessions::WithRawCallbackMethod_Delete<v1::Sessions::WithRawCallbackMethod_Export<
                 v1::Sessions::WithRawCallbackMethod_Import<v1::Sessions::Service>>>>>>>>;
 
-// Thread-safe. Engine and gate must outlive it, and it every call.
+// Thread-safe. Engine and admission must outlive the service. The service must outlive every call.
 class SessionService final : public RawSessions {
  public:
   SessionService(Engine* engine, Admission* admission) : engine_(engine), admission_(admission) {}
@@ -47,22 +47,22 @@ class SessionService final : public RawSessions {
                                                     grpc::ByteBuffer* answer) override;
 
  private:
-  // A unary call: `begin` hands the request to the engine with a reply that ends the call, or says
-  // why not.
+  // A unary call. `begin` gives the request to the engine with a reply that ends the call, or returns
+  // why it cannot.
   template <typename Wire, typename Result>
   grpc::ServerUnaryReactor* Call(
       grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
       std::function<absl::Status(const Wire&, const std::string& owner, Reply<Result>)> begin,
       std::function<grpc::ByteBuffer(const Result&)> describe);
 
-  // One that names a session and asks of it what Engine's `kMethod` does.
+  // A unary call on an existing session, carried out by Engine's `kMethod`.
   template <typename Wire, auto kMethod>
   grpc::ServerUnaryReactor* CallOnSession(grpc::CallbackServerContext* context,
                                           const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer);
 
   Engine* const engine_;
   Admission* const admission_;
-  SerialExecutor snapshots_;  // makes and reads their bytes
+  SerialExecutor snapshots_;  // encodes and decodes snapshots
 };
 
 }  // namespace retnet

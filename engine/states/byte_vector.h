@@ -14,9 +14,8 @@
 
 namespace retnet {
 
-// Leaves elements uninitialised where no value is given, and asks for huge pages where there are
-// many: zeroing a state, and giving small pages back, would keep the engine thread longer than a
-// transfer does the thread that fills them.
+// Does not zero elements, and asks for huge pages for large vectors. Zeroing a state and returning
+// small pages would take the engine thread longer than the transfer takes the thread that fills it.
 template <typename T>
 struct StateAllocator {
   using value_type = T;

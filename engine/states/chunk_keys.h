@@ -1,4 +1,4 @@
-// Names of a history's prefixes that end at chunk boundaries.
+// Keys for the prefixes of a history that end at chunk boundaries.
 #ifndef RETNET_ENGINE_STATES_CHUNK_KEYS_H_
 #define RETNET_ENGINE_STATES_CHUNK_KEYS_H_
 
@@ -12,8 +12,9 @@
 
 namespace retnet {
 
-// 128 bits of XXH3 over the owner and all tokens before a boundary: equal keys, equal prefixes. It
-// is no defence against who searches collisions, but such a one meets only what is their own.
+// 128 bits of XXH3 over the owner and all tokens before a boundary. Equal keys mean equal prefixes.
+// XXH3 does not resist a search for collisions, but keys contain the owner: a searcher could only
+// reach their own prefixes.
 struct ChunkKey {
   uint64_t high = 0;
   uint64_t low = 0;
@@ -24,14 +25,14 @@ struct ChunkKey {
   }
 };
 
-// The keys of one growing history, each computed once: key m hashes key m − 1 and the chunk's
-// tokens. Thread-compatible.
+// The keys of one growing history. Each is computed once: key m hashes key m − 1 and the tokens of
+// the chunk. Thread-compatible.
 class ChunkKeys {
  public:
   // `with_classes`: prefixes whose tokens were computed in different classes have different keys.
   void Begin(const std::string& owner, int32_t chunk, bool with_classes);
-  // Takes in the whole chunks of the history's first `tokens`. The history is the last call's with
-  // tokens appended.
+  // Adds keys for the whole chunks within the first `tokens` tokens. `history` must be that of the
+  // last call with tokens appended.
   void Extend(const TokenHistory& history, int32_t tokens);
 
   // The i-th names the prefix of (i + 1) · chunk tokens.

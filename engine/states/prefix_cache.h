@@ -1,5 +1,5 @@
-// Which prefixes of prompts and answers have a state at hand. Bookkeeping alone: no device, no
-// time.
+// Finds the cached states of prefixes of prompts and answers. Bookkeeping only: it knows no device
+// and no time.
 #ifndef RETNET_ENGINE_STATES_PREFIX_CACHE_H_
 #define RETNET_ENGINE_STATES_PREFIX_CACHE_H_
 
@@ -14,21 +14,21 @@
 
 namespace retnet {
 
-// Entries hold their states by reference; one whose state has been evicted is dropped when it is
-// met, or when there are too many. Thread-compatible.
+// Entries hold references to their states. An entry whose state was evicted is dropped when a lookup
+// meets it or when there are too many. Thread-compatible.
 class PrefixCache {
  public:
   explicit PrefixCache(int32_t chunk) : chunk_(chunk) {}
 
-  // The longest prefix of at most `most` tokens, or none.
+  // The longest cached prefix of at most `most` tokens, or an empty one.
   StatePrefix Find(std::span<const ChunkKey> keys, int32_t most);
   // Whether the first `tokens` tokens, whole chunks, are there.
   bool Contains(std::span<const ChunkKey> keys, int32_t tokens) const;
   // The state has seen these `tokens` tokens, whole chunks, and its base is there, or it is full.
   void Insert(std::span<const ChunkKey> keys, int32_t tokens, StateRef state);
 
-  // Takes note of a prompt, and gives the length of the longest prefix that it shares with one
-  // noted before: where prompts part, a state is worth keeping.
+  // Remembers a prompt. Returns the length of the longest prefix that it shares with an earlier one:
+  // where prompts part, a state is worth caching.
   int32_t Note(std::span<const ChunkKey> keys);
 
   void Clear() { entries_.clear(); }

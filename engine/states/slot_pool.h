@@ -1,4 +1,4 @@
-// Which of the model's slots are free.
+// Knows which of the model's slots are free.
 #ifndef RETNET_ENGINE_STATES_SLOT_POOL_H_
 #define RETNET_ENGINE_STATES_SLOT_POOL_H_
 
@@ -19,11 +19,12 @@ class SlotPool {
   explicit SlotPool(int32_t slots);
 
   int32_t free() const { return static_cast<int32_t>(free_.size()); }
-  // The slot freed last, whose memory is the warmest; kNoSlot when none is free.
+  // Takes the slot that was freed last: its memory is most likely in the cache. kNoSlot if none is
+  // free.
   SlotId Take();
   // Gives back a slot that Take returned.
   void Release(SlotId slot);
-  // In no order that means anything.
+  // In no particular order.
   std::span<const SlotId> free_slots() const { return free_; }
 
  private:

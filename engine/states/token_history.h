@@ -1,4 +1,4 @@
-// The tokens of a session or a sequence, each with the class it was, or is to be, computed in.
+// The tokens of a session or a sequence. Each has a row class, in which it was or will be computed.
 #ifndef RETNET_ENGINE_STATES_TOKEN_HISTORY_H_
 #define RETNET_ENGINE_STATES_TOKEN_HISTORY_H_
 
@@ -11,8 +11,8 @@
 
 namespace retnet {
 
-// Classes are kept as the positions at which they change, so that a conversation costs a few bytes
-// a turn. Thread-compatible.
+// Classes are stored as the positions at which they change. A conversation needs a few bytes a turn.
+// Thread-compatible.
 class TokenHistory {
  public:
   TokenHistory() = default;

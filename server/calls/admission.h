@@ -1,4 +1,4 @@
-// What every service asks before it begins a call, and what a drain waits for.
+// Admits calls until the server drains, and counts the calls in flight.
 #ifndef RETNET_SERVER_CALLS_ADMISSION_H_
 #define RETNET_SERVER_CALLS_ADMISSION_H_
 
@@ -13,18 +13,18 @@
 
 namespace retnet {
 
-// Thread-safe; one for all services of a server.
+// Thread-safe. All services of a server share one.
 class Admission {
  public:
-  // Every later Read fails.
+  // Refuses new calls: every later Read fails.
   void Refuse() { refusing_ = true; }
-  // Parses a message of a client; UNAVAILABLE after Refuse.
+  // Parses a client's message. UNAVAILABLE after Refuse.
   absl::Status Read(const grpc::ByteBuffer& bytes, google::protobuf::Message* message) const {
     if (refusing_) return absl::UnavailableError("the server is draining; ask another one");
     return ParseMessage(bytes, message);
   }
 
-  // Calls that have begun, until their last byte is written.
+  // The calls that have begun and whose last byte is not written yet.
   InFlightCalls& in_flight_calls() { return in_flight_calls_; }
 
  private:

@@ -14,12 +14,12 @@ namespace retnet {
 
 class CompleteCall : public grpc::ServerUnaryReactor, public EngineCall {
  public:
-  // `message`, the call's answer, is gRPC's and lives until Finish.
+  // gRPC owns `message`, the response. It lives until Finish.
   CompleteCall(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer,
                grpc::ByteBuffer* message)
       : EngineCall(in_flight_calls), tokenizer_(tokenizer), message_(message) {}
 
-  // Before Submit: what the samples are.
+  // Prepares for the samples of `plan`. Call this before Submit.
   void Plan(const GenerationPlan& plan);
 
   void OnCancel() final { Cancel(); }

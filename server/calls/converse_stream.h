@@ -1,4 +1,4 @@
-// One Converse call: a conversation over one session, whose text is computed as it is typed.
+// One Converse call: a conversation on one session. Text is computed while it is being typed.
 #ifndef RETNET_SERVER_CALLS_CONVERSE_STREAM_H_
 #define RETNET_SERVER_CALLS_CONVERSE_STREAM_H_
 
@@ -23,13 +23,13 @@
 
 namespace retnet {
 
-// At most one thing happens at a time: the session is looked up, messages become the next request
-// (on a worker), or that request runs. Messages that come meanwhile wait in the inbox, which is
-// bounded, as is what waits for a slow reader.
+// The stream does one of these at a time: it looks up the session, it turns messages into the next
+// request (on a worker), or that request runs. Messages that arrive meanwhile wait in the inbox. The
+// inbox is bounded, and so is the output that waits for a slow reader.
 class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public EngineCall {
  public:
-  // What calls share; all of it outlives them.
+  // What all calls share. It outlives them.
   struct CallContext {
     const ServedModel* model = nullptr;
     const EngineAccess* access = nullptr;
@@ -40,7 +40,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   ConverseStream(CallContext context, std::string owner, absl::Time deadline);
 
-  // After Open.
+  // Call this after Open.
   void Start();
 
   void OnReadDone(bool ok) final;
@@ -58,44 +58,44 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   using Messages = std::vector<v1::ConverseRequest>;
 
   void Read() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Something came that may be gone on with; no effect while something happens.
+  // Starts the next activity if the stream is idle. Call this when a message arrives.
   void Wake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // What happened is over: on to the next.
+  // Ends the current activity and starts the next one.
   void Proceed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Nothing happens any more.
+  // Ends the current activity and becomes idle.
   void Rest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Say(v1::ConverseResponse event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Ends the answer if its stop has come.
+  // Ends the running answer if the client has asked to stop it.
   void StopIfAsked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Moves messages from the inbox, up to the next go. Returns their bytes.
+  // Moves messages out of the inbox, up to and including the next `go`. Returns their size in bytes.
   size_t TakeMessages(Messages* messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // On a worker. The next thing that is to happen.
+  // These run on a worker. Continue starts the next activity.
   void Continue();
-  // What the messages ask for; `closed`: the client sends nothing more.
+  // Does what the messages ask for. `closed` means that the client sends nothing more.
   void Obey(const Messages& messages, bool closed);
   void Begin(const v1::ConverseRequest::Begin& begin);
-  // Tokens that have become certain; all of them when the turn is at its end.
+  // Returns the tokens that no later text can change, or all tokens if the turn ends.
   absl::StatusOr<std::vector<TokenId>> Type(const Messages& messages, bool turn_ends);
   absl::Status Answer(const v1::GenerateRequest& go, std::vector<TokenId> prompt);
   void Prefill(std::vector<TokenId> prompt);
-  // The request on the session.
+  // Completes a request with the session and the prompt.
   Request Prepared(Request request, std::vector<TokenId> prompt) const;
 
   const CallContext context_;
   const absl::Time deadline_;
 
-  // Of whoever is at work: written by one thread after the other, mu_ in between.
+  // Used by the current activity only. Threads take turns, and pass the members on under mu_.
   bool begun_ = false;
-  SessionKey session_;  // no id: not known yet
+  SessionKey session_;  // without an id until it is known
   bool keep_ = false;
   bool wait_ = false;
   int32_t priority_ = 0;
-  TokenId bos_ = kNoToken;          // comes before the first text; kNoToken: nothing does
-  TokenId first_token_ = kNoToken;  // comes before it if it begins the history
+  TokenId bos_ = kNoToken;          // precedes the first text, unless kNoToken
+  TokenId first_token_ = kNoToken;  // precedes it if the history is empty
   TypedText typed_;
 
   std::deque<v1::ConverseRequest> inbox_ ABSL_GUARDED_BY(mu_);
@@ -103,15 +103,15 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   grpc::ByteBuffer incoming_ ABSL_GUARDED_BY(mu_);
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;   // the client sends nothing more
-  bool working_ ABSL_GUARDED_BY(mu_) = false;  // something happens
-  bool stalled_ ABSL_GUARDED_BY(mu_) = false;  // the next waits for the reader
+  bool working_ ABSL_GUARDED_BY(mu_) = false;  // an activity is running
+  bool stalled_ ABSL_GUARDED_BY(mu_) = false;  // the next activity waits for the reader
   bool answering_ ABSL_GUARDED_BY(mu_) = false;
-  ChunkQueue chunks_ ABSL_GUARDED_BY(mu_);                        // of the answer that runs
-  std::deque<v1::ConverseResponse> outbox_ ABSL_GUARDED_BY(mu_);  // goes before chunks_
+  ChunkQueue chunks_ ABSL_GUARDED_BY(mu_);                        // of the running answer
+  std::deque<v1::ConverseResponse> outbox_ ABSL_GUARDED_BY(mu_);  // sent before chunks_
   grpc::ByteBuffer outgoing_ ABSL_GUARDED_BY(mu_);
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
-  bool gone_ ABSL_GUARDED_BY(mu_) = false;     // nobody reads any more
-  absl::Status failure_ ABSL_GUARDED_BY(mu_);  // what the call is to end with
+  bool gone_ ABSL_GUARDED_BY(mu_) = false;     // the client no longer reads
+  absl::Status failure_ ABSL_GUARDED_BY(mu_);  // the error that the call will end with
   bool ended_ ABSL_GUARDED_BY(mu_) = false;
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mu_);

@@ -1,5 +1,5 @@
-// One call of a client that runs on the engine: its samples are submitted, answered, ended and
-// cancelled together. Knows no gRPC.
+// A client's call that runs on the engine. Its samples are submitted and cancelled together. Knows
+// nothing of gRPC.
 #ifndef RETNET_SERVER_CALLS_ENGINE_CALL_H_
 #define RETNET_SERVER_CALLS_ENGINE_CALL_H_
 
@@ -16,55 +16,55 @@
 
 namespace retnet {
 
-// What calls run on.
+// What a call needs to run.
 struct EngineAccess {
   Engine* engine = nullptr;
-  CallMetrics* metrics = nullptr;  // null: nothing is measured
-  // Called when the engine is found to be no longer healthy: on any thread, several times.
+  CallMetrics* metrics = nullptr;  // null: no metrics
+  // Called when the engine is no longer healthy. May be called on any thread and several times.
   std::function<void()> model_failed;
 };
 
-// Held by the engine's sinks too, until their OnFinish. Submit or Refuse is called once, and again only
-// after AllEnded; Cancel at any time and from any thread.
+// The engine's sinks hold a reference until their OnFinish. Call Submit or Refuse once, and again only
+// after AllEnded. Cancel may be called at any time from any thread.
 class EngineCall : public OpenCall {
  public:
-  // Submits the requests, at least one; the i-th is sample i, and all have the prompt of the first.
-  // When one is refused or fails, the others are cancelled and the call ends with its status.
-  // `access` outlives the call.
+  // Submits at least one request. Request i is sample i. All have the same prompt. If one is refused
+  // or fails, the others are cancelled and the call ends with its status. `access` must outlive the
+  // call.
   void Submit(const EngineAccess* access, std::vector<Request> requests);
-  // Before Submit: this session was made for the call and goes with it when it fails.
+  // Deletes `session` if the call fails, because it was made for this call. Call this before Submit.
   void DeleteOnFailure(SessionKey session);
-  // Ends the call without the engine; instead of Submit.
+  // Ends the call with an error, instead of Submit.
   void Refuse(const absl::Status& status);
-  // Ends what runs, within a step of the model.
+  // Cancels the running samples within one step of the model.
   void Cancel();
 
  protected:
   using OpenCall::OpenCall;
 
-  // Ends what runs as finished, within a step of the model.
+  // Ends the running samples as finished, within one step of the model.
   void StopSamples() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // All are called on the engine thread but for an AllEnded of a call that was refused.
+  // These are called on the engine thread. Only AllEnded of a refused call may come on another one.
   virtual void Answered(int sample, std::span<const SampleResult> answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
   virtual void Ended(int sample, const Completion& completion)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
-  // The last one of a Submit or Refuse, exactly once: all samples have ended, or the status is not
-  // OK.
+  // The last callback after Submit or Refuse, exactly once. Either all samples have ended or the
+  // status is not OK.
   virtual void AllEnded(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
 
  private:
   class Sink;
   void SampleEnded(int sample, const Completion& completion);
-  // So many samples fewer are open.
+  // Counts `samples` samples as ended.
   void EndSamples(int samples) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelSubmitted();
 
   const EngineAccess* access_ ABSL_GUARDED_BY(mu_) = nullptr;
   std::vector<RequestId> submitted_ ABSL_GUARDED_BY(mu_);
   int open_ ABSL_GUARDED_BY(mu_) = 0;     // samples that have not ended
-  SessionKey made_ ABSL_GUARDED_BY(mu_);  // goes with a call that fails; no id: none
+  SessionKey made_ ABSL_GUARDED_BY(mu_);  // deleted if the call fails; without an id: none
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mu_);  // the first error
 };

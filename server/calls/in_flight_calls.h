@@ -1,4 +1,4 @@
-// Counts the calls that are not finished, so that a drain can wait for them.
+// Counts the calls in flight, so that a drain can wait for them.
 #ifndef RETNET_SERVER_CALLS_IN_FLIGHT_CALLS_H_
 #define RETNET_SERVER_CALLS_IN_FLIGHT_CALLS_H_
 
@@ -18,7 +18,7 @@ class InFlightCalls {
     const MutexLock lock(&mu_);
     if (--count_ == 0) none_.NotifyAll();
   }
-  // Waits until there is none or the deadline has come; whether there is none.
+  // Waits until no call is in flight or the deadline passes. Returns whether none is.
   bool WaitUntilNone(absl::Time deadline) {
     MutexLock lock(&mu_);
     while (count_ > 0 && none_.WaitUntil(&mu_, absl::ToChronoTime(deadline))) continue;

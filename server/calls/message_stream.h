@@ -1,5 +1,4 @@
-// The writing half of a streaming call that runs on the engine: one write in flight, the rest waits
-// here.
+// The output of a streaming call that runs on the engine. One write is in flight; the rest waits.
 #ifndef RETNET_SERVER_CALLS_MESSAGE_STREAM_H_
 #define RETNET_SERVER_CALLS_MESSAGE_STREAM_H_
 
@@ -11,8 +10,8 @@
 
 namespace retnet {
 
-// Never blocks: a reader slower than the model finds its answers collected by the subclass. A
-// client that has gone is noticed by OnCancel or a failed write, and its samples are cancelled.
+// Never blocks. If the reader is slower than the model, the subclass collects the results. If the
+// client has gone, OnCancel or a failed write shows it, and the samples are cancelled.
 // Every callback of gRPC takes mu_ before it touches a member.
 class MessageStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public EngineCall {
  public:
@@ -23,16 +22,16 @@ class MessageStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
  protected:
   using EngineCall::EngineCall;
 
-  // The next message of what is collected; false when there is nothing.
+  // Makes the next message of the collected results. Returns false if there is none.
   virtual bool TakeChunk(grpc::ByteBuffer* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
-  // The message that ends the stream of a call without error.
+  // Makes the last message of a call that ended without error.
   virtual grpc::ByteBuffer Final() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
 
   void AllEnded(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
-  // Starts the next write, or ends the call, unless a write is in flight. Call it after collecting
-  // something.
+  // Starts the next write or ends the call, unless a write is in flight. Call this after collecting
+  // results.
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Nobody reads any more.
+  // True if the client no longer reads.
   bool broken() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return broken_; }
 
  private:

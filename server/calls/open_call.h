@@ -1,4 +1,4 @@
-// A call that is finished by another thread than the one that began it.
+// A call that may be finished by another thread than the one that began it.
 #ifndef RETNET_SERVER_CALLS_OPEN_CALL_H_
 #define RETNET_SERVER_CALLS_OPEN_CALL_H_
 
@@ -9,21 +9,22 @@
 
 namespace retnet {
 
-// Lives in a std::shared_ptr, held by itself from Open to Close. Every callback of gRPC takes mu_
-// before it touches a member.
+// Lives in a std::shared_ptr and holds a reference to itself from Open to Close. Every gRPC callback
+// takes mu_ before it touches a member.
 class OpenCall : public std::enable_shared_from_this<OpenCall> {
  public:
   OpenCall(const OpenCall&) = delete;
   virtual ~OpenCall() = default;
 
-  // Before the call is given to gRPC, and when gRPC is done with it. In between it counts as open.
+  // Call Open before gRPC gets the call, and Close when gRPC is done with it. In between the call is
+  // in flight.
   void Open();
   void Close();
 
  protected:
   explicit OpenCall(InFlightCalls* in_flight_calls) : in_flight_calls_(in_flight_calls) {}
 
-  // Between Open and Close: whether a drain need not wait for the call now.
+  // Says whether a drain may end without waiting for the call. Call this between Open and Close.
   void SetIdle(bool idle) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Mutex mu_;

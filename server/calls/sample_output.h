@@ -1,5 +1,4 @@
-// One sample on its way to the wire: the engine's answers as tokens with their text, and how it
-// ended.
+// Converts one sample for the wire: tokens with their text, and how the sample ended.
 #ifndef RETNET_SERVER_CALLS_SAMPLE_OUTPUT_H_
 #define RETNET_SERVER_CALLS_SAMPLE_OUTPUT_H_
 
@@ -15,13 +14,13 @@
 
 namespace retnet {
 
-// Thread-compatible; the tokenizer (nullptr: tokens have no text) must outlive it.
+// Thread-compatible. The tokenizer must outlive it. If it is null, tokens have no text.
 class SampleOutput {
  public:
   SampleOutput(const GenerationPlan& plan, const Tokenizer* tokenizer);
 
   v1::Token Accept(const SampleResult& answer);
-  // After the last token: the text that was held back.
+  // Returns the text that was held back. Call this after the last token.
   std::string Flush() { return text_.Flush(); }
   v1::Finish Finish(int32_t index, const Completion& completion) const;
 
@@ -32,7 +31,7 @@ class SampleOutput {
   bool logprobs_;
 };
 
-// The id of the session that is there after the request; empty if there is none.
+// The id of the session that remains after the request. Empty if none does.
 std::string KeptSession(const Request& request);
 v1::Timings ToWire(const Timings& timings);
 // Adds a sample's usage to that of its call.

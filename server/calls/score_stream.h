@@ -1,4 +1,4 @@
-// Streams the answers of one Score call.
+// Streams the results of one Score call.
 #ifndef RETNET_SERVER_CALLS_SCORE_STREAM_H_
 #define RETNET_SERVER_CALLS_SCORE_STREAM_H_
 
@@ -14,13 +14,13 @@
 
 namespace retnet {
 
-// What waits for its reader takes a few bytes a token.
+// Waiting results take a few bytes a token.
 class ScoreStream : public MessageStream {
  public:
   ScoreStream(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer)
       : MessageStream(in_flight_calls), tokenizer_(tokenizer) {}
 
-  // Before Submit.
+  // Call this before Submit.
   void Plan(const ScorePlan& plan);
 
  protected:
@@ -32,7 +32,8 @@ class ScoreStream : public MessageStream {
 
  private:
   const Tokenizer* tokenizer_;
-  std::deque<TokenLogprob> waiting_ ABSL_GUARDED_BY(mu_);  // NaN: none
+  std::deque<TokenLogprob> waiting_
+      ABSL_GUARDED_BY(mu_);  // a logprob of NaN means that there is none
   v1::ScoreResponse::Totals totals_ ABSL_GUARDED_BY(mu_);
 };
 

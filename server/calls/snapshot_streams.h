@@ -1,4 +1,4 @@
-// The streams of a session's snapshot: out in chunks, and in.
+// Streams a session's snapshot to or from a client, in chunks.
 #ifndef RETNET_SERVER_CALLS_SNAPSHOT_STREAMS_H_
 #define RETNET_SERVER_CALLS_SNAPSHOT_STREAMS_H_
 
@@ -22,7 +22,7 @@ class SnapshotExport : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public
  public:
   explicit SnapshotExport(Admission* admission) : OpenCall(&admission->in_flight_calls()) {}
 
-  // Once, from any thread: streams the snapshot, or ends the call with its error.
+  // Streams the snapshot, or ends the call with its error. Call this once, from any thread.
   void Send(absl::StatusOr<std::string> snapshot);
 
   void OnWriteDone(bool ok) final;
@@ -38,18 +38,18 @@ class SnapshotExport : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public
 
 class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public OpenCall {
  public:
-  // What is done with a whole snapshot. It must lead to `end` being called once, on any thread.
+  // Called with a complete snapshot. It must see to it that `end` is called once, on any thread.
   using Received = std::function<void(const v1::CreateSessionRequest& session, std::string snapshot,
                                       std::function<void(const absl::Status&)> end)>;
 
-  // Refuses a snapshot of more bytes.
+  // Refuses a snapshot of more than `max_bytes` bytes.
   SnapshotImport(Admission* admission, int64_t max_bytes, Received received)
       : OpenCall(&admission->in_flight_calls()),
         admission_(admission),
         max_bytes_(max_bytes),
         received_(std::move(received)) {}
 
-  // After Open.
+  // Call this after Open.
   void Start();
 
   void OnReadDone(bool ok) final;

@@ -14,7 +14,7 @@ class TokenStream : public MessageStream {
   TokenStream(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer)
       : MessageStream(in_flight_calls), chunks_(tokenizer) {}
 
-  // Before Submit: what the samples are.
+  // Prepares for the samples of `plan`. Call this before Submit.
   void Plan(const GenerationPlan& plan);
 
  protected:
