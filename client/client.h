@@ -46,8 +46,8 @@ class Client {
   const std::string& target() const { return options_.target; }
   double timeout_seconds() const { return options_.timeout_seconds; }
 
-  // Sets what Ctrl-C does in addition to cancelling context(); null means nothing. `action` runs on a
-  // thread of its own. A second Ctrl-C ends the process.
+  // Sets what Ctrl-C does in addition to cancelling context(); null means nothing. `action` runs on
+  // a thread of its own. A second Ctrl-C ends the process.
   void OnInterrupt(std::function<void()> action);
 
   // Makes Ctrl-C call `handler` first, on a thread of its own. If it returns true, nothing else

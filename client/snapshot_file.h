@@ -10,8 +10,8 @@
 
 namespace retnet {
 
-// The file "-" is standard output or input. Status codes are the server's, or FAILED_PRECONDITION if
-// the file cannot be read or written. An existing file is replaced only by a complete snapshot.
+// The file "-" is standard output or input. Status codes are the server's, or FAILED_PRECONDITION
+// if the file cannot be read or written. An existing file is replaced only by a complete snapshot.
 grpc::Status SaveSession(const std::string& id, const std::string& file, v1::Sessions::Stub* stub,
                          grpc::ClientContext* context);
 grpc::Status LoadSession(const v1::CreateSessionRequest& session, const std::string& file,

@@ -21,16 +21,16 @@
 
 namespace retnet {
 
-// Thread-safe. Everything but the destructor may be called from any thread, also from within a sink.
-// Only Drain must not be called from a sink: it would wait for itself.
+// Thread-safe. Everything but the destructor may be called from any thread, also from within a
+// sink. Only Drain must not be called from a sink: it would wait for itself.
 class Engine {
  public:
   // Starts the engine thread. With a `store`, a session is written to it whenever a request on it
   // ends, and read from it when it is not in memory.
   Engine(std::unique_ptr<Model> model, const EngineOptions& options,
          std::unique_ptr<SnapshotStore> store = nullptr);
-  // Cancels the remaining requests (OnFinish says CANCELLED) and joins the engine thread. Must not be
-  // called from within a sink.
+  // Cancels the remaining requests (OnFinish says CANCELLED) and joins the engine thread. Must not
+  // be called from within a sink.
   ~Engine();
 
   // RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE while draining or after the model
@@ -40,8 +40,8 @@ class Engine {
   // Cancels the request within one step. No effect if it has ended.
   void Cancel(RequestId id);
 
-  // Ends a generation within one step as finished (kStopped). Its session keeps the whole prompt and
-  // the sampled tokens. No effect if it has ended.
+  // Ends a generation within one step as finished (kStopped). Its session keeps the whole prompt
+  // and the sampled tokens. No effect if it has ended.
   void Stop(RequestId id);
 
   // Calls on sessions, in the order of arrival, those of requests included. All but Create and
@@ -58,8 +58,8 @@ class Engine {
   // each empty one. Makes all of them or none.
   void ForkSession(SessionKey key, std::vector<std::string> ids,
                    Reply<std::vector<SessionInfo>> reply);
-  // Removes the newest tokens of the history. The last remaining token becomes pending. OUT_OF_RANGE
-  // if the history has fewer tokens.
+  // Removes the newest tokens of the history. The last remaining token becomes pending.
+  // OUT_OF_RANGE if the history has fewer tokens.
   void RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> reply);
   // Replies with the session as it was.
   void DeleteSession(SessionKey key, Reply<SessionInfo> reply);
@@ -69,8 +69,8 @@ class Engine {
   void ImportSession(SessionSpec spec, Snapshot snapshot, Reply<SessionInfo> reply);
   const SnapshotFormat& snapshot_format() const;
 
-  // Refuses new requests and waits until the running ones finish or the deadline passes. Then cancels
-  // the remaining ones (OnFinish says UNAVAILABLE). Returns whether all finished.
+  // Refuses new requests and waits until the running ones finish or the deadline passes. Then
+  // cancels the remaining ones (OnFinish says UNAVAILABLE). Returns whether all finished.
   bool Drain(absl::Time deadline);
 
   EngineStats stats() const;

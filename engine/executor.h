@@ -57,9 +57,9 @@ class Executor {
     return scheduler_.running() == 0 && !slots_may_be_free_ && in_flight_ == 0;
   }
   absl::Time next_event() const;
-  // Completes one step over the sequences that have a slot, if there are any. If the model gains from
-  // it, the next step is launched first and stays in flight between calls. An error comes from the
-  // model. It is final: every later call returns it.
+  // Completes one step over the sequences that have a slot, if there are any. If the model gains
+  // from it, the next step is launched first and stays in flight between calls. An error comes from
+  // the model. It is final: every later call returns it.
   absl::Status Step();
   // Calls the sinks with the results and ends since the last call.
   void Deliver();

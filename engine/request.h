@@ -43,8 +43,8 @@ enum class FinishReason {
 };
 
 // Called on the engine thread with each sampled token except stop tokens, in order, before the sink
-// gets the token. Returns true if the text now ends with a stop string. The request is then finished,
-// whatever min_tokens says. Must not block.
+// gets the token. Returns true if the text now ends with a stop string. The request is then
+// finished, whatever min_tokens says. Must not block.
 using StopChecker = std::function<bool(TokenId)>;
 
 enum class RequestKind {
@@ -59,12 +59,12 @@ struct Request {
   // At least one token, unless the session has some. In a generation, session and prompt together
   // must have fewer tokens than the context length. A score may be longer: its state does not grow.
   std::vector<TokenId> prompt;
-  // Precedes the prompt if the session has no history, as BOS does. kNoToken for none. Read only with
-  // a session.
+  // Precedes the prompt if the session has no history, as BOS does. kNoToken for none. Read only
+  // with a session.
   TokenId first_token = kNoToken;
-  // session.owner owns the session and the cached prefixes that the request may use. With an id, the
-  // prompt follows that session's history. A generation appends its tokens to the history. A score
-  // scores only the prompt and leaves the history unchanged.
+  // session.owner owns the session and the cached prefixes that the request may use. With an id,
+  // the prompt follows that session's history. A generation appends its tokens to the history. A
+  // score scores only the prompt and leaves the history unchanged.
   SessionKey session;
   bool keep = true;               // keep the session when this generation ends; otherwise delete it
   bool wait_for_session = false;  // wait while another request runs on it; otherwise ABORTED
@@ -122,10 +122,11 @@ struct Completion {
   int32_t session_tokens = 0;
 };
 
-// Receives the results of a request. Methods are called on the engine thread, in order, and must not
-// block. OnTokens gets the results of one step: for a generation the sampled tokens, stop tokens
-// included, with the log-probabilities asked for; for a score the next prompt tokens with theirs.
-// OnFinish comes last, exactly once for every request that Submit accepted, when its slot is free.
+// Receives the results of a request. Methods are called on the engine thread, in order, and must
+// not block. OnTokens gets the results of one step: for a generation the sampled tokens, stop
+// tokens included, with the log-probabilities asked for; for a score the next prompt tokens with
+// theirs. OnFinish comes last, exactly once for every request that Submit accepted, when its slot
+// is free.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;

@@ -21,8 +21,8 @@ class SerialExecutor {
   SerialExecutor(const SerialExecutor&) = delete;
   SerialExecutor& operator=(const SerialExecutor&) = delete;
 
-  // The task, and with it what it holds, is destroyed on the thread once it has run. No lock is held
-  // then: it may post.
+  // The task, and with it what it holds, is destroyed on the thread once it has run. No lock is
+  // held then: it may post.
   void Post(absl::AnyInvocable<void()> task);
   // Returns when all tasks that have been posted are destroyed. Not from a task.
   void Wait();

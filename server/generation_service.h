@@ -82,8 +82,8 @@ class GenerationService final : public RawGeneration {
   const EngineAccess access_;
   Engine* const engine_;
   Admission* const admission_;
-  // For what would keep gRPC's few threads too long: reading and tokenizing large requests. A prompt
-  // of pages does not wait behind books.
+  // For what would keep gRPC's few threads too long: reading and tokenizing large requests. A
+  // prompt of pages does not wait behind books.
   SerialExecutor medium_requests_;
   SerialExecutor large_requests_;
   SerialExecutor conversations_;

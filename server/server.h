@@ -35,8 +35,8 @@ class Server {
   // HOST:PORT with the port in use.
   const std::string& address() const;
 
-  // Sets health to NOT_SERVING and refuses new calls. Running calls may finish until the deadline and
-  // are then ended. Returns whether all calls finished. Call this once.
+  // Sets health to NOT_SERVING and refuses new calls. Running calls may finish until the deadline
+  // and are then ended. Returns whether all calls finished. Call this once.
   bool Drain(absl::Time deadline);
 
  private:

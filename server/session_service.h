@@ -47,8 +47,8 @@ class SessionService final : public RawSessions {
                                                     grpc::ByteBuffer* answer) override;
 
  private:
-  // A unary call. `begin` gives the request to the engine with a reply that ends the call, or returns
-  // why it cannot.
+  // A unary call. `begin` gives the request to the engine with a reply that ends the call, or
+  // returns why it cannot.
   template <typename Wire, typename Result>
   grpc::ServerUnaryReactor* Call(
       grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,

@@ -10,8 +10,8 @@
 namespace retnet {
 
 // `command` is the command line, for the reports. Throws CLI::ValidationError if the model or the
-// file system does not allow what the flags ask for. Returns kExitRefused if no request completed or
-// if one failed for another reason than a full queue.
+// file system does not allow what the flags ask for. Returns kExitRefused if no request completed
+// or if one failed for another reason than a full queue.
 ExitCode RunBench(const BenchOptions& options, const std::string& command, Client* client);
 
 }  // namespace retnet

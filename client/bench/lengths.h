@@ -21,8 +21,8 @@ class Lengths {
   // lengths, not of the logarithms.
   static Lengths Lognormal(double mean, double sigma);
 
-  // Parses "N", "uniform:LEAST:GREATEST" or "lognormal:MEAN:SIGMA". An error says what is wrong with
-  // the text. The caller adds where the text came from.
+  // Parses "N", "uniform:LEAST:GREATEST" or "lognormal:MEAN:SIGMA". An error says what is wrong
+  // with the text. The caller adds where the text came from.
   static absl::StatusOr<Lengths> Parse(const std::string& text);
 
   // Spreads a constant N uniformly over N·(1 − ratio) to N·(1 + ratio). Leaves other distributions

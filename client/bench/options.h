@@ -46,7 +46,8 @@ struct BenchPoint {
   int32_t max_concurrency;  // 0: no limit
 };
 
-// The runs that the parsed flags ask for. Throws CLI::ValidationError if flags contradict each other.
+// The runs that the parsed flags ask for. Throws CLI::ValidationError if flags contradict each
+// other.
 std::vector<BenchPoint> BenchPoints(const BenchOptions& options);
 
 }  // namespace retnet

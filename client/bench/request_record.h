@@ -33,8 +33,8 @@ struct ServerTimings {
   double decode = 0;
 };
 
-// Takes about 150 bytes, and 8 for each message with tokens. Times are seconds since the start of the
-// run.
+// Takes about 150 bytes, and 8 for each message with tokens. Times are seconds since the start of
+// the run.
 struct RequestRecord {
   Outcome outcome = Outcome::kFailed;
   double due = 0;    // when it should have been sent

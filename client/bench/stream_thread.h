@@ -36,7 +36,8 @@ class StreamThread {
   void InterruptAll();
 
   // For each message with tokens, an upper bound in seconds of the time that it waited here before
-  // its time was taken: the time since this thread last had nothing to do. Ends the thread. Call once.
+  // its time was taken: the time since this thread last had nothing to do. Ends the thread. Call
+  // once.
   std::vector<float> TakeDelays();
 
  private:

@@ -44,9 +44,9 @@ namespace retnet {
 //   **  only with one that other servers write to as well: it is asked for a newer version first
 //
 // unknown: not in memory. busy: one generation or prefill runs on it and holds its history and
-// state; others may wait for their turn. A score reads an idle session and leaves it idle. A request
-// with keep = false deletes its session at Detach: busy → unknown. Calls on a key that is loading or
-// being checked wait in the order of arrival; each finds what the calls before it left.
+// state; others may wait for their turn. A score reads an idle session and leaves it idle. A
+// request with keep = false deletes its session at Detach: busy → unknown. Calls on a key that is
+// loading or being checked wait in the order of arrival; each finds what the calls before it left.
 //
 // Owned by the Executor and used by its thread alone. Knows nothing of its owner: what has become
 // of the sequences given to Attach is asked with NextOutcome, and `post` brings the store's answers
@@ -72,7 +72,8 @@ class Sessions {
   void Attach(Sequence* sequence);
   // The oldest outcome not asked for yet.
   std::optional<Outcome> NextOutcome();
-  // Whether the session will keep the state of this sequence, which runs on it, when it is detached.
+  // Whether the session will keep the state of this sequence, which runs on it, when it is
+  // detached.
   bool WillKeepStateOf(const Sequence& sequence) const;
   // Ends what Attach began, in whatever state it is. A session that the sequence ran on takes back
   // its history and `state`, unless the request does not keep it; the next request gets its turn.

@@ -88,9 +88,9 @@ std::string IdIn(std::string_view end) {
   return std::string(end.substr(end.size() - std::min<size_t>(length, end.size())));
 }
 
-// The session whose snapshot is in the file at `path`: its owner by the folder's name, its id by the
-// file's name, or by the trailer in `end`, the file's last bytes, where the name is a hash. nullopt
-// for a file that is not a snapshot of ours.
+// The session whose snapshot is in the file at `path`: its owner by the folder's name, its id by
+// the file's name, or by the trailer in `end`, the file's last bytes, where the name is a hash.
+// nullopt for a file that is not a snapshot of ours.
 std::optional<SessionKey> KeyOf(const fs::path& path, std::string_view end) {
   std::string folder = path.parent_path().filename();
   std::string file = path.filename();

@@ -58,9 +58,9 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding,
 // INVALID_ARGUMENT for a snapshot that does not agree with itself or the format.
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format);
 
-// Whatever `expected` writes itself, it reads every StateEncoding, compressed or not. DATA_LOSS for bytes
-// that are damaged; FAILED_PRECONDITION, naming what differs, for those of another model, chunk,
-// shape, type or version. Allocates no more than the bytes and the model's state call for.
+// Whatever `expected` writes itself, it reads every StateEncoding, compressed or not. DATA_LOSS for
+// bytes that are damaged; FAILED_PRECONDITION, naming what differs, for those of another model,
+// chunk, shape, type or version. Allocates no more than the bytes and the model's state call for.
 absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFormat& expected);
 
 // What a snapshot says of its session, from its first bytes alone and so not checked for damage.

@@ -15,8 +15,8 @@
 
 namespace retnet {
 
-// Identifies one of a session's snapshots: its last eight bytes, which are the checksum of all bytes
-// before them. Empty for no snapshot.
+// Identifies one of a session's snapshots: its last eight bytes, which are the checksum of all
+// bytes before them. Empty for no snapshot.
 using SnapshotStamp = std::string;
 SnapshotStamp StampOf(std::string_view bytes);
 
@@ -45,15 +45,15 @@ class SnapshotStore {
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& owner,
                                                         const std::string& first,
                                                         int32_t limit) = 0;
-  // For each id the first `bytes` bytes of what Get would return. Empty if that is NOT_FOUND. Does not
-  // count as a use.
+  // For each id the first `bytes` bytes of what Get would return. Empty if that is NOT_FOUND. Does
+  // not count as a use.
   virtual absl::StatusOr<std::vector<std::string>> Heads(const std::string& owner,
                                                          const std::vector<std::string>& ids,
                                                          int64_t bytes) = 0;
 };
 
-// For implementations of stores: ABORTED if a snapshot with the stamp `new_stamp` must not replace the
-// one with the stamp `there`.
+// For implementations of stores: ABORTED if a snapshot with the stamp `new_stamp` must not replace
+// the one with the stamp `there`.
 absl::Status CheckReplaces(const SnapshotStamp& there, const SnapshotStamp& new_stamp,
                            const std::vector<SnapshotStamp>& over);
 

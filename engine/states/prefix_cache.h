@@ -14,8 +14,8 @@
 
 namespace retnet {
 
-// Entries hold references to their states. An entry whose state was evicted is dropped when a lookup
-// meets it or when there are too many. Thread-compatible.
+// Entries hold references to their states. An entry whose state was evicted is dropped when a
+// lookup meets it or when there are too many. Thread-compatible.
 class PrefixCache {
  public:
   explicit PrefixCache(int32_t chunk) : chunk_(chunk) {}
@@ -27,8 +27,8 @@ class PrefixCache {
   // The state has seen these `tokens` tokens, whole chunks, and its base is there, or it is full.
   void Insert(std::span<const ChunkKey> keys, int32_t tokens, StateRef state);
 
-  // Remembers a prompt. Returns the length of the longest prefix that it shares with an earlier one:
-  // where prompts part, a state is worth caching.
+  // Remembers a prompt. Returns the length of the longest prefix that it shares with an earlier
+  // one: where prompts part, a state is worth caching.
   int32_t Note(std::span<const ChunkKey> keys);
 
   void Clear() { entries_.clear(); }

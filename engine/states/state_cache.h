@@ -40,9 +40,9 @@ struct CachedState : std::enable_shared_from_this<CachedState> {
   bool gone() const { return slot == kNoSlot && bytes == nullptr && shape.position > 0; }
 };
 
-// Who wants a state to be kept holds a reference: a session, its forks, entries of the prefix cache,
-// samples of one prompt. When the last reference goes, the state is forgotten: its slot or its bytes
-// are free.
+// Who wants a state to be kept holds a reference: a session, its forks, entries of the prefix
+// cache, samples of one prompt. When the last reference goes, the state is forgotten: its slot or
+// its bytes are free.
 using StateRef = std::shared_ptr<CachedState>;
 
 // The first `tokens` tokens of a state, which may have seen more. A null state: of no tokens.

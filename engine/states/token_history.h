@@ -11,8 +11,8 @@
 
 namespace retnet {
 
-// Classes are stored as the positions at which they change. A conversation needs a few bytes a turn.
-// Thread-compatible.
+// Classes are stored as the positions at which they change. A conversation needs a few bytes a
+// turn. Thread-compatible.
 class TokenHistory {
  public:
   TokenHistory() = default;

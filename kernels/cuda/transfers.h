@@ -18,9 +18,9 @@
 namespace retnet::cuda {
 
 // A thread with its own stream that runs the copies in order, and the remaining ones when it is
-// destroyed. The thread itself calls `done`. Callbacks of CUDA streams would not do: once the device
-// has failed, CUDA no longer calls them, and waiters would never learn of the failure. One other
-// thread at a time may call the functions.
+// destroyed. The thread itself calls `done`. Callbacks of CUDA streams would not do: once the
+// device has failed, CUDA no longer calls them, and waiters would never learn of the failure. One
+// other thread at a time may call the functions.
 class CudaTransfers {
  public:
   using Copy = std::function<absl::Status(const CopyLane&)>;

@@ -14,8 +14,8 @@
 
 namespace retnet {
 
-// A chunk waits until it is taken. Meanwhile new tokens are appended to it, up to a bound. Memory is
-// bounded by max_tokens. Thread-compatible. The tokenizer must outlive the queue; if it is null,
+// A chunk waits until it is taken. Meanwhile new tokens are appended to it, up to a bound. Memory
+// is bounded by max_tokens. Thread-compatible. The tokenizer must outlive the queue; if it is null,
 // tokens have no text.
 class ChunkQueue {
  public:

@@ -24,8 +24,8 @@
 namespace retnet {
 
 // The stream does one of these at a time: it looks up the session, it turns messages into the next
-// request (on a worker), or that request runs. Messages that arrive meanwhile wait in the inbox. The
-// inbox is bounded, and so is the output that waits for a slow reader.
+// request (on a worker), or that request runs. Messages that arrive meanwhile wait in the inbox.
+// The inbox is bounded, and so is the output that waits for a slow reader.
 class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public EngineCall {
  public:
@@ -70,7 +70,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Ends the running answer if the client has asked to stop it.
   void StopIfAsked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Moves messages out of the inbox, up to and including the next `go`. Returns their size in bytes.
+  // Moves messages out of the inbox, up to and including the next `go`. Returns their size in
+  // bytes.
   size_t TakeMessages(Messages* messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // These run on a worker. Continue starts the next activity.

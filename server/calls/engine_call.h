@@ -24,15 +24,16 @@ struct EngineAccess {
   std::function<void()> model_failed;
 };
 
-// The engine's sinks hold a reference until their OnFinish. Call Submit or Refuse once, and again only
-// after AllEnded. Cancel may be called at any time from any thread.
+// The engine's sinks hold a reference until their OnFinish. Call Submit or Refuse once, and again
+// only after AllEnded. Cancel may be called at any time from any thread.
 class EngineCall : public OpenCall {
  public:
-  // Submits at least one request. Request i is sample i. All have the same prompt. If one is refused
-  // or fails, the others are cancelled and the call ends with its status. `access` must outlive the
-  // call.
+  // Submits at least one request. Request i is sample i. All have the same prompt. If one is
+  // refused or fails, the others are cancelled and the call ends with its status. `access` must
+  // outlive the call.
   void Submit(const EngineAccess* access, std::vector<Request> requests);
-  // Deletes `session` if the call fails, because it was made for this call. Call this before Submit.
+  // Deletes `session` if the call fails, because it was made for this call. Call this before
+  // Submit.
   void DeleteOnFailure(SessionKey session);
   // Ends the call with an error, instead of Submit.
   void Refuse(const absl::Status& status);

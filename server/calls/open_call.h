@@ -9,15 +9,15 @@
 
 namespace retnet {
 
-// Lives in a std::shared_ptr and holds a reference to itself from Open to Close. Every gRPC callback
-// takes mu_ before it touches a member.
+// Lives in a std::shared_ptr and holds a reference to itself from Open to Close. Every gRPC
+// callback takes mu_ before it touches a member.
 class OpenCall : public std::enable_shared_from_this<OpenCall> {
  public:
   OpenCall(const OpenCall&) = delete;
   virtual ~OpenCall() = default;
 
-  // Call Open before gRPC gets the call, and Close when gRPC is done with it. In between the call is
-  // in flight.
+  // Call Open before gRPC gets the call, and Close when gRPC is done with it. In between the call
+  // is in flight.
   void Open();
   void Close();
 

@@ -32,8 +32,7 @@ class ScoreStream : public MessageStream {
 
  private:
   const Tokenizer* tokenizer_;
-  std::deque<TokenLogprob> waiting_
-      ABSL_GUARDED_BY(mu_);  // a logprob of NaN means that there is none
+  std::deque<TokenLogprob> waiting_ ABSL_GUARDED_BY(mu_);  // logprob NaN: there is none
   v1::ScoreResponse::Totals totals_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -55,8 +55,8 @@ class CallMetrics {
   using Calls = std::map<std::pair<std::string, grpc::StatusCode>, int64_t>;
   Calls calls() const;
 
-  // Interceptors for a server's builder. They count the server's calls here. This object must outlive
-  // the server.
+  // Interceptors for a server's builder. They count the server's calls here. This object must
+  // outlive the server.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
   Interceptors();
 

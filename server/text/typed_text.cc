@@ -16,7 +16,8 @@ constexpr std::string_view kAnchor = "a";
 constexpr std::string_view kUnknownSurface = " \xE2\x81\x87 ";
 
 // True if the last character of `end`, which has several bytes, may become a space when the text is
-// normalised: a character from a block that holds Unicode's spaces or SentencePiece's mark (U+2581).
+// normalised: a character from a block that holds Unicode's spaces or SentencePiece's mark
+// (U+2581).
 bool MayBeSpace(std::string_view end) {
   for (const std::string_view block :
        {"\xC2\x85", "\xC2\xA0", "\xE1\x9A\x80", "\xE3\x80\x80", "\xE2\x96\x81", "\xEF\xBB\xBF"}) {

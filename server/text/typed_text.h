@@ -1,4 +1,5 @@
-// Tokenizes a text that arrives in pieces. Gives each token as soon as no later piece can change it.
+// Tokenizes a text that arrives in pieces. Gives each token as soon as no later piece can change
+// it.
 #ifndef RETNET_SERVER_TEXT_TYPED_TEXT_H_
 #define RETNET_SERVER_TEXT_TYPED_TEXT_H_
 
@@ -17,8 +18,8 @@ namespace retnet {
 bool CutsAtSpaces(const Tokenizer& tokenizer);
 
 // One turn of a conversation: a sequence of texts and token ids. The tokens of a text do not depend
-// on how it was cut into pieces. Text that a later piece could still change is held back: the newest
-// word, or all of it if the vocabulary does not allow cuts at spaces. Thread-compatible. The
+// on how it was cut into pieces. Text that a later piece could still change is held back: the
+// newest word, or all of it if the vocabulary does not allow cuts at spaces. Thread-compatible. The
 // tokenizer must outlive it.
 class TypedText {
  public:

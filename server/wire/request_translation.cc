@@ -202,8 +202,8 @@ absl::StatusOr<TextStops> TranslateTextStops(const v1::GenerateRequest& wire,
   return stops;
 }
 
-// Sample 0 keeps the seed. The seeds of the others come from the finaliser of SplitMix64 (Steele, Lea
-// and Flood, OOPSLA 2014).
+// Sample 0 keeps the seed. The seeds of the others come from the finaliser of SplitMix64 (Steele,
+// Lea and Flood, OOPSLA 2014).
 uint64_t SampleSeed(uint64_t seed, int32_t sample) {
   if (sample == 0) return seed;
   uint64_t mixed = seed + static_cast<uint64_t>(sample) * 0x9E3779B97F4A7C15;

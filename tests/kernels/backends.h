@@ -35,8 +35,8 @@ constexpr RetentionError BaseRoundingError(ElementType base_type) {
 struct ReferenceBackend {
   using Type = ReferenceKernels;
   static constexpr ElementType kBaseType = ElementType::kFloat32;
-  // The ordinary build tests it. Under sanitizers its operators and its sampling run beside those of
-  // the other backends, its retention nowhere.
+  // The ordinary build tests it. Under sanitizers its operators and its sampling run beside those
+  // of the other backends, its retention nowhere.
   static bool IsSupported() { return !kSanitized; }
   static std::unique_ptr<Type> Make(int32_t /*threads*/) { return std::make_unique<Type>(); }
   // The greatest error of an operator with weights of this type, relative to the root mean square

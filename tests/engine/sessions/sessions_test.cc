@@ -316,8 +316,8 @@ TEST_F(SessionsTest, KeepPromptAndAnswerOfWhatIsStopped) {
   EXPECT_EQ(answered.size(), 2) << "it is to be stopped within the prompt and behind it";
 }
 
-// A request that waits for a slot may be about to go on from a cached prefix, which has seen some of
-// its prompt. When it is cancelled, the prompt is not the session's, and nor may that state be.
+// A request that waits for a slot may be about to go on from a cached prefix, which has seen some
+// of its prompt. When it is cancelled, the prompt is not the session's, and nor may that state be.
 TEST_F(SessionsTest, DoNotKeepTheStateOfAPromptThatWasCancelled) {
   FakeModelOptions options;
   options.slots = 1;
