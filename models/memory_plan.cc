@@ -24,8 +24,9 @@ double StateBytes(const MemoryNeed& need, const ModelOptions& options) {
 std::string States(const MemoryNeed& need, const ModelOptions& options) {
   const std::string states = Mebibytes(StateBytes(need, options));
   const std::string slot = Mebibytes(need.slot);
-  if (options.slots > 0)
+  if (options.slots > 0) {
     return absl::StrCat(states, " for ", options.slots, " sequences of ", slot);
+  }
   return absl::StrCat(states, " for one sequence of ", slot, " to be in a share of ",
                       options.state_memory_fraction);
 }

@@ -150,8 +150,9 @@ void RetNet<K>::Forward(std::span<SampleResult> results) {
 
   kernels_->SetSampledRows(plan_.sampled_rows());
   fold_phases_.clear();
-  for (const auto& fold_phase : plan_.fold_phases())
+  for (const auto& fold_phase : plan_.fold_phases()) {
     fold_phases_.push_back(kernels_->PlanRetention(fold_phase));
+  }
   kernels_->Embed(plan_.tokens(), *last_tokens_, weights_.embeddings, config_.embedding_multiplier,
                   x);
   if (weights_.embeddings_norm) kernels_->Normalize(NormOf(*weights_.embeddings_norm), x);

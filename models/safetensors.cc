@@ -125,8 +125,9 @@ absl::Status CheckTiling(const StoredTensors& tensors, std::span<const std::byte
   for (const auto& [bytes, name] : ranges) {
     const Error error{file, *name};
     if (bytes.data() < end) return error("its bytes overlap another tensor's");
-    if (bytes.data() > end)
+    if (bytes.data() > end) {
       return error(bytes.data() - end, " bytes before it belong to no tensor");
+    }
     end = bytes.data() + bytes.size();
   }
   const int64_t left = data.data() + data.size() - end;

@@ -7,10 +7,10 @@
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
+#include "kernels/serial_executor.h"
 #include "retnet/v1/generation.grpc.pb.h"
 #include "server/calls/admission.h"
 #include "server/calls/engine_call.h"
-#include "server/calls/worker.h"
 #include "server/wire/request_translation.h"
 
 namespace retnet {
@@ -81,10 +81,11 @@ class GenerationService final : public RawGeneration {
   const EngineAccess access_;
   Engine* const engine_;
   Admission* const admission_;
-  // A prompt of pages does not wait behind books.
-  Worker medium_requests_;
-  Worker large_requests_;
-  Worker conversations_;
+  // For what would keep gRPC's few threads too long: reading and tokenizing large requests. A prompt
+  // of pages does not wait behind books.
+  SerialExecutor medium_requests_;
+  SerialExecutor large_requests_;
+  SerialExecutor conversations_;
 };
 
 }  // namespace retnet

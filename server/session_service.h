@@ -8,9 +8,9 @@
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "engine/session.h"
+#include "kernels/serial_executor.h"
 #include "retnet/v1/sessions.grpc.pb.h"
 #include "server/calls/admission.h"
-#include "server/calls/worker.h"
 
 namespace retnet {
 
@@ -62,7 +62,7 @@ class SessionService final : public RawSessions {
 
   Engine* const engine_;
   Admission* const admission_;
-  Worker snapshots_;  // makes and reads their bytes
+  SerialExecutor snapshots_;  // makes and reads their bytes
 };
 
 }  // namespace retnet

@@ -72,8 +72,8 @@ def link_fault(root: pathlib.Path, path: pathlib.Path, target: str) -> str | Non
     return None
 
 
-def faults(root: pathlib.Path, path: pathlib.Path, names: set[str]) -> list[str]:
-    """What is wrong with one document, as messages. `names`: the words of all sources."""
+def faults(root: pathlib.Path, path: pathlib.Path, names: list[set[str]]) -> list[str]:
+    """What is wrong with one document, as messages. `names`: the words of each source."""
     found = []
     for number, kind, line in blocks(path.read_text()):
         where = f"{path.relative_to(root)}:{number}"
@@ -88,7 +88,7 @@ def faults(root: pathlib.Path, path: pathlib.Path, names: set[str]) -> list[str]
             first = code.split()[0] if code.split() else ""
             if FILE.fullmatch(first) and not (root / first).exists():
                 found.append(f"{where}: there is no {first}")
-            if NAME.fullmatch(code) and not set(re.findall(r"\w+", code)) <= names:
+            if NAME.fullmatch(code) and not any(set(re.findall(r"\w+", code)) <= words for words in names):
                 found.append(f"{where}: no source has the name {code}")
     return found
 
@@ -109,13 +109,13 @@ def documents(root: pathlib.Path) -> list[pathlib.Path]:
     return [p for p in sorted(root.rglob("*.md")) if not any(skipped.match(f) for f in p.relative_to(root).parts[:-1])]
 
 
-def source_names(root: pathlib.Path) -> set[str]:
-    """Every word of the project's sources."""
-    found: set[str] = set()
+def source_names(root: pathlib.Path) -> list[set[str]]:
+    """The words of each of the project's sources: a member is in one file with its class."""
+    found: list[set[str]] = []
     files = [p for folder in FOLDERS for p in (root / folder).rglob("*")]
     for file in files + [root / "CMakeLists.txt"]:
         if file.is_file() and (file.suffix in SOURCES or file.name.startswith("Dockerfile")):
-            found.update(re.findall(r"\w+", file.read_text(errors="replace")))
+            found.append(set(re.findall(r"\w+", file.read_text(errors="replace"))))
     return found
 
 
@@ -127,6 +127,7 @@ def self_test() -> None:
         root = pathlib.Path(folder)
         (root / "engine").mkdir()
         (root / "engine/a.h").write_text("class Engine { void Submit(); };")
+        (root / "engine/b.h").write_text("void Stop();")
         (root / "other.md").write_text("# A `b`, c\n\n## Same\n\n## Same\n")
         page = root / "page.md"
 
@@ -134,8 +135,8 @@ def self_test() -> None:
             page.write_text(text)
             return faults(root, page, source_names(root))
 
-        for bad in ("[a](missing.md)", "[a](other.md#none)", "[a](#none)", "[a](../outside)", "`engine/b.h`",
-                    "`Engine::Go`", "`Motor`", "word " * 30, "| `engine/b.h` |"):
+        for bad in ("[a](missing.md)", "[a](other.md#none)", "[a](#none)", "[a](../outside)", "`engine/c.h`",
+                    "`Engine::Go`", "`Motor`", "word " * 30, "`Engine::Stop`", "| `engine/c.h` |"):
             assert check(f"# Page\n\n{bad}\n"), bad
         for good in ("[a](other.md#a-b-c)", "[a](other.md#same-1)", "[a](#page)", "[a](https://example.org/x#y)",
                      "`engine/a.h`", "`engine/`", "`Engine::Submit`", "| " + "cell " * 40, "    " + "code " * 40,

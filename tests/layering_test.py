@@ -57,6 +57,7 @@ ANYBODY = {
     "kernels/dcheck.h",
     "kernels/element.h",
     "kernels/mutex.h",
+    "kernels/serial_executor.h",
     "kernels/status_macros.h",
     "server/command_line.h",
 }
@@ -117,7 +118,7 @@ def self_test() -> None:
         ("engine/snapshots/snapshot.cc", '#include "engine/states/state_cache.h"'),
         ("engine/scheduling/scheduler.cc", '#include "engine/sessions/sessions.h"'),
         ("engine/request.h", '#include "engine/scheduling/sequence.h"'),
-        ("server/wire/messages.cc", '#include "server/calls/worker.h"'),
+        ("server/wire/messages.cc", '#include "server/calls/admission.h"'),
         ("server/ops/metrics.cc", '#include "server/server.h"'),
         ("kernels/cuda/runtime/launch.cuh", '#include "kernels/cuda/retention/states.h"'),
         ("kernels/cuda/retention/fold.cuh", '#include "kernels/cuda/matmul/weight.h"'),
@@ -128,6 +129,7 @@ def self_test() -> None:
         assert violations(path, text), (path, text)
     assert not violations("server/main.cc", '#include "engine/engine.h"\n#include <grpcpp/grpcpp.h>')
     assert not violations("engine/snapshots/state_codec.cc", '#include "kernels/element.h"')
+    assert not violations("server/session_service.h", '#include "kernels/serial_executor.h"')
 
 
 def main() -> int:

@@ -70,7 +70,7 @@ std::string Figure(double value) {
   const double size = std::abs(value);
   if (size < 1e-9) return "0";
   if (size < 0.9995) return absl::StrFormat("%#.3g", value);
-  if (size < 99.95) return absl::StrFormat(size < 9.995 ? "%.2f" : "%.1f", value);
+  if (size < 99.95) return absl::StrFormat("%.*f", size < 9.995 ? 2 : 1, value);
   std::string digits = absl::StrFormat("%.0f", value);
   for (int end = static_cast<int>(digits.size()) - 3; end > (value < 0 ? 1 : 0); end -= 3) {
     digits.insert(end, ",");

@@ -248,8 +248,11 @@ void Sessions::Detach(Sequence* sequence, StatePrefix state, absl::Time now) {
 void Sessions::TakeBack(Session* session, Sequence* sequence, StatePrefix state, absl::Time now) {
   session->running = nullptr;
   if (sequence->request().keep) {
-    session->state = std::move(state);
     session->history = sequence->TakeHistory();
+    // One that ended before it had a slot may have been about to go on from a cached prefix, which
+    // has seen tokens of a prompt that the session does not keep.
+    state.tokens = std::min(state.tokens, std::max(session->history.size() - 1, 0));
+    if (state.there()) session->state = std::move(state);
     sequence->set_session_tokens(session->history.size());
     Changed(session, now);
     return RunNext(session);

@@ -238,25 +238,25 @@ void CpuKernels::Sample(MatrixView<const float> logits, std::span<const SampleRe
 }
 
 void CpuKernels::ReadBase(const States& states, int32_t base, std::span<std::byte> bytes) {
-  transfers_.Queue([&states, base, bytes] { states.ReadBase(base, bytes); });
+  transfers_.Post([&states, base, bytes] { states.ReadBase(base, bytes); });
 }
 
 void CpuKernels::WriteBase(std::span<const std::byte> bytes, int32_t base, States& states) {
-  transfers_.Queue([&states, base, bytes] { states.WriteBase(bytes, base); });
+  transfers_.Post([&states, base, bytes] { states.WriteBase(bytes, base); });
 }
 
 void CpuKernels::ReadTail(const States& states, int32_t slot, int32_t tokens,
                           std::span<std::byte> bytes) {
-  transfers_.Queue([&states, slot, tokens, bytes] { states.ReadTail(slot, tokens, bytes); });
+  transfers_.Post([&states, slot, tokens, bytes] { states.ReadTail(slot, tokens, bytes); });
 }
 
 void CpuKernels::WriteTail(std::span<const std::byte> bytes, int32_t tokens, int32_t slot,
                            States& states) {
-  transfers_.Queue([&states, slot, tokens, bytes] { states.WriteTail(bytes, tokens, slot); });
+  transfers_.Post([&states, slot, tokens, bytes] { states.WriteTail(bytes, tokens, slot); });
 }
 
 void CpuKernels::AfterTransfers(std::function<void(const absl::Status&)> done) {
-  transfers_.Queue([done = std::move(done)] { done(absl::OkStatus()); });
+  transfers_.Post([done = std::move(done)] { done(absl::OkStatus()); });
 }
 
 absl::Status CpuKernels::Finish() {

@@ -20,9 +20,9 @@
 #include "kernels/cpu/sampling.h"
 #include "kernels/cpu/states.h"
 #include "kernels/cpu/thread_pool.h"
-#include "kernels/cpu/transfers.h"
 #include "kernels/host_steps.h"
 #include "kernels/kernels.h"
+#include "kernels/serial_executor.h"
 #include "kernels/tensor.h"
 
 namespace retnet::cpu {
@@ -135,7 +135,7 @@ class CpuKernels : public HostSteps {
   AlignedArray<uint32_t> activations_;  // for max_rows of the widest weight; Pack enlarges it
   AlignedArray<float> gated_;           // [threads, max_rows, kGatedColumns]
 
-  CpuTransfers transfers_;
+  SerialExecutor transfers_;
 };
 
 }  // namespace retnet::cpu

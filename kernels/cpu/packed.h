@@ -47,7 +47,7 @@ class PackedWeight {
   template <typename Element>
   Strips<const Element> strips() const {
     return {reinterpret_cast<const Element*>(words_.data()), kStripColumns,
-            strip_words_ * int64_t{sizeof(uint32_t) / sizeof(Element)}};
+            strip_words_ * int64_t{sizeof(uint32_t)} / int64_t{sizeof(Element)}};
   }
 
   // Writes row `output` of W, times `multiplier`, as fp32 to `row` [inputs].

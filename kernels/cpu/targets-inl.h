@@ -9,6 +9,7 @@
 #define HWY_COMPILE_ALL_ATTAINABLE  // also the scalar target when compiling for a newer processor
 
 #include "hwy/base.h"
+#include "hwy/detect_targets.h"
 #include "kernels/cpu/instruction_set.h"
 
 // The value of Function() as compiled for `set`. kAvx512Bf16 uses the code of kAvx512; the bf16

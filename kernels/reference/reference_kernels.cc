@@ -50,8 +50,9 @@ ReferenceKernels::Buffer::Buffer(int64_t size) : values_(new float[size]) {
 
 absl::StatusOr<ReferenceKernels::Weight> ReferenceKernels::Pack(
     std::span<const HostTensor> matrices) const {
-  if (matrices.empty())
+  if (matrices.empty()) {
     return absl::InvalidArgumentError("a weight is made of at least one matrix");
+  }
   Weight weight;
   weight.columns = matrices[0].columns;
   for (const HostTensor& matrix : matrices) {

@@ -27,7 +27,7 @@ constexpr absl::Duration kForgottenSession = absl::Hours(24);
 
 ConverseStream::ConverseStream(CallContext context, std::string owner, absl::Time deadline)
     : EngineCall(&context.admission->in_flight_calls()),
-      context_(std::move(context)),
+      context_(context),
       deadline_(deadline),
       typed_(context_.model->tokenizer),
       chunks_(context_.model->tokenizer) {
@@ -339,7 +339,7 @@ void ConverseStream::Ended(int /*sample*/, const Completion& completion) {
   if (answering_) {
     answering_ = false;
     chunks_.End(0, completion);
-    while (chunks_.Take(event.mutable_chunk())) outbox_.push_back(std::move(event));
+    while (chunks_.Take(event.mutable_chunk())) outbox_.push_back(std::exchange(event, {}));
     *event.mutable_final() = chunks_.TakeFinal();
   } else {
     event.mutable_typed()->set_session_tokens(completion.session_tokens);

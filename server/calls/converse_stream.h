@@ -13,11 +13,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "kernels/serial_executor.h"
 #include "retnet/v1/generation.pb.h"
 #include "server/calls/admission.h"
 #include "server/calls/chunk_queue.h"
 #include "server/calls/engine_call.h"
-#include "server/calls/worker.h"
 #include "server/text/typed_text.h"
 #include "server/wire/request_translation.h"
 
@@ -34,8 +34,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     const ServedModel* model = nullptr;
     const EngineAccess* access = nullptr;
     Admission* admission = nullptr;
-    Worker* worker = nullptr;
-    Worker* worker_for_long_texts = nullptr;
+    SerialExecutor* worker = nullptr;
+    SerialExecutor* worker_for_long_texts = nullptr;
   };
 
   ConverseStream(CallContext context, std::string owner, absl::Time deadline);

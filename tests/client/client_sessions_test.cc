@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/process.h"
@@ -130,10 +131,23 @@ TEST_F(ClientSessions, TravelInFiles) {
 
 TEST_F(ClientSessions, ScoreWhatFollows) {
   Run({"sessions", "create", "tale"});
-  Generate({"Alice was", "--session", "tale"});
+  const json begin = RunJson({"generate", "Alice was", "--session", "tale", "--max-tokens", "12",
+                              "--temperature", "0", "--ignore-eos"});
   const json score = RunJson({"score", " beginning", "--session", "tale"});
-  for (const json& logprob : score["logprobs"]) EXPECT_LE(logprob.get<double>(), 0);
   EXPECT_EQ(score, RunJson({"score", " beginning", "--session", "tale"}));
+
+  // As in one text: the prompt's tokens, those of the answer and those that are scored.
+  std::vector<int> ids;
+  for (const json& part : {RunJson({"tokenize", "Alice was"}), begin, score}) {
+    for (const json& id : part["token_ids"]) ids.push_back(id);
+  }
+  const json whole = RunJson({"score", "--token-ids", absl::StrJoin(ids, ",")});
+  const size_t scored = score["logprobs"].size();
+  ASSERT_GT(scored, 0);
+  ASSERT_EQ(whole["logprobs"].size(), ids.size());
+  for (size_t i = 0; i < scored; ++i) {
+    EXPECT_EQ(score["logprobs"][i], whole["logprobs"][ids.size() - scored + i]) << i;
+  }
 }
 
 TEST_F(ClientSessions, AreUsageErrorsWhereTheyMakeNoSense) {
@@ -152,11 +166,15 @@ TEST_F(ClientSessions, AreUsageErrorsWhereTheyMakeNoSense) {
 TEST_F(ClientSessions, ChatGoesOnWithWhatItHasSaid) {
   const ClientResult chat = Chat("Alice\n\n\n");
   EXPECT_EQ(chat.exit_code, 0) << chat.error;
-  const json whole =
-      RunJson({"generate", "Alice", "--temperature", "0", "--max-tokens", "36", "--ignore-eos"});
-  const std::string text = whole["text"];
-  // Each answer ends a line; the model's own lines stay.
-  EXPECT_EQ(chat.output.size(), text.size() + 3);
+  Run({"sessions", "create", "tale"});
+  std::string expected;  // each answer ends a line
+  for (const std::string turn : {"Alice", "", ""}) {
+    std::vector<std::string> arguments = {"--session", "tale"};
+    if (!turn.empty()) arguments.insert(arguments.begin(), turn);
+    expected += Generate(arguments) + "\n";
+  }
+  EXPECT_EQ(chat.output, expected);
+  Run({"sessions", "delete", "tale"});
   EXPECT_THAT(RunJson({"sessions", "list"})["sessions"], IsEmpty());
 }
 

@@ -88,14 +88,31 @@ TEST_F(Client, PassesSamplingOptionsOn) {
 }
 
 TEST_F(Client, ReportsLogprobsAndSeveralSamples) {
-  const json object = RunJson(
-      {"generate", "--token-ids", "5,6,7", "--max-tokens", "4", "-n", "3", "--logprobs", "2"});
+  v1::GenerateRequest request = Prompt("", 4);
+  for (const int32_t id : {5, 6, 7}) request.mutable_token_ids()->add_ids(id);
+  request.set_n(3);
+  request.set_logprobs(2);
+  const v1::CompleteResponse expected = Complete(request, server_->NewStub().get());
+  const json object = RunJson({"generate", "--token-ids", "5,6,7", "--max-tokens", "4", "--seed",
+                               "7", "--ignore-eos", "-n", "3", "--logprobs", "2"});
   ASSERT_EQ(object["choices"].size(), 3);
-  for (const json& choice : object["choices"]) {
-    ASSERT_EQ(choice["logprobs"].size(), choice["token_ids"].size());
-    ASSERT_EQ(choice["top_logprobs"].size(), choice["token_ids"].size());
-    for (const json& logprob : choice["logprobs"]) EXPECT_LE(logprob.get<double>(), 0);
-    for (const json& candidates : choice["top_logprobs"]) ASSERT_EQ(candidates.size(), 2);
+  ASSERT_EQ(expected.choices_size(), 3);
+  for (int i = 0; i < 3; ++i) {
+    const json& choice = object["choices"][i];
+    ASSERT_EQ(choice["token_ids"].size(), 4);
+    ASSERT_EQ(choice["logprobs"].size(), 4);
+    ASSERT_EQ(choice["top_logprobs"].size(), 4);
+    for (int j = 0; j < 4; ++j) {
+      const v1::Token& token = expected.choices(i).tokens(j);
+      EXPECT_EQ(choice["token_ids"][j], token.id());
+      EXPECT_EQ(choice["logprobs"][j].get<float>(), token.logprob());
+      const json& candidates = choice["top_logprobs"][j];
+      ASSERT_EQ(candidates.size(), 2);
+      for (int k = 0; k < 2; ++k) {
+        EXPECT_EQ(candidates[k]["token_id"], token.top_logprobs(k).id());
+        EXPECT_EQ(candidates[k]["logprob"].get<float>(), token.top_logprobs(k).logprob());
+      }
+    }
   }
   EXPECT_EQ(object["usage"]["prompt_tokens"], 3);
 }

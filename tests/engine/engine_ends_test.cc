@@ -107,7 +107,11 @@ TEST_F(EngineEndsTest, NobodyHangsWhenTheModelFailsUnderLoad) {
         for (int i = 0; i < 10; ++i) {
           const auto sink = std::make_shared<RecordingSink>();
           const auto id = engine_->Submit(Generation(10), sink);
-          if (id.ok()) sink->AwaitDone();
+          if (id.ok()) {
+            EXPECT_EQ(sink->AwaitDone().status, absl::InternalError("broken"));
+          } else {
+            EXPECT_TRUE(absl::IsUnavailable(id.status())) << id.status();
+          }
         }
       });
     }
@@ -173,15 +177,19 @@ TEST_F(EngineEndsTest, DrainReturnsWhenTheLastSinkHasReturned) {
   EXPECT_TRUE(sink->told);
 }
 
+// What runs would take for ever, so that nothing but a cancellation can end it.
 TEST_F(EngineEndsTest, DestructionCancelsWhatIsLeft) {
-  StartHeldWithOneSlot();
+  Start({.slots = 1, .step_time = absl::Milliseconds(1)}, {.max_context_length = 1 << 30});
   const auto waiting = std::make_shared<RecordingSink>();
+  Submit(Generation(1 << 29), first_);
   Submit(Generation(5), waiting);
-  control_->Release();
   first_->AwaitResults(1);
   engine_.reset();
-  for (const auto& sink : {first_, waiting}) EXPECT_TRUE(sink->done());
-  EXPECT_TRUE(waiting->completion().status.ok() || absl::IsCancelled(waiting->completion().status));
+  for (const auto& sink : {first_, waiting}) {
+    ASSERT_TRUE(sink->done());
+    EXPECT_TRUE(absl::IsCancelled(sink->completion().status)) << sink->completion().status;
+    EXPECT_EQ(sink->completion().reason, FinishReason::kCancelled);
+  }
 }
 
 }  // namespace

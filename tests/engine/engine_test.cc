@@ -135,12 +135,15 @@ TEST_F(EngineTest, StatsAreOnePicture) {
   constexpr int kRequests = 300;
   Start({.slots = 3}, {.max_queue = kRequests});
   std::atomic<bool> stop = false;
+  std::atomic<int> submitted = 0;
   std::thread watcher([&] {
     EngineStats before;
     while (!stop) {
+      const int least = submitted;
       const EngineStats stats = engine_->stats();
       ASSERT_EQ(stats.running + stats.free_slots, 3);
       ASSERT_GE(stats.waiting, 0);
+      ASSERT_GE(stats.waiting + stats.running + stats.requests_finished, least);
       ASSERT_LE(stats.waiting + stats.running + stats.requests_finished, kRequests);
       ASSERT_GE(stats.steps, before.steps);
       ASSERT_GE(stats.generated_tokens, before.generated_tokens);
@@ -148,7 +151,10 @@ TEST_F(EngineTest, StatsAreOnePicture) {
       before = stats;
     }
   });
-  for (int i = 0; i < kRequests; ++i) Submit(Generation(7), std::make_shared<RecordingSink>());
+  for (int i = 0; i < kRequests; ++i) {
+    Submit(Generation(7), std::make_shared<RecordingSink>());
+    ++submitted;
+  }
   EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
   stop = true;
   watcher.join();

@@ -129,6 +129,7 @@ TEST_F(ExecutorTest, TheOrderOfPiecesDoesNotMatterToAnAnswer) {
     while (!executor_->idle()) ASSERT_TRUE(Turn().ok());
     texts.push_back(sink->tokens());
   }
+  EXPECT_EQ(texts[0].size(), 10);
   for (const auto& text : texts) EXPECT_EQ(text, texts[0]);
 }
 
@@ -248,6 +249,7 @@ TEST_F(ExecutorTest, LaunchesNothingAheadThatWouldLeaveSomebodyOut) {
     Admit(Generation(3, 5));
     Admit(request);
     while (!executor_->idle()) ASSERT_TRUE(Turn().ok());
+    EXPECT_EQ(control_->step_count(), 5);
     for (const auto& step : control_->steps()) EXPECT_EQ(step.size(), 2);
     EXPECT_EQ(executor_->stats().steps_ahead, 0);
   }

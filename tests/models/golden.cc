@@ -46,7 +46,9 @@ std::vector<GoldenSequence> ReadGolden(const std::string& name) {
     }
     sequence.bf16_max_error = entry.value("bf16_activations_max_error", 0.0);
     sequence.bf16_rms_error = entry.value("bf16_activations_rms_error", 0.0);
+    EXPECT_FALSE(sequence.tokens.empty() || sequence.logits.empty()) << path;
   }
+  EXPECT_FALSE(sequences.empty()) << path;
   return sequences;
 }
 

@@ -40,6 +40,7 @@ TEST(LoadModel, SaysWhatItLoaded) {
   EXPECT_EQ(info.max_rows, 17);
   EXPECT_EQ(info.chunk, 64);
   EXPECT_EQ(info.backend, "cpu (scalar, 1 thread)");
+  EXPECT_TRUE(info.states_in_host_memory);
   EXPECT_EQ(info.bos, 1);
   EXPECT_THAT(info.eos, ElementsAre(2));
   EXPECT_EQ(info.base_bytes, 4 * 3 * 4 * 32 * 64);
@@ -49,7 +50,9 @@ TEST(LoadModel, SaysWhatItLoaded) {
   // All of the file but its header is parameters in fp32.
   EXPECT_NEAR(info.parameters,
               std::filesystem::file_size(GoldenFolder("base") + "/model.safetensors") / 4, 2000);
+  // The matrices, all but at most 400 parameters of each layer; none of them needs padding.
   EXPECT_GE(info.weight_bytes, (info.parameters - 3 * 400) * 4);
+  EXPECT_LT(info.weight_bytes, info.parameters * 4);
 }
 
 TEST(LoadModel, CountsSlotsFromTheFreeMemory) {
@@ -98,6 +101,7 @@ TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
   const auto on_device = LoadModel(GoldenFolder("base"), options);
   if (on_device.ok()) {
     ASSERT_THAT((*on_device)->info().backend, HasSubstr("cuda"));
+    EXPECT_FALSE((*on_device)->info().states_in_host_memory);
     GTEST_SKIP() << "there is a GPU; CudaAtStart.WithoutADevice… takes it away";
   }
   const absl::Status& status = on_device.status();

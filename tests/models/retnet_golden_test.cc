@@ -125,6 +125,7 @@ TEST_P(RetNetGoldenState, StatesAreTheOriginalCodes) {
   for (const GoldenSequence& sequence : ReadGolden(test.golden)) {
     model.Run(0, sequence.tokens, 100);
     const StateCopy state = model.Read(0);
+    ASSERT_FALSE(sequence.states.empty());
     for (const auto& [layer, expected] : sequence.states) {
       const std::vector<double> actual = TextbookState(*config, state, test.backend, layer);
       ASSERT_EQ(actual.size(), expected.size());
@@ -135,6 +136,7 @@ TEST_P(RetNetGoldenState, StatesAreTheOriginalCodes) {
         const double difference = std::abs(actual[i] - expected[i]);
         error = difference <= error ? error : difference;  // NaN stays
       }
+      ASSERT_GT(largest, 0);
       EXPECT_LE(error, (RoundsActivations(test) ? 3e-2 : 2e-5) * largest) << "layer " << layer;
     }
     ASSERT_TRUE(model->Clear(0).ok());

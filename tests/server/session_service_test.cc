@@ -36,10 +36,13 @@ TEST_F(SessionCalls, HaveLabelsAndExpire) {
 TEST_F(SessionCalls, AreListedPageByPage) {
   for (const char* id : {"d", "a", "c", "b", "e"}) Create(id);
   v1::ListSessionsResponse page = List(2);
+  ASSERT_EQ(page.sessions_size(), 2);
   EXPECT_EQ(page.sessions(0).id(), "a");
   EXPECT_EQ(page.sessions(1).id(), "b");
   page = List(2, page.next_page_token());
+  ASSERT_EQ(page.sessions_size(), 2);
   EXPECT_EQ(page.sessions(0).id(), "c");
+  EXPECT_EQ(page.sessions(1).id(), "d");
   page = List(2, page.next_page_token());
   ASSERT_EQ(page.sessions_size(), 1);
   EXPECT_EQ(page.sessions(0).id(), "e");

@@ -105,6 +105,18 @@ TEST(LoadSummary, CountsAsGoodWhatKeepsEveryGoal) {
   EXPECT_EQ(good({.itl = 51, .e2el = 199}), 0);
 }
 
+TEST(LoadSummary, TellsWhatTheClientItselfCosts) {
+  LoadResult result;
+  result.records = {Completed(0.5), Ended(Outcome::kFailed, 1, 2)};
+  result.seconds = 2;
+  result.cpu_seconds = 0.5;
+  result.delays = {0.003f, 0.001f};
+  const LoadSummary summary = Summarize(result, {});
+  EXPECT_DOUBLE_EQ(summary.client.cpu_share, 0.25);
+  EXPECT_THAT(summary.client.delay_bounds.sorted(), Pointwise(Nearly(), {1.0, 3.0}));
+  EXPECT_THAT(summary.client.send_lags.sorted(), Pointwise(Nearly(), {0.0, 1.0}));
+}
+
 TEST(LoadSummary, OfNothingHasNoLatenciesAndNoTokens) {
   const LoadSummary summary = Summarize(LoadResult(), {});
   EXPECT_EQ(summary.total(), 0);

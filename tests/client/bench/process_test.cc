@@ -67,6 +67,7 @@ TEST_F(Bench, GivesTheFiguresTheirNamesInVllm) {
   EXPECT_EQ(figures["num_prompts"], 30);
   EXPECT_EQ(figures["max_concurrency"], 4);
   EXPECT_EQ(figures["request_rate"], "inf");
+  EXPECT_GE(figures["max_concurrent_requests"], 1);
   EXPECT_LE(figures["max_concurrent_requests"], 4);
   const double seconds = figures["duration"];
   ASSERT_GT(seconds, 0);
@@ -84,6 +85,7 @@ TEST_F(Bench, GivesTheFiguresTheirNamesInVllm) {
     EXPECT_LE(figures["p99_" + metric + "_ms"], figures["max_" + metric + "_ms"]);
   }
   // The client has seen what the server says, and the way in between.
+  EXPECT_GT(figures["mean_server_prefill_ms"], 0);
   EXPECT_GE(figures["mean_ttft_ms"], figures["mean_server_prefill_ms"]);
 }
 

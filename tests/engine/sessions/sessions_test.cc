@@ -316,6 +316,38 @@ TEST_F(SessionsTest, KeepPromptAndAnswerOfWhatIsStopped) {
   EXPECT_EQ(answered.size(), 2) << "it is to be stopped within the prompt and behind it";
 }
 
+// A request that waits for a slot may be about to go on from a cached prefix, which has seen some of
+// its prompt. When it is cancelled, the prompt is not the session's, and nor may that state be.
+TEST_F(SessionsTest, DoNotKeepTheStateOfAPromptThatWasCancelled) {
+  FakeModelOptions options;
+  options.slots = 1;
+  Start(options, {.max_rows = 16}, /*with_store=*/false);
+  ASSERT_TRUE(Create(Key(1)).ok());
+  std::vector<TokenId> history = {1, 2, 3};
+  for (const TokenId token : GoOn(Key(1), history)) history.push_back(token);
+  const std::vector<TokenId> prompt(20, 11);
+  std::vector<TokenId> whole = history;
+  whole.insert(whole.end(), prompt.begin(), prompt.end());
+  const auto cached = Submit(Generation({"anna", ""}, whole, 1));
+  TurnUntil([&] { return cached->done(); });
+
+  const RequestId running = next_id_;
+  Submit(Generation({"anna", ""}, {50, 51}, 80));
+  ASSERT_TRUE(Turn().ok());
+  const RequestId waiting = next_id_;
+  Submit(Generation(Key(1), prompt, 5));
+  ASSERT_TRUE(Turn().ok());
+  EXPECT_EQ(executor_->stats().waiting, 1);
+  executor_->Cancel(waiting);
+  executor_->Cancel(running);
+  EXPECT_LT(Get(Key(1))->state_tokens, history.size());
+
+  const std::vector<TokenId> other(20, 12);
+  history.insert(history.end(), other.begin(), other.end());
+  ASSERT_TRUE(Create(Key(2)).ok());
+  EXPECT_EQ(GoOn(Key(1), other), GoOn(Key(2), history));
+}
+
 TEST_F(SessionsTest, KeepThePromptOfWhatIsStoppedBeforeItsTurn) {
   Start({}, {.max_rows = 16}, /*with_store=*/false);
   ASSERT_TRUE(Create(Key(1)).ok());

@@ -122,6 +122,7 @@ TEST_F(RedisStoreTest, LetsOneOfManyFollow) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(std::count_if(statuses.begin(), statuses.end(), absl::IsAborted), kThreads - 1);
+  EXPECT_EQ(std::count(statuses.begin(), statuses.end(), absl::OkStatus()), 1);
   for (int i = 0; i < kThreads; ++i) {
     if (!statuses[i].ok()) continue;
     EXPECT_EQ(Get(key), absl::StrCat("one of many: ", i));

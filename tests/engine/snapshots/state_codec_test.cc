@@ -29,7 +29,7 @@ TEST(StateCodec, Bf16RoundsToTheNearestAndTiesToEven) {
   EXPECT_EQ(restored[1], 1 + 2 * step);
   EXPECT_EQ(restored[2], 1 + step);
   EXPECT_TRUE(std::signbit(restored[3]));
-  EXPECT_NEAR(restored[4], 1e-40f, 1e-40f);
+  EXPECT_EQ(restored[4], 0x1p-133f) << "the least number of bf16 is the nearest";
 }
 
 TEST(StateCodec, Bf16KeepsWhatIsNotFinite) {

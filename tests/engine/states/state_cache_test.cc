@@ -35,6 +35,13 @@ class StateCacheTest : public testing::Test {
     return states_->Park(slot);
   }
 
+  // What the model has in a slot.
+  ByteVector BytesIn(SlotId slot) {
+    ByteVector bytes(model_->StateBytes(model_->state(slot)));
+    EXPECT_TRUE(model_->StartRead(slot, bytes).ok());
+    return bytes;
+  }
+
   FakeModelOptions options_;
   std::unique_ptr<FakeModel> model_;
   std::unique_ptr<StateCache> states_;
@@ -59,6 +66,7 @@ TEST_F(StateCacheTest, TheLastHolderTakesTheSlotAndOthersGetForks) {
 TEST_F(StateCacheTest, WhatCostsLeastAByteGivesUpItsSlotAndComesBackWhole) {
   Start(/*slots=*/2, /*host_bytes=*/1000);
   const StateRef cheap = Make(2);
+  const ByteVector bytes = BytesIn(cheap->slot);
   const StateRef dear = Make(12);
   const SlotId slot = states_->Take();
   ASSERT_NE(slot, kNoSlot);
@@ -69,6 +77,7 @@ TEST_F(StateCacheTest, WhatCostsLeastAByteGivesUpItsSlotAndComesBackWhole) {
   StatePrefix prefix{cheap, 2};
   const SlotId back = states_->Restore(&prefix);
   EXPECT_EQ(model_->state(back).position, 2);
+  EXPECT_EQ(BytesIn(back), bytes);
   states_->Release(back);
 }
 
@@ -116,8 +125,9 @@ TEST_F(StateCacheTest, AReadGivesTheBytesAndLeavesTheState) {
   StateBytes bytes;
   states_->Read(state, [&](absl::StatusOr<StateBytes> read) { bytes = *read; });
   ASSERT_NE(bytes, nullptr);
-  EXPECT_EQ(bytes->size(), model_->StateBytes(state->shape));
-  EXPECT_NE(state->slot, kNoSlot);
+  EXPECT_EQ(bytes->size(), 8 + 2 * 8) << "a base and two tokens of a tail";
+  ASSERT_NE(state->slot, kNoSlot);
+  EXPECT_EQ(*bytes, BytesIn(state->slot));
 }
 
 TEST_F(StateCacheTest, ThePrefixCacheForgetsWhatHasBeenEvicted) {
