@@ -68,7 +68,7 @@ TEST(LoadRunner, ClosesTheLoopAtItsConcurrency) {
   Load load(&server);
   auto running =
       std::async(std::launch::async, [&] { return load.Run({.requests = 60, .concurrency = 3}); });
-  while (server.engine().stats().running < 3) absl::SleepFor(absl::Milliseconds(1));
+  while (load.progress().running < 3) absl::SleepFor(absl::Milliseconds(1));
   server.control().Release();
   const LoadResult result = running.get();
   ASSERT_THAT(result.records, SizeIs(60));
