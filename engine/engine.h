@@ -25,8 +25,8 @@ namespace retnet {
 // sink. Only Drain must not be called from a sink: it would wait for itself.
 class Engine {
  public:
-  // Starts the engine thread. With a `store`, a session is written to it whenever a request on it
-  // ends, and read from it when it is not in memory.
+  // Starts the engine thread. With a `store`, a session is written to it after every
+  // change, and read from it when it is not in memory.
   Engine(std::unique_ptr<Model> model, const EngineOptions& options,
          std::unique_ptr<SnapshotStore> store = nullptr);
   // Cancels the remaining requests (OnFinish says CANCELLED) and joins the engine thread. Must not
@@ -44,9 +44,10 @@ class Engine {
   // and the sampled tokens. No effect if it has ended.
   void Stop(RequestId id);
 
-  // Calls on sessions, in the order of arrival, those of requests included. All but Create and
-  // Import are NOT_FOUND for a key that names no session; ABORTED where a running request is in the
-  // way; UNAVAILABLE when the model has failed.
+  // Calls on sessions. They run in the order in which they and the requests arrive. NOT_FOUND for a
+  // key that names no session (not Create, List and Import). ABORTED if a request runs on the
+  // session or, once, if another server went on with it. UNAVAILABLE while draining, after the
+  // model failed, or if the store cannot be reached.
   //
   // ALREADY_EXISTS when the id is taken; RESOURCE_EXHAUSTED when max_kept_sessions is reached.
   void CreateSession(SessionSpec spec, Reply<SessionInfo> reply);

@@ -36,9 +36,9 @@ namespace retnet {
 // Scheduler's steps until it has finished, then Retire.
 class Executor {
  public:
-  // `store` is for the sessions; null: none. It outlives the executor's last call but Close and the
-  // destructor. `post` runs a task on the thread that drives the executor, later. It is called from
-  // any thread, also while the executor is destroyed.
+  // `store` keeps the sessions; null: none. It must live until Close has returned. `post` runs a
+  // task on the thread that drives the executor, later. It is called from any thread, also while
+  // the executor is destroyed.
   Executor(std::unique_ptr<Model> model, const ExecutorOptions& options, SnapshotIo* store,
            Sessions::Post post);
 

@@ -22,7 +22,7 @@ struct Inbox {
   std::vector<std::function<void()>> tasks;
   std::vector<std::pair<RequestId, Ending>> endings;
   absl::Status end_all;  // not OK: ends every sequence with it
-  bool closing = false;  // the last turn
+  bool closing = false;  // the engine thread ends after this turn
 
   bool empty() const {
     return sequences.empty() && tasks.empty() && endings.empty() && end_all.ok() && !closing;

@@ -45,7 +45,7 @@ struct SnapshotOptions {
 
 struct EngineOptions {
   int32_t max_queue = 256;             // requests accepted and waiting for a slot
-  int32_t max_context_length = 32768;  // tokens of one generation, prompt and output together
+  int32_t max_context_length = 32768;  // tokens of a session's history, prompt and output together
   ExecutorOptions executor = {};
   SnapshotOptions snapshots = {};
 };

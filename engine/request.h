@@ -57,7 +57,8 @@ enum class RequestKind {
 struct Request {
   RequestKind kind = RequestKind::kGenerate;
   // At least one token, unless the session has some. In a generation, session and prompt together
-  // must have fewer tokens than the context length. A score may be longer: its state does not grow.
+  // must have fewer tokens than the context length. A score may be longer: it adds nothing to a
+  // history.
   std::vector<TokenId> prompt;
   // Precedes the prompt if the session has no history, as BOS does. kNoToken for none. Read only
   // with a session.
