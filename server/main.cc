@@ -10,20 +10,17 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
-#include "engine/request.h"
 #include "engine/snapshots/open_snapshot_store.h"
 #include "kernels/status_macros.h"
 #include "models/free_memory.h"
 #include "models/generation_config.h"
 #include "models/load.h"
 #include "models/tokenizer.h"
-#include "server/command_line.h"
+#include "server/flags.h"
 #include "server/ops/call_metrics.h"
-#include "server/ops/listen_address.h"
 #include "server/ops/logging.h"
 #include "server/ops/metrics.h"
 #include "server/server.h"
@@ -32,209 +29,6 @@ namespace retnet {
 namespace {
 
 enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitNoDevice = 3 };
-
-struct Options {
-  std::string model_directory;
-  ModelOptions model;
-  EngineOptions engine;
-  ServerOptions server;
-  std::string metrics_listen;  // empty: no page
-  double max_step_ms = absl::ToDoubleMilliseconds(EngineOptions().executor.max_step);
-  int64_t host_state_bytes = -1;
-  std::string snapshot_store = "none";
-  int64_t snapshot_bytes = 0;
-  std::string snapshot_encoding = "exact";
-  std::string speculate = "none";
-  int32_t max_draft_tokens = 8;
-  double drain_seconds = 30;
-  std::string log_level = "info";
-};
-
-std::string CheckListen(const std::string& text) {
-  return std::string(ParseListenAddress(text).status().message());
-}
-
-// A number from `least` to `most`, in the unit that `value` names in the help.
-template <typename T>
-void AddNumber(CLI::App* app, const std::string& names, T* variable, double least, double most,
-               const std::string& value, const std::string& help) {
-  app->add_option(names, *variable, help)->type_name(value)->check(NumberFrom(least, most));
-}
-
-void AddWord(CLI::App* app, const std::string& names, std::string* variable,
-             const std::vector<std::string>& words, const std::string& help) {
-  app->add_option(names, *variable, help)
-      ->type_name(absl::StrJoin(words, "|"))
-      ->check(OneOf(words));
-}
-
-void AddServingFlags(CLI::App* app, Options* options) {
-  app->option_defaults()->group("Serving");
-  app->add_option("-m,--model", options->model_directory,
-                  "Folder of the checkpoint: config.json, model.safetensors (or shards and their "
-                  "index) and tokenizer.model.")
-      ->type_name("DIR")
-      ->envname("RETNET_MODEL")
-      ->required();
-  app->add_option("--listen", options->server.listen,
-                  "Address for gRPC calls. With port 0 the system picks a free port, which the "
-                  "first line of output names.")
-      ->type_name("HOST:PORT")
-      ->envname("RETNET_LISTEN")
-      ->check(CLI::Validator(CheckListen, ""));
-  app->add_option("--metrics-listen", options->metrics_listen,
-                  "Address for Prometheus, as http://HOST:PORT/metrics. Without it there are no "
-                  "metrics.")
-      ->type_name("HOST:PORT")
-      ->option_text("default: none")
-      ->envname("RETNET_METRICS_LISTEN")
-      ->check(CLI::Validator(CheckListen, ""));
-  AddNumber(app, "--max-message-bytes", &options->server.max_message_bytes, 1 << 10, 1 << 30,
-            "BYTES", "Largest request. Raise it for longer texts and larger imported sessions.");
-  AddNumber(app, "--drain-seconds", &options->drain_seconds, 0, 1e6, "SECONDS",
-            "Time that running requests get to finish after SIGTERM or Ctrl-C. Keep it below the "
-            "time after which your supervisor kills the process.");
-  AddWord(app, "--log-level", &options->log_level, LogLevelNames(),
-          "Least severe messages that are written to standard error.");
-}
-
-void AddDeviceFlags(CLI::App* app, Options* options) {
-  app->option_defaults()->group("Device");
-  AddWord(app, "--device", &options->model.device, {"auto", "cpu", "cuda"},
-          "Where the model runs. auto takes an NVIDIA GPU if this build and this machine have "
-          "one, else the CPU.");
-  AddNumber(app, "-t,--threads", &options->model.threads, 0, 4096, "N",
-            "CPU threads that compute the model. 0: as many as the process may use.");
-  app->add_option("--instruction-set", options->model.instruction_set,
-                  "CPU instructions: scalar, avx2, avx512 or avx512-bf16. Default: the best that "
-                  "the processor has. avx512-bf16 rounds activations to bf16, so set avx512 for "
-                  "fp32 precision on a processor that has both.")
-      ->type_name("NAME");
-  AddNumber(app, "--gpu-memory-fraction", &options->model.gpu_memory_fraction, 0.01, 1.0,
-            "FRACTION",
-            "GPU: share of the free device memory for weights, buffers and states. Lower it if "
-            "other programs use the GPU.");
-  AddWord(app, "--state-type,--state-dtype", &options->model.state_type, {"fp32", "bf16", "fp16"},
-          "GPU: number type of states. bf16 and fp16 halve the memory of a state and round it "
-          "once in 64 tokens. The CPU has fp32 only.");
-  app->add_flag("--cuda-graphs,!--no-cuda-graphs,!--enforce-eager", options->model.cuda_graphs,
-                "GPU: record the launches of a decode step once and replay them. Turn it off to "
-                "look for errors.")
-      ->option_text("default: on");
-  app->add_flag("--programmatic-launch,!--no-programmatic-launch",
-                options->model.programmatic_launch,
-                "GPU of compute capability 9.0 or newer: let a kernel begin before the one ahead "
-                "of it has ended. Turn it off to look for errors.")
-      ->option_text("default: on");
-  app->add_flag("--deterministic", options->engine.executor.state_manager.deterministic,
-                "GPU: answers are the same bit for bit with and without the prefix cache. Fewer "
-                "prompts then profit from it. The CPU is always exact.");
-}
-
-void AddLoadFlags(CLI::App* app, Options* options) {
-  app->option_defaults()->group("Load and limits");
-  AddNumber(app, "--max-sequences,--max-num-seqs,--parallel", &options->model.slots, 0, 1 << 20,
-            "N",
-            "Sequences that run at once; a request for n samples has n of them. 0: as many as "
-            "memory holds, at most 1024. Set it to bound memory.");
-  AddNumber(app, "--state-memory-fraction", &options->model.state_memory_fraction, 0.01, 0.95,
-            "FRACTION",
-            "CPU: share of the free memory for states, when --max-sequences is 0. The rest is left "
-            "for requests and caches. Raise it for more sequences at once.");
-  AddNumber(app, "--max-queue", &options->engine.max_queue, 1, 1 << 20, "N",
-            "Sequences that may wait to run. Beyond it requests fail at once with "
-            "RESOURCE_EXHAUSTED. Lower it to fail early, raise it for bursts.");
-  AddNumber(app, "--max-context-length,--max-model-len", &options->engine.max_context_length, 2,
-            1 << 30, "TOKENS",
-            "Most tokens of a sequence: the history of its session, the prompt and the answer "
-            "together. A state has the same size at any length, so raise it for long sessions.");
-  AddNumber(app, "--max-step-rows,--max-num-batched-tokens", &options->model.max_rows, 1, 1 << 16,
-            "TOKENS",
-            "Most tokens that one step (a forward pass of the model) computes. Raise it for "
-            "throughput; lower it "
-            "for latency and memory.");
-  AddNumber(app, "--max-step-ms", &options->max_step_ms, 0, 1e6, "MS",
-            "Target duration of a step that mixes prompts with decoding, in milliseconds. Lower "
-            "it for smoother streams, raise it for earlier first tokens. Prompts may always make "
-            "a step half again as long as it is without them.");
-}
-
-void AddSessionFlags(CLI::App* app, Options* options) {
-  app->option_defaults()->group("Sessions and caches");
-  AddNumber(app, "--max-kept-sessions", &options->engine.executor.sessions.max_kept, 1, 1 << 24,
-            "N",
-            "Most sessions that this process knows. Beyond it, stored ones leave its memory, least "
-            "recently used first; without a store no new session can be made.");
-  AddNumber(
-      app, "--host-state-bytes", &options->host_state_bytes, -1, int64_t{1} << 50, "BYTES",
-      "Host memory for states of idle sessions and cached prefixes that made room for running "
-      "sequences. -1: half of what is free beside the states of --max-sequences, at most "
-      "1 GiB. Raise it when many sessions take turns.");
-  app->add_option("--snapshot-store", options->snapshot_store,
-                  "Where sessions are kept beyond the process: none, disk:DIR or "
-                  "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]. Several servers may share a "
-                  "Redis.")
-      ->type_name("STORE");
-  AddNumber(app, "--snapshot-bytes", &options->snapshot_bytes, 0, int64_t{1} << 50, "BYTES",
-            "Most bytes in the store. Beyond it the least recently used sessions are deleted. "
-            "0: no limit.");
-  AddWord(app, "--snapshot-dtype", &options->snapshot_encoding, {"exact", "bf16", "int8"},
-          "Number type of states in snapshots. exact keeps every bit. bf16 and int8 take half "
-          "and a good quarter of the space of fp32 and are NOT exact: answers may change.");
-  AddNumber(app, "--snapshot-zstd-level", &options->engine.snapshots.zstd_level, 0, 19, "LEVEL",
-            "Compression of snapshots. 0: none. Higher levels take less space and more time.");
-  app->add_flag_callback(
-      "--no-prefix-cache,--no-enable-prefix-caching",
-      [options] { options->engine.executor.state_manager.prefix_cache = false; },
-      "Compute every prompt from its first token. By default, states of prompts are kept for "
-      "later prompts that begin alike.");
-  AddWord(app, "--speculate", &options->speculate, {"none", "ngram"},
-          "Guess tokens ahead and check several in one step. ngram guesses what followed the same "
-          "three tokens earlier in the text. Answers stay the same; text that repeats itself "
-          "comes faster. A request may set its own max_draft_tokens.");
-  AddNumber(app, "--max-draft-tokens", &options->max_draft_tokens, 1, kMaxDraftTokens, "TOKENS",
-            "Most tokens that are guessed at once, with --speculate ngram.");
-}
-
-void AddFlags(CLI::App* app, Options* options) {
-  app->formatter(std::make_shared<HelpFormatter>());
-  app->set_help_flag("-h,--help", "Print this help and exit.");
-  app->set_version_flag("--version", "retnetd " RETNET_VERSION, "Print the version and exit.");
-  app->option_defaults()->always_capture_default();
-  AddServingFlags(app, options);
-  AddDeviceFlags(app, options);
-  AddLoadFlags(app, options);
-  AddSessionFlags(app, options);
-}
-
-// Flags of release 0.1 that have a better name since. They work until the next release.
-struct RenamedFlag {
-  const char* old_name;
-  const char* new_name;
-};
-constexpr RenamedFlag kRenamedFlags[] = {
-    {"--max-sessions", "--max-sequences"},
-    {"--snapshot-at-rest", "--snapshot-dtype"},
-};
-
-// The arguments with today's names for their flags, last one first as CLI11 wants them. Adds to
-// `notes` what to say about each old name.
-std::vector<std::string> WithNewNames(int argc, char** argv, std::vector<std::string>* notes) {
-  std::vector<std::string> arguments;
-  for (int i = 1; i < argc; ++i) {
-    std::string argument = argv[i];
-    for (const RenamedFlag& flag : kRenamedFlags) {
-      const size_t name_size = std::min(argument.find('='), argument.size());
-      if (argument.substr(0, name_size) != flag.old_name) continue;
-      argument.replace(0, name_size, flag.new_name);
-      notes->push_back(absl::StrCat(flag.old_name, " is now called ", flag.new_name,
-                                    "; the old name will go away in the next release"));
-    }
-    arguments.push_back(argument);
-  }
-  std::reverse(arguments.begin(), arguments.end());
-  return arguments;
-}
 
 // nullptr where the checkpoint has none.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
@@ -281,7 +75,7 @@ int64_t HostStateBytes(const ModelInfo& info) {
   return std::clamp<int64_t>(free / 2, 0, StateCacheOptions().host_bytes);
 }
 
-EngineOptions MakeEngineOptions(const Options& options, const ModelInfo& info) {
+EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& info) {
   EngineOptions engine = options.engine;
   engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
@@ -291,7 +85,7 @@ EngineOptions MakeEngineOptions(const Options& options, const ModelInfo& info) {
   return engine;
 }
 
-absl::Status Serve(const Options& options) {
+absl::Status Serve(const RetnetdOptions& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
   if (!info.device_note.empty()) {
@@ -347,7 +141,7 @@ int Run(int argc, char** argv) {
   const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  Options options;
+  RetnetdOptions options;
   CLI::App app("retnetd serves a RetNet checkpoint over gRPC.", "retnetd");
   AddFlags(&app, &options);
   std::vector<std::string> notes;

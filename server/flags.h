@@ -1,0 +1,45 @@
+// The command line of retnetd: every flag, its bounds and its help.
+#ifndef RETNET_SERVER_FLAGS_H_
+#define RETNET_SERVER_FLAGS_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "engine/options.h"
+#include "models/load.h"
+#include "server/server.h"
+
+namespace retnet {
+
+// What the command line of retnetd says.
+struct RetnetdOptions {
+  std::string model_directory;
+  ModelOptions model;
+  EngineOptions engine;
+  ServerOptions server;
+  std::string metrics_listen;  // empty: no page
+  double max_step_ms = absl::ToDoubleMilliseconds(EngineOptions().executor.max_step);
+  int64_t host_state_bytes = -1;
+  std::string snapshot_store = "none";
+  int64_t snapshot_bytes = 0;
+  std::string snapshot_encoding = "exact";
+  std::string speculate = "none";
+  int32_t max_draft_tokens = 8;
+  double drain_seconds = 30;
+  std::string log_level = "info";
+};
+
+// Adds the flags, whose defaults are those of `options`. Parsing writes to `options`, which must
+// outlive `app`.
+void AddFlags(CLI::App* app, RetnetdOptions* options);
+
+// The arguments with today's names for their flags, last one first as CLI11 wants them. Adds to
+// `notes` what to say about each old name.
+std::vector<std::string> WithNewNames(int argc, char** argv, std::vector<std::string>* notes);
+
+}  // namespace retnet
+
+#endif  // RETNET_SERVER_FLAGS_H_
