@@ -27,7 +27,9 @@ struct EngineStats {
   int32_t free_slots = 0;        // that no running request has
   int32_t parked_slots = 0;      // of them, those of idle sessions and cached prefixes
   int64_t host_state_bytes = 0;  // of states that gave up their slots
+  int64_t pinned_bytes = 0;      // of states of running sequences that gave up their slots
   int64_t evictions = 0;         // from a slot or from host memory
+  int64_t preemptions = 0;       // of running sequences that gave up their slots to go on later
   int32_t sessions = 0;          // known here; the store may have more
   int32_t cached_prefixes = 0;
   int64_t cached_prefix_bytes = 0;  // of their states, wherever they are

@@ -106,9 +106,11 @@ void AddLoadFlags(CLI::App* app, RetnetdOptions* options) {
             "FRACTION",
             "CPU: share of the free memory for states, when --max-sequences is 0. The rest is left "
             "for requests and caches. Raise it for more sequences at once.");
-  AddNumber(app, "--max-queue", &options->engine.max_queue, 1, 1 << 20, "N",
-            "Sequences that may wait to run. Beyond it requests fail at once with "
-            "RESOURCE_EXHAUSTED. Lower it to fail early, raise it for bursts.");
+  AddNumber(
+      app, "--max-queue", &options->engine.max_queue, 1, 1 << 20, "N",
+      "Sequences that may wait to run. Beyond it requests fail with RESOURCE_EXHAUSTED, first of "
+      "all those of the client that has the most. Lower it to fail early, raise it for "
+      "bursts.");
   AddNumber(app, "--max-context-length,--max-model-len", &options->engine.max_context_length, 2,
             1 << 30, "TOKENS",
             "Most tokens of a sequence: the history of its session, the prompt and the answer "
@@ -122,6 +124,11 @@ void AddLoadFlags(CLI::App* app, RetnetdOptions* options) {
             "Target duration of a step that mixes prompts with decoding, in milliseconds. Lower "
             "it for smoother streams, raise it for earlier first tokens. Prompts may always make "
             "a step half again as long as it is without them.");
+  AddNumber(app, "--preempted-state-bytes", &options->preempted_state_bytes, -1, int64_t{1} << 50,
+            "BYTES",
+            "Host memory for states of running sequences that gave up their slots to another "
+            "client's, to go on later. -1: a quarter of what is free beside the states of "
+            "--max-sequences, at most 1 GiB. 0: nobody gives up a slot.");
 }
 
 void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
@@ -133,7 +140,7 @@ void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
   AddNumber(
       app, "--host-state-bytes", &options->host_state_bytes, -1, int64_t{1} << 50, "BYTES",
       "Host memory for states of idle sessions and cached prefixes that made room for running "
-      "sequences. -1: half of what is free beside the states of --max-sequences, at most "
+      "sequences. -1: a quarter of what is free beside the states of --max-sequences, at most "
       "1 GiB. Raise it when many sessions take turns.");
   app->add_option("--snapshot-store", options->snapshot_store,
                   "Where sessions are kept beyond the process: none, disk:DIR or "

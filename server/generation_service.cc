@@ -11,8 +11,8 @@
 #include "server/calls/converse_stream.h"
 #include "server/calls/score_stream.h"
 #include "server/calls/token_stream.h"
+#include "server/wire/caller.h"
 #include "server/wire/messages.h"
-#include "server/wire/owner.h"
 
 namespace retnet {
 namespace {
@@ -105,14 +105,15 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               Submission<Plan> submit) {
   call->Open();
   // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(bytes->Length(), [this, bytes, call, translate, submit, owner = OwnerOf(*context),
+  Dispatch(bytes->Length(), [this, bytes, call, translate, submit, caller = CallerOf(*context),
                              deadline = Deadline(*context)] {
     const auto begin = [&]() -> absl::Status {
       Wire request;
       RETURN_IF_ERROR(admission_->Read(*bytes, &request));
       ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
       const auto plan = std::make_shared<Plan>(std::move(translated));
-      plan->request.session.owner = owner;
+      plan->request.session.owner = caller.owner;
+      plan->request.tenant = caller.tenant;
       plan->request.deadline = deadline;
       PrepareSession(plan->needs, plan->request.session, call,
                      [plan, submit](const SessionInfo& session) { submit(*plan, session); });
@@ -167,7 +168,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
     grpc::CallbackServerContext* context) {
   auto call = std::make_shared<ConverseStream>(
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_},
-      OwnerOf(*context), Deadline(*context));
+      CallerOf(*context), Deadline(*context));
   call->Open();
   call->Start();
   return call.get();

@@ -66,19 +66,21 @@ void WaitForSignal() {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
-// Half of the free memory, at most the engine's default. Slots in host memory that have not been
+// A quarter of the free memory, at most the engine's default. Slots in host memory that have not been
 // used yet look free; they are not counted as such.
 int64_t HostStateBytes(const ModelInfo& info) {
   const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
   const int64_t slots_bytes = info.states_in_host_memory ? info.slots * slot_bytes : 0;
   const int64_t free = ReadFreeMemory().bytes - slots_bytes;
-  return std::clamp<int64_t>(free / 2, 0, StateCacheOptions().host_bytes);
+  return std::clamp<int64_t>(free / 4, 0, StateCacheOptions().host_bytes);
 }
 
 EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& info) {
   EngineOptions engine = options.engine;
   engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
+  engine.executor.state_cache.pinned_bytes =
+      options.preempted_state_bytes >= 0 ? options.preempted_state_bytes : HostStateBytes(info);
   engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
   if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;

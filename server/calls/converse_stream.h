@@ -19,6 +19,7 @@
 #include "server/calls/chunk_queue.h"
 #include "server/calls/engine_call.h"
 #include "server/text/typed_text.h"
+#include "server/wire/caller.h"
 #include "server/wire/request_translation.h"
 
 namespace retnet {
@@ -38,7 +39,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     SerialExecutor* worker_for_long_texts = nullptr;
   };
 
-  ConverseStream(CallContext context, std::string owner, absl::Time deadline);
+  ConverseStream(CallContext context, Caller caller, absl::Time deadline);
 
   // Call this after Open.
   void Start();
@@ -91,6 +92,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   // Used by the current activity only. Threads take turns, and pass the members on under mu_.
   bool begun_ = false;
+  Tenant tenant_;
   SessionKey session_;  // without an id until it is known
   bool keep_ = false;
   bool wait_ = false;
