@@ -105,21 +105,23 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               Submission<Plan> submit) {
   call->Open();
   // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(bytes->Length(), [this, bytes, call, translate, submit, owner = OwnerOf(*context),
-                             deadline = Deadline(*context)] {
-    const auto begin = [&]() -> absl::Status {
-      Wire request;
-      RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-      ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
-      const auto plan = std::make_shared<Plan>(std::move(translated));
-      plan->request.session.owner = owner;
-      plan->request.deadline = deadline;
-      PrepareSession(plan->needs, plan->request.session, call,
-                     [plan, submit](const SessionInfo& session) { submit(*plan, session); });
-      return absl::OkStatus();
-    };
-    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-  });
+  Dispatch(
+      bytes->Length(), [this, bytes, call, translate, submit, owner = OwnerOf(*context),
+                        deadline = Deadline(*context), admitted = admission_->Admit(*context)] {
+        const auto begin = [&]() -> absl::Status {
+          RETURN_IF_ERROR(admitted);
+          Wire request;
+          RETURN_IF_ERROR(admission_->Read(*bytes, &request));
+          ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
+          const auto plan = std::make_shared<Plan>(std::move(translated));
+          plan->request.session.owner = owner;
+          plan->request.deadline = deadline;
+          PrepareSession(plan->needs, plan->request.session, call,
+                         [plan, submit](const SessionInfo& session) { submit(*plan, session); });
+          return absl::OkStatus();
+        };
+        if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+      });
 }
 
 template <typename Call>
@@ -169,7 +171,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_},
       OwnerOf(*context), Deadline(*context));
   call->Open();
-  call->Start();
+  call->Start(admission_->Admit(*context));
   return call.get();
 }
 
@@ -178,14 +180,16 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
     std::function<absl::Status(const Wire&, Response*)> make_result) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_result] {
-    Wire request;
-    Response response;
-    absl::Status status = admission_->Read(*bytes, &request);
-    if (status.ok()) status = make_result(request, &response);
-    if (status.ok()) *answer = SerializeMessage(response);
-    reactor->Finish(ToGrpcStatus(status));
-  });
+  Dispatch(bytes->Length(),
+           [this, bytes, answer, reactor, make_result, admitted = admission_->Admit(*context)] {
+             Wire request;
+             Response response;
+             absl::Status status = admitted;
+             if (status.ok()) status = admission_->Read(*bytes, &request);
+             if (status.ok()) status = make_result(request, &response);
+             if (status.ok()) *answer = SerializeMessage(response);
+             reactor->Finish(ToGrpcStatus(status));
+           });
   return reactor;
 }
 

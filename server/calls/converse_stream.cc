@@ -34,8 +34,9 @@ ConverseStream::ConverseStream(CallContext context, std::string owner, absl::Tim
   session_.owner = std::move(owner);
 }
 
-void ConverseStream::Start() {
+void ConverseStream::Start(const absl::Status& admitted) {
   const MutexLock lock(&mu_);
+  if (!admitted.ok()) return Fail(admitted);
   Read();
   Rest();
 }

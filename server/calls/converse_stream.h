@@ -40,8 +40,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   ConverseStream(CallContext context, std::string owner, absl::Time deadline);
 
-  // Call this after Open.
-  void Start();
+  // Call this after Open. A call that is not admitted ends with that error.
+  void Start(const absl::Status& admitted);
 
   void OnReadDone(bool ok) final;
   void OnWriteDone(bool ok) final;

@@ -51,11 +51,8 @@ class CallMetrics::CallCounters : public grpc::experimental::ServerInterceptorFa
   CallMetrics* const metrics_;
 };
 
-std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
-CallMetrics::Interceptors() {
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
-  creators.push_back(std::make_unique<CallCounters>(this));
-  return creators;
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> CallMetrics::Interceptor() {
+  return std::make_unique<CallCounters>(this);
 }
 
 void CallMetrics::CountCall(const char* method, grpc::StatusCode code) {

@@ -12,7 +12,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/time/time.h"
 #include "kernels/mutex.h"
@@ -55,10 +54,9 @@ class CallMetrics {
   using Calls = std::map<std::pair<std::string, grpc::StatusCode>, int64_t>;
   Calls calls() const;
 
-  // Interceptors for a server's builder. They count the server's calls here. This object must
+  // An interceptor for a server's builder. It counts the server's calls here. This object must
   // outlive the server.
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
-  Interceptors();
+  std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> Interceptor();
 
  private:
   class CallCounter;
