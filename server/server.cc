@@ -1,6 +1,5 @@
 #include "server/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
@@ -21,6 +20,7 @@
 #include "server/ops/grpc_acceptor.h"
 #include "server/ops/listener.h"
 #include "server/ops/logging.h"
+#include "server/reflection_service.h"
 #include "server/session_service.h"
 
 namespace retnet {
@@ -48,7 +48,9 @@ class Server::Impl {
         generation_(std::move(model),
                     {engine, metrics, [this] { StopServing("the model has failed"); }},
                     &admission_),
-        sessions_(engine, &admission_) {}
+        sessions_(engine, &admission_),
+        reflection_v1_(&admission_),
+        reflection_v1alpha_(&admission_) {}
 
   ~Impl() { EndConnections(); }
 
@@ -57,14 +59,15 @@ class Server::Impl {
     listening.unacknowledged = options_.keepalive / 2;
     ASSIGN_OR_RETURN(Listener listener, Listener::Bind(options_.listen, listening));
     address_ = listener.address();
-    // Process-wide switches of gRPC, for the servers built from now on.
+    // A process-wide switch of gRPC, for the servers built from now on.
     grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     Configure(&builder);
     acceptor_.emplace(std::move(listener), grpc::InsecureServerCredentials(), &builder);
     builder.RegisterService(&generation_);
     builder.RegisterService(&sessions_);
+    builder.RegisterService(&reflection_v1_);
+    builder.RegisterService(&reflection_v1alpha_);
     // So that a model that fails on the first call finds the health service.
     const MutexLock lock(&mu_);
     server_ = builder.BuildAndStart();
@@ -147,6 +150,8 @@ class Server::Impl {
   Admission admission_;
   GenerationService generation_;
   SessionService sessions_;
+  ReflectionV1 reflection_v1_;
+  ReflectionV1Alpha reflection_v1alpha_;
   std::unique_ptr<grpc::Server> server_;  // constant after Start; ends before the services
   std::optional<GrpcAcceptor> acceptor_;  // ends before the server
 };
