@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/request.h"
+#include "server/calls/metadata_limit.h"
 #include "server/command_line.h"
 #include "server/ops/listen_address.h"
 #include "server/ops/logging.h"
@@ -17,6 +18,10 @@ namespace {
 
 std::string CheckListen(const std::string& text) {
   return std::string(ParseListenAddress(text).status().message());
+}
+
+std::string CheckHostAndPort(const std::string& text) {
+  return std::string(ParseHostAndPort(text).status().message());
 }
 
 // A number from `least` to `most`, in the unit that `value` names in the help.
@@ -43,7 +48,8 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
       ->required();
   app->add_option("--listen", options->server.listen,
                   "Address for gRPC calls. With port 0 the system picks a free port, which the "
-                  "first line of output names.")
+                  "first line of output names. unix:PATH is a socket in the file system, for a "
+                  "proxy on the same machine.")
       ->type_name("HOST:PORT")
       ->envname("RETNET_LISTEN")
       ->check(CLI::Validator(CheckListen, ""));
@@ -53,9 +59,13 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
       ->type_name("HOST:PORT")
       ->option_text("default: none")
       ->envname("RETNET_METRICS_LISTEN")
-      ->check(CLI::Validator(CheckListen, ""));
+      ->check(CLI::Validator(CheckHostAndPort, ""));
   AddNumber(app, "--max-message-bytes", &options->server.max_message_bytes, 1 << 10, 1 << 30,
             "BYTES", "Largest request. Raise it for longer texts and larger imported sessions.");
+  AddNumber(app, "--max-metadata-bytes", &options->server.max_metadata_bytes, 1 << 10,
+            kMostMetadataBytes, "BYTES",
+            "Most metadata of a call, counting 32 bytes for each entry. Raise it for large tokens "
+            "or cookies.");
   AddNumber(app, "--drain-seconds", &options->drain_seconds, 0, 1e6, "SECONDS",
             "Time that running requests get to finish after SIGTERM or Ctrl-C. Keep it below the "
             "time after which your supervisor kills the process.");

@@ -105,22 +105,24 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               Submission<Plan> submit) {
   call->Open();
   // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(bytes->Length(), [this, bytes, call, translate, submit, caller = CallerOf(*context),
-                             deadline = Deadline(*context)] {
-    const auto begin = [&]() -> absl::Status {
-      Wire request;
-      RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-      ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
-      const auto plan = std::make_shared<Plan>(std::move(translated));
-      plan->request.session.owner = caller.owner;
-      plan->request.tenant = caller.tenant;
-      plan->request.deadline = deadline;
-      PrepareSession(plan->needs, plan->request.session, call,
-                     [plan, submit](const SessionInfo& session) { submit(*plan, session); });
-      return absl::OkStatus();
-    };
-    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-  });
+  Dispatch(
+      bytes->Length(), [this, bytes, call, translate, submit, caller = CallerOf(*context),
+                        deadline = Deadline(*context), admitted = admission_->Admit(*context)] {
+        const auto begin = [&]() -> absl::Status {
+          RETURN_IF_ERROR(admitted);
+          Wire request;
+          RETURN_IF_ERROR(admission_->Read(*bytes, &request));
+          ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
+          const auto plan = std::make_shared<Plan>(std::move(translated));
+          plan->request.session.owner = caller.owner;
+          plan->request.tenant = caller.tenant;
+          plan->request.deadline = deadline;
+          PrepareSession(plan->needs, plan->request.session, call,
+                         [plan, submit](const SessionInfo& session) { submit(*plan, session); });
+          return absl::OkStatus();
+        };
+        if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+      });
 }
 
 template <typename Call>
@@ -170,7 +172,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_},
       CallerOf(*context), Deadline(*context));
   call->Open();
-  call->Start();
+  call->Start(admission_->Admit(*context));
   return call.get();
 }
 
@@ -179,14 +181,16 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
     std::function<absl::Status(const Wire&, Response*)> make_result) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_result] {
-    Wire request;
-    Response response;
-    absl::Status status = admission_->Read(*bytes, &request);
-    if (status.ok()) status = make_result(request, &response);
-    if (status.ok()) *answer = SerializeMessage(response);
-    reactor->Finish(ToGrpcStatus(status));
-  });
+  Dispatch(bytes->Length(),
+           [this, bytes, answer, reactor, make_result, admitted = admission_->Admit(*context)] {
+             Wire request;
+             Response response;
+             absl::Status status = admitted;
+             if (status.ok()) status = admission_->Read(*bytes, &request);
+             if (status.ok()) status = make_result(request, &response);
+             if (status.ok()) *answer = SerializeMessage(response);
+             reactor->Finish(ToGrpcStatus(status));
+           });
   return reactor;
 }
 

@@ -1,8 +1,10 @@
 // retnetd: serves a RetNet checkpoint over gRPC. The whole wiring, top to bottom.
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -21,6 +23,7 @@
 #include "models/tokenizer.h"
 #include "server/flags.h"
 #include "server/ops/call_metrics.h"
+#include "server/ops/file_descriptor.h"
 #include "server/ops/logging.h"
 #include "server/ops/metrics.h"
 #include "server/server.h"
@@ -88,6 +91,7 @@ EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& 
 }
 
 absl::Status Serve(const RetnetdOptions& options) {
+  RETURN_IF_ERROR(RaiseDescriptorLimit());
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
   if (!info.device_note.empty()) {
@@ -118,14 +122,21 @@ absl::Status Serve(const RetnetdOptions& options) {
     ASSIGN_OR_RETURN(page, MetricsPage::Start(options.metrics_listen, &engine, &metrics));
     Log(LogLevel::kInfo, absl::StrCat("metrics at http://", page->address(), "/metrics"));
   }
+  // A server that no client can reach drains and ends, so that something starts it again.
+  std::atomic<bool> deaf = false;
+  const auto failed = [&deaf] {
+    deaf = true;
+    kill(getpid(), SIGTERM);
+  };
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start(options.server, std::move(served), &engine,
-                                 page != nullptr ? &metrics : nullptr));
+                                 page != nullptr ? &metrics : nullptr, failed));
   std::cout << "listening on " << server->address() << std::endl;
 
   WaitForSignal();
   const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
   Log(LogLevel::kInfo, finished ? "drained" : "drained; calls that were left have been ended");
+  if (deaf) return absl::InternalError("the server could not accept connections any more");
   return absl::OkStatus();
 }
 

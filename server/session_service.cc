@@ -58,7 +58,8 @@ grpc::ServerUnaryReactor* SessionService::Call(
   auto call = std::make_shared<SessionCall>(&admission_->in_flight_calls());
   call->Open();
   Wire request;
-  absl::Status status = admission_->Read(*bytes, &request);
+  absl::Status status = admission_->Admit(*context);
+  if (status.ok()) status = admission_->Read(*bytes, &request);
   if (status.ok()) {
     status = begin(request, CallerOf(*context).owner,
                    [call, answer, describe](absl::StatusOr<Result> result) {
@@ -191,6 +192,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
   auto call = std::make_shared<SnapshotExport>(admission_);
   call->Open();
   const auto begin = [&]() -> absl::Status {
+    RETURN_IF_ERROR(admission_->Admit(*context));
     v1::ExportSessionRequest request;
     RETURN_IF_ERROR(admission_->Read(*bytes, &request));
     ASSIGN_OR_RETURN(SessionKey key, KeyOf(request.id(), CallerOf(*context).owner));
@@ -226,7 +228,7 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* SessionService::Import(
         });
       });
   call->Open();
-  call->Start();
+  call->Start(admission_->Admit(*context));
   return call.get();
 }
 

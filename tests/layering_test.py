@@ -46,6 +46,8 @@ LIBRARIES = [
     ("zstd", r"zstd", r"engine/snapshots/snapshot\.cc"),
     ("hiredis", r"hiredis", r"engine/snapshots/redis_store\.cc"),
     ("CUDA", r"cuda|cublas|nv_|cooperative_groups", r"kernels/cuda/|models/retnet_cuda\.cc"),
+    ("libmicrohttpd", r"microhttpd", r"server/ops/http_server\.cc"),
+    ("prometheus-cpp", r"prometheus/", r"server/ops/metrics\.cc"),
     ("spdlog", r"spdlog/", r"server/"),
     ("CLI11", r"CLI/", r"(server|client)/"),
     ("GoogleTest", r"(gtest|gmock|benchmark)/", r"tests/"),

@@ -35,8 +35,9 @@ ConverseStream::ConverseStream(CallContext context, Caller caller, absl::Time de
   tenant_ = std::move(caller.tenant);
 }
 
-void ConverseStream::Start() {
+void ConverseStream::Start(const absl::Status& admitted) {
   const MutexLock lock(&mu_);
+  if (!admitted.ok()) return Fail(admitted);
   Read();
   Rest();
 }

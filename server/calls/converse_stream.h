@@ -41,8 +41,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   ConverseStream(CallContext context, Caller caller, absl::Time deadline);
 
-  // Call this after Open.
-  void Start();
+  // Call this after Open. A call that is not admitted ends with that error.
+  void Start(const absl::Status& admitted);
 
   void OnReadDone(bool ok) final;
   void OnWriteDone(bool ok) final;
