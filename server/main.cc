@@ -1,6 +1,4 @@
 // retnetd: serves a RetNet checkpoint over gRPC. The whole wiring, top to bottom.
-#include <signal.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
@@ -23,7 +21,9 @@
 #include "server/ops/call_metrics.h"
 #include "server/ops/logging.h"
 #include "server/ops/metrics.h"
+#include "server/ops/signals.h"
 #include "server/server.h"
+#include "server/standard_streams.h"
 
 namespace retnet {
 namespace {
@@ -46,24 +46,6 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
                      ", which must be at least as many"));
   }
   return tokenizer;
-}
-
-// SIGTERM and SIGINT. Blocked before the first thread is made, so that only WaitForSignal gets
-// them.
-sigset_t EndSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  return signals;
-}
-
-// Returns at the first signal; the next one ends the process at once.
-void WaitForSignal() {
-  const sigset_t signals = EndSignals();
-  int signal = 0;
-  sigwait(&signals, &signal);
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
 // Half of the free memory, at most the engine's default. Slots in host memory that have not been
@@ -121,7 +103,8 @@ absl::Status Serve(const RetnetdOptions& options) {
                                  page != nullptr ? &metrics : nullptr));
   std::cout << "listening on " << server->address() << std::endl;
 
-  WaitForSignal();
+  const std::vector<ReloadHook> reload_hooks;
+  WaitForEnd(reload_hooks);
   const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
   Log(LogLevel::kInfo, finished ? "drained" : "drained; calls that were left have been ended");
   return absl::OkStatus();
@@ -138,8 +121,8 @@ const char* Advice(const absl::Status& status) {
 }
 
 int Run(int argc, char** argv) {
-  const sigset_t signals = EndSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ReplaceClosedStreams(LostOutput::kIsNoError);
+  TakeSignals();
 
   RetnetdOptions options;
   CLI::App app("retnetd serves a RetNet checkpoint over gRPC.", "retnetd");

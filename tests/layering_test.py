@@ -60,6 +60,7 @@ ANYBODY = {
     "kernels/serial_executor.h",
     "kernels/status_macros.h",
     "server/command_line.h",
+    "server/standard_streams.h",
 }
 
 # Narrower than the folders: a file pattern and the only headers of another folder that it may include.

@@ -25,8 +25,9 @@ struct ClientResult {
 class Retnetd {
  public:
   // On a free port, with these flags beside. `sequences` is --max-sequences; nullopt: not given.
+  // `redirections` are the shell's, such as "2>&-".
   explicit Retnetd(const std::vector<std::string>& flags = {}, std::optional<int> sequences = 8,
-                   const std::string& model = ModelFolder());
+                   const std::string& model = ModelFolder(), const std::string& redirections = "");
 
   Process& process() { return process_; }
   const Process& process() const { return process_; }
