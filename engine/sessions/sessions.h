@@ -130,7 +130,7 @@ class Sessions {
   using OnFound = std::function<void(SessionOr)>;
   using OnStatus = std::function<void(absl::Status)>;
 
-  // --- From a key to its session (sessions.cc).
+  // --- From a key to its session (sessions.cc; what asks the store is in session_store.cc).
   // Calls `then` with the session, at once if it is in memory and up to date, else when the store
   // has answered; or with why there is none.
   void Lookup(const SessionKey& key, OnFound then);
@@ -143,6 +143,9 @@ class Sessions {
                   absl::StatusOr<Snapshot> snapshot);
   // Calls what waits for the key, each with the session that is there by then or with `error`.
   void AnswerLookups(const SessionKey& key, const absl::Status& error);
+  static absl::Status NoSession(const SessionKey& key);
+  static absl::Status Lost(const SessionKey& key);
+  static absl::Status Busy(const SessionKey& key);
   bool shared() const { return store_ != nullptr && store_->shared(); }
   Session* Find(const SessionKey& key);
   // Null when the session is gone, though another one may have its key.
@@ -167,7 +170,7 @@ class Sessions {
   // The end of the sequence that ran on the session.
   void TakeBack(Session* session, Sequence* sequence, StatePrefix state, absl::Time now);
 
-  // --- To the store.
+  // --- To the store (session_store.cc; the content of a snapshot is in sessions.cc).
   void Write(Session* session);
   void PutInStore(Snapshot snapshot, uint64_t serial);
   void PutFailed(const SessionKey& key, uint64_t serial, const absl::Status& status);
@@ -177,7 +180,6 @@ class Sessions {
 
   // --- What the clients' calls share (session_calls.cc).
   SessionInfo InfoOf(const Session& session) const;
-  static absl::Status Busy(const SessionKey& key);
   // Replies with what `call` returns for the session, or with why there is none.
   template <typename T>
   void Answer(const SessionKey& key, const Reply<T>& reply,
