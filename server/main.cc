@@ -22,13 +22,20 @@
 #include "server/ops/logging.h"
 #include "server/ops/metrics.h"
 #include "server/ops/signals.h"
+#include "server/ops/store_watch.h"
 #include "server/server.h"
 #include "server/standard_streams.h"
 
 namespace retnet {
 namespace {
 
-enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitNoDevice = 3 };
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailure = 1,
+  kExitUsage = 2,
+  kExitNoDevice = 3,
+  kExitSessionsLost = 4,
+};
 
 // nullptr where the checkpoint has none.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
@@ -67,7 +74,21 @@ EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& 
   return engine;
 }
 
-absl::Status Serve(const RetnetdOptions& options) {
+// After the drain: what the process takes with it.
+ExitCode ReportLostSessions(const EngineStats& stats) {
+  if (stats.sessions_not_stored > 0) {
+    Log(LogLevel::kError,
+        absl::StrCat("sessions that could not be stored and end with this process: ",
+                     stats.sessions_not_stored));
+  }
+  if (stats.sessions_lost > 0) {
+    Log(LogLevel::kError, absl::StrCat("sessions that left memory before and could not be stored: ",
+                                       stats.sessions_lost));
+  }
+  return stats.sessions_not_stored + stats.sessions_lost > 0 ? kExitSessionsLost : kExitOk;
+}
+
+absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
   if (!info.device_note.empty()) {
@@ -87,7 +108,10 @@ absl::Status Serve(const RetnetdOptions& options) {
     return absl::FailedPreconditionError(
         absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
   }
-  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store));
+  const bool has_store = *store != nullptr;
+  StoreWatch store_watch;
+  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store),
+                store_watch.Listener());
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults),
                      options.speculate == "ngram" ? options.max_draft_tokens : 0};
@@ -101,13 +125,17 @@ absl::Status Serve(const RetnetdOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start(options.server, std::move(served), &engine,
                                  page != nullptr ? &metrics : nullptr));
+  if (has_store) {
+    store_watch.TellHealth([&](bool healthy) { server->SetServiceHealth(kStoreService, healthy); });
+  }
   std::cout << "listening on " << server->address() << std::endl;
 
   const std::vector<ReloadHook> reload_hooks;
   WaitForEnd(reload_hooks);
   const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
+  store_watch.TellHealth(nullptr);
   Log(LogLevel::kInfo, finished ? "drained" : "drained; calls that were left have been ended");
-  return absl::OkStatus();
+  return ReportLostSessions(engine.stats());
 }
 
 // What to do about a failed start.
@@ -136,8 +164,9 @@ int Run(int argc, char** argv) {
   StartLogging(options.log_level);
   for (const std::string& note : notes) Log(LogLevel::kWarning, note);
 
-  const absl::Status status = Serve(options);
-  if (status.ok()) return kExitOk;
+  const absl::StatusOr<ExitCode> code = Serve(options);
+  if (code.ok()) return *code;
+  const absl::Status& status = code.status();
   std::cerr << "retnetd: " << status.message() << Advice(status) << std::endl;
   // Only a device is ever unavailable at the start.
   return absl::IsUnavailable(status) ? kExitNoDevice : kExitFailure;

@@ -35,8 +35,13 @@ absl::Status Sessions::Lost(const SessionKey& key) {
       " at the same time, and what was added here is lost; from now on it is that server's"));
 }
 
-Sessions::Sessions(const SessionsOptions& options, SnapshotIo* store, StateCache* states, Post post)
-    : options_(options), store_(store), state_cache_(states), post_(std::move(post)) {}
+Sessions::Sessions(const SessionsOptions& options, SnapshotIo* store, StateCache* states, Post post,
+                   StoreListener listener)
+    : options_(options),
+      store_(store),
+      state_cache_(states),
+      post_(std::move(post)),
+      health_(std::move(listener)) {}
 
 void Sessions::Index(const Session& session) {
   if (!session.idle()) return;
@@ -62,7 +67,9 @@ Sessions::Session* Sessions::Find(const SessionKey& key, uint64_t serial) {
 void Sessions::Lookup(const SessionKey& key, OnFound then) {
   Session* session = Find(key);
   const bool may_be_old = session != nullptr && session->idle() && (shared() || session->lost);
-  if (session != nullptr && !may_be_old) return then(session);
+  // While an answer of the store is overdue nobody waits for another one.
+  const bool asks = may_be_old && (session->lost || overdue_checks_ == 0);
+  if (session != nullptr && !asks) return then(session);
   if (store_ == nullptr) return then(NoSession(key));
   std::vector<OnFound>& lookups = lookups_[key];
   lookups.push_back(std::move(then));
@@ -94,15 +101,14 @@ void Sessions::TakeSnapshot(Snapshot snapshot, Session* session) {
 Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
   if (spec.key.id.empty()) spec.key.id = MadeId();
   if (count() >= options_.max_kept) {
-    // What the store has is found there again.
-    Session* oldest = by_use_.empty() ? nullptr : Find(by_use_.begin()->second);
-    if (oldest == nullptr || store_ == nullptr ||
-        (oldest->written_version != oldest->version && !oldest->lost)) {
+    Session* leaves = Evictable();
+    if (leaves == nullptr) {
       return absl::ResourceExhaustedError(
-          absl::StrCat("max_kept_sessions = ", options_.max_kept,
-                       " sessions are kept; delete some, or give them a TTL"));
+          absl::StrCat("max_kept_sessions = ", options_.max_kept, " sessions are kept",
+                       health_.writable() ? "" : " and the snapshot store cannot be written",
+                       "; delete some, or give them a TTL"));
     }
-    Erase(oldest);
+    Evict(leaves);
   }
   auto session = std::make_unique<Session>();
   Session* added = session.get();
@@ -114,7 +120,30 @@ Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
   return added;
 }
 
+// What the store has is found there again. Next best is what it is being given.
+Sessions::Session* Sessions::Evictable() {
+  constexpr int kMostLookedAt = 256;  // of those that a failing store does not have
+  Session* given = nullptr;
+  int looked_at = 0;
+  for (auto use = by_use_.begin(); use != by_use_.end() && looked_at < kMostLookedAt; ++use) {
+    Session* session = Find(use->second);
+    if (store_ == nullptr) break;
+    if (session->lost || session->stored_version == session->version) return session;
+    if (given == nullptr && session->written_version == session->version) given = session;
+    ++looked_at;
+  }
+  return health_.writable() ? given : nullptr;
+}
+
+void Sessions::Evict(Session* session) {
+  if (!session->lost && session->stored_version != session->version) {
+    leaving_[session->serial] = session->version;
+  }
+  Erase(session);
+}
+
 void Sessions::Erase(Session* session) {
+  health_.ClearNotStored(session->spec.key);
   Unindex(*session);
   sessions_.erase(SessionKey(session->spec.key));
 }
@@ -122,7 +151,11 @@ void Sessions::Erase(Session* session) {
 void Sessions::Forget(Session* session) {
   const SessionKey key = session->spec.key;
   Erase(session);
-  if (store_ != nullptr) store_->Delete(key, [](const absl::Status&) {});
+  if (store_ == nullptr) return;
+  store_->Delete(key, [this, key](const absl::Status& status) {
+    if (status.ok()) return;
+    post_([this, key, status] { health_.OnWrite(key, status, absl::Now()); });
+  });
 }
 
 void Sessions::Decide(Sequence* sequence, absl::Status status) {
@@ -288,6 +321,7 @@ void Sessions::CheckInvariants() const {
     RETNET_DCHECK(std::find(session->waiting.begin(), session->waiting.end(), session->running) ==
                   session->waiting.end());
     RETNET_DCHECK(session->written_version <= session->read_version);
+    RETNET_DCHECK(session->stored_version <= session->version);
     RETNET_DCHECK(session->read_version <= session->version);
     if (!session->idle()) continue;
     ++idle;

@@ -38,6 +38,7 @@ void TakeSignals() {
   sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 void WaitForEnd(const std::vector<ReloadHook>& hooks) {

@@ -1,5 +1,5 @@
-// The signals of the server's process: SIGTERM and SIGINT end it, SIGHUP reloads, SIGPIPE does
-// nothing.
+// The signals of the server's process: SIGTERM and SIGINT end it, SIGHUP reloads, SIGPIPE and
+// SIGXFSZ do nothing.
 #ifndef RETNET_SERVER_OPS_SIGNALS_H_
 #define RETNET_SERVER_OPS_SIGNALS_H_
 
@@ -17,8 +17,9 @@ struct ReloadHook {
   std::function<absl::Status()> reload;
 };
 
-// Blocks SIGTERM, SIGINT and SIGHUP, so that only WaitForEnd gets them, and ignores SIGPIPE: a
-// reader of the log that goes away ends nothing. Call this before the first thread is made.
+// Blocks SIGTERM, SIGINT and SIGHUP, so that only WaitForEnd gets them. Ignores SIGPIPE and SIGXFSZ:
+// a reader of the log that goes away, or a limit on the size of files, makes a write fail and ends
+// nothing. Call this before the first thread is made.
 void TakeSignals();
 
 // Returns at the first SIGTERM or SIGINT; the next one ends the process at once. At each SIGHUP

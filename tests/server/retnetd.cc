@@ -75,12 +75,14 @@ ClientResult Retnetd::RunClient(const std::vector<std::string>& arguments,
   return {exit_code, process.output(), process.error()};
 }
 
-std::string Retnetd::Health() const {
+std::string Retnetd::Health(const std::string& service) const {
   using grpc::health::v1::HealthCheckResponse;
   grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
   HealthCheckResponse response;
   const grpc::Status status =
-      grpc::health::v1::Health::NewStub(NewChannel(address_))->Check(&context, {}, &response);
+      grpc::health::v1::Health::NewStub(NewChannel(address_))->Check(&context, request, &response);
   if (!status.ok()) return status.error_message();
   return HealthCheckResponse::ServingStatus_Name(response.status());
 }

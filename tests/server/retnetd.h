@@ -40,8 +40,8 @@ class Retnetd {
   // Runs it to its end.
   ClientResult RunClient(const std::vector<std::string>& arguments,
                          const std::string& input = "") const;
-  // "SERVING", "NOT_SERVING" or the error.
-  std::string Health() const;
+  // "SERVING", "NOT_SERVING" or the error; of the server or of one service.
+  std::string Health(const std::string& service = "") const;
 
  private:
   Process process_;
