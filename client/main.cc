@@ -16,6 +16,7 @@
 #include "client/request_options.h"
 #include "client/session_commands.h"
 #include "server/command_line.h"
+#include "server/standard_streams.h"
 
 namespace retnet {
 namespace {
@@ -317,6 +318,7 @@ CLI::App* AddCommand(CLI::App* app, const std::string& name, const std::string& 
 }
 
 int Run(int argc, char** argv) {
+  ReplaceClosedStreams(LostOutput::kIsAnError);
   CLI::App app("retnet calls a retnetd server.", "retnet");
   ClientOptions options;
   AddCommonOptions(&app, &options);

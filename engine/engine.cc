@@ -33,15 +33,17 @@ std::unique_ptr<SnapshotIo> MakeIo(std::unique_ptr<SnapshotStore> store,
 class Engine::Impl {
  public:
   Impl(std::unique_ptr<Model> model, const EngineOptions& options,
-       std::unique_ptr<SnapshotStore> store)
+       std::unique_ptr<SnapshotStore> store, StoreListener listener)
       : info_(model->info()),
         options_(options),
         format_(
             MakeSnapshotFormat(info_, options.snapshots.encoding, options.snapshots.zstd_level)),
         store_(MakeIo(std::move(store), format_, options.executor.state_cache.host_bytes)),
-        executor_(std::move(model), options.executor, store_.get(),
-                  [this](std::function<void()> task) { Post(std::move(task)); }) {
+        executor_(
+            std::move(model), options.executor, store_.get(),
+            [this](std::function<void()> task) { Post(std::move(task)); }, std::move(listener)) {
     counters_ = executor_.stats();
+    if (store_ != nullptr && store_->shared()) Post([this] { executor_.sessions().ProbeStore(); });
     thread_ = std::thread([this] { Run(); });
   }
 
@@ -75,6 +77,11 @@ class Engine::Impl {
   void Call(void (Sessions::*method)(Parameters...), const Reply<T>& reply,
             Arguments... arguments) {
     if (absl::Status refusal = Refusal(); !refusal.ok()) return reply(refusal);
+    CallAlways(method, reply, std::move(arguments)...);
+  }
+  template <typename T, typename... Parameters, typename... Arguments>
+  void CallAlways(void (Sessions::*method)(Parameters...), const Reply<T>& reply,
+                  Arguments... arguments) {
     Post([this, method, reply, ... arguments = std::move(arguments)]() mutable {
       (executor_.sessions().*method)(std::move(arguments)..., reply);
     });
@@ -90,6 +97,8 @@ class Engine::Impl {
   absl::Status Refusal() const;
   void Post(std::function<void()> task);
   void Persist(absl::Time deadline);
+  // Runs a task on the engine thread and waits until that has nothing more to do.
+  void RunUntilIdle(std::function<void()> task);
 
   // --- The engine thread's.
   void Run();
@@ -211,19 +220,21 @@ bool Engine::Impl::Drain(absl::Time deadline) {
 // Sessions that the store does not have are given to it, as many at a time as its queue takes; the
 // reads of their states end before the engine is idle again.
 void Engine::Impl::Persist(absl::Time deadline) {
-  // What has been given in time is written even if that takes a little longer.
-  constexpr absl::Duration kGrace = absl::Seconds(10);
-  deadline = std::max(deadline, absl::Now() + kGrace);
+  deadline = std::max(deadline, absl::Now() + options_.store_grace);
   int32_t left = std::numeric_limits<int32_t>::max();
   for (int32_t before = 0; left > 0;) {
     before = std::exchange(left, 0);
-    MutexLock lock(&mutex_);
-    inbox_.tasks.push_back([this, &left] { left = executor_.sessions().WriteAll(); });
-    wake_.NotifyOne();
-    while (!all_told()) went_idle_.Wait(&mutex_);
-    lock.Unlock();
-    if (left >= before || !store_->Flush(deadline).ok()) return;
+    RunUntilIdle([this, &left] { left = executor_.sessions().WriteAll(); });
+    if (left >= before || !store_->Flush(deadline).ok()) break;
   }
+  RunUntilIdle([this] { executor_.sessions().CountNotStored(); });
+}
+
+void Engine::Impl::RunUntilIdle(std::function<void()> task) {
+  MutexLock lock(&mutex_);
+  inbox_.tasks.push_back(std::move(task));
+  wake_.NotifyOne();
+  while (!all_told()) went_idle_.Wait(&mutex_);
 }
 
 EngineStats Engine::Impl::stats() const {
@@ -316,8 +327,9 @@ void Engine::Impl::Fail(const absl::Status& status) {
 }
 
 Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options,
-               std::unique_ptr<SnapshotStore> store)
-    : impl_(std::make_unique<Impl>(std::move(model), options, std::move(store))) {}
+               std::unique_ptr<SnapshotStore> store, StoreListener listener)
+    : impl_(std::make_unique<Impl>(std::move(model), options, std::move(store),
+                                   std::move(listener))) {}
 
 Engine::~Engine() = default;
 
@@ -348,7 +360,7 @@ void Engine::RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> rep
 }
 
 void Engine::DeleteSession(SessionKey key, Reply<SessionInfo> reply) {
-  impl_->Call(&Sessions::Delete, reply, std::move(key));
+  impl_->CallAlways(&Sessions::Delete, reply, std::move(key));
 }
 
 void Engine::ExportSession(SessionKey key, Reply<Snapshot> reply) {

@@ -19,13 +19,13 @@ int32_t MaxRows(const ExecutorOptions& options, const ModelInfo& info) {
 }  // namespace
 
 Executor::Executor(std::unique_ptr<Model> model, const ExecutorOptions& options, SnapshotIo* store,
-                   Sessions::Post post)
+                   Sessions::Post post, StoreListener listener)
     : model_(std::move(model)),
       max_step_(options.max_step),
       scheduler_(MaxRows(options, model_->info()), model_->info().chunk),
       state_cache_(model_.get(), options.state_cache, [post] { post([] {}); }),
       state_manager_(model_.get(), &state_cache_, options.state_manager),
-      sessions_(options.sessions, store, &state_cache_, post) {
+      sessions_(options.sessions, store, &state_cache_, post, std::move(listener)) {
   const int32_t max_rows = MaxRows(options, model_->info());
   segments_.reserve(std::min(max_rows, model_->info().slots));
   outputs_.reserve(max_rows);
@@ -100,14 +100,15 @@ void Executor::Prepare(absl::Time now) {
     Retire(sequence);
   }
   sessions_.Expire(now);
+  sessions_.RunTimers(now);
   state_cache_.Poll();
   GiveSlots();
   CheckInvariants();
 }
 
 absl::Time Executor::next_event() const {
-  return std::min(sessions_.next_expiry(),
-                  deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first);
+  return std::min({sessions_.next_expiry(), sessions_.next_timer(),
+                   deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first});
 }
 
 void Executor::GiveSlots() {
@@ -319,6 +320,10 @@ EngineStats Executor::stats() const {
   stats.pinned_bytes = state_cache_.pinned_bytes();
   stats.evictions = state_cache_.evictions();
   stats.sessions = sessions_.count();
+  stats.sessions_not_stored = sessions_.health().not_stored();
+  stats.sessions_lost = sessions_.health().lost();
+  stats.store_readable = sessions_.health().readable();
+  stats.store_writable = sessions_.health().writable();
   stats.cached_prefixes = state_manager_.cached_prefixes();
   stats.cached_prefix_bytes = state_cache_.cached_bytes();
   stats.cache_hits = state_manager_.cache_hits();

@@ -42,7 +42,7 @@ class Executor {
   // task on the thread that drives the executor, later. It is called from any thread, also while
   // the executor is destroyed.
   Executor(std::unique_ptr<Model> model, const ExecutorOptions& options, SnapshotIo* store,
-           Sessions::Post post);
+           Sessions::Post post, StoreListener listener = nullptr);
 
   // Takes a new sequence, which waits for its session or for a slot from now on.
   void Admit(std::unique_ptr<Sequence> sequence);

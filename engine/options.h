@@ -27,6 +27,10 @@ struct StateManagerOptions {
 
 struct SessionsOptions {
   int32_t max_kept = 65536;  // sessions in memory, those with a running request included
+  // A store that several servers write has so long to say whether it has a newer version of a
+  // session in memory. Then the session goes on as it is here; if another server went on with it
+  // too, the write finds the conflict.
+  absl::Duration check_patience = absl::Milliseconds(500);
 };
 
 struct ExecutorOptions {
@@ -49,6 +53,8 @@ struct SnapshotOptions {
 struct EngineOptions {
   int32_t max_queue = 256;             // requests accepted and waiting for a slot
   int32_t max_context_length = 32768;  // tokens of a session's history, prompt and output together
+  // Drain waits at least so long for the store to write what it was given.
+  absl::Duration store_grace = absl::Seconds(10);
   ExecutorOptions executor = {};
   SnapshotOptions snapshots = {};
 };

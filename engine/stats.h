@@ -31,6 +31,11 @@ struct EngineStats {
   int64_t evictions = 0;         // from a slot or from host memory
   int64_t preemptions = 0;       // of running sequences that gave up their slots to go on later
   int32_t sessions = 0;          // known here; the store may have more
+  // Whose last write to the store failed. After Drain: which the store is not known to have.
+  int32_t sessions_not_stored = 0;
+  int64_t sessions_lost = 0;   // left memory for others, and their last write failed
+  bool store_readable = true;  // the last read of the store worked
+  bool store_writable = true;  // the last write did
   int32_t cached_prefixes = 0;
   int64_t cached_prefix_bytes = 0;  // of their states, wherever they are
   int64_t cache_hits = 0;  // requests whose prompt has at least a chunk, each a hit or a miss

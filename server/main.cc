@@ -26,12 +26,21 @@
 #include "server/ops/file_descriptor.h"
 #include "server/ops/logging.h"
 #include "server/ops/metrics.h"
+#include "server/ops/signals.h"
+#include "server/ops/store_watch.h"
 #include "server/server.h"
+#include "server/standard_streams.h"
 
 namespace retnet {
 namespace {
 
-enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitNoDevice = 3 };
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailure = 1,
+  kExitUsage = 2,
+  kExitNoDevice = 3,
+  kExitSessionsLost = 4,
+};
 
 // nullptr where the checkpoint has none.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
@@ -49,24 +58,6 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
                      ", which must be at least as many"));
   }
   return tokenizer;
-}
-
-// SIGTERM and SIGINT. Blocked before the first thread is made, so that only WaitForSignal gets
-// them.
-sigset_t EndSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  return signals;
-}
-
-// Returns at the first signal; the next one ends the process at once.
-void WaitForSignal() {
-  const sigset_t signals = EndSignals();
-  int signal = 0;
-  sigwait(&signals, &signal);
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
 // A quarter of the free memory, at most the engine's default. Slots in host memory that have not been
@@ -90,7 +81,21 @@ EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& 
   return engine;
 }
 
-absl::Status Serve(const RetnetdOptions& options) {
+// After the drain: what the process takes with it.
+ExitCode ReportLostSessions(const EngineStats& stats) {
+  if (stats.sessions_not_stored > 0) {
+    Log(LogLevel::kError,
+        absl::StrCat("sessions that could not be stored and end with this process: ",
+                     stats.sessions_not_stored));
+  }
+  if (stats.sessions_lost > 0) {
+    Log(LogLevel::kError, absl::StrCat("sessions that left memory before and could not be stored: ",
+                                       stats.sessions_lost));
+  }
+  return stats.sessions_not_stored + stats.sessions_lost > 0 ? kExitSessionsLost : kExitOk;
+}
+
+absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   RETURN_IF_ERROR(RaiseDescriptorLimit());
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
@@ -111,7 +116,10 @@ absl::Status Serve(const RetnetdOptions& options) {
     return absl::FailedPreconditionError(
         absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
   }
-  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store));
+  const bool has_store = *store != nullptr;
+  StoreWatch store_watch;
+  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store),
+                store_watch.Listener());
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults),
                      options.speculate == "ngram" ? options.max_draft_tokens : 0};
@@ -131,13 +139,19 @@ absl::Status Serve(const RetnetdOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start(options.server, std::move(served), &engine,
                                  page != nullptr ? &metrics : nullptr, failed));
+  if (has_store) {
+    store_watch.TellHealth([&](bool healthy) { server->SetServiceHealth(kStoreService, healthy); });
+  }
   std::cout << "listening on " << server->address() << std::endl;
 
-  WaitForSignal();
+  const std::vector<ReloadHook> reload_hooks;
+  WaitForEnd(reload_hooks);
   const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
+  store_watch.TellHealth(nullptr);
   Log(LogLevel::kInfo, finished ? "drained" : "drained; calls that were left have been ended");
+  const ExitCode lost = ReportLostSessions(engine.stats());
   if (deaf) return absl::InternalError("the server could not accept connections any more");
-  return absl::OkStatus();
+  return lost;
 }
 
 // What to do about a failed start.
@@ -151,8 +165,8 @@ const char* Advice(const absl::Status& status) {
 }
 
 int Run(int argc, char** argv) {
-  const sigset_t signals = EndSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ReplaceClosedStreams(LostOutput::kIsNoError);
+  TakeSignals();
 
   RetnetdOptions options;
   CLI::App app("retnetd serves a RetNet checkpoint over gRPC.", "retnetd");
@@ -166,8 +180,9 @@ int Run(int argc, char** argv) {
   StartLogging(options.log_level);
   for (const std::string& note : notes) Log(LogLevel::kWarning, note);
 
-  const absl::Status status = Serve(options);
-  if (status.ok()) return kExitOk;
+  const absl::StatusOr<ExitCode> code = Serve(options);
+  if (code.ok()) return *code;
+  const absl::Status& status = code.status();
   std::cerr << "retnetd: " << status.message() << Advice(status) << std::endl;
   // Only a device is ever unavailable at the start.
   return absl::IsUnavailable(status) ? kExitNoDevice : kExitFailure;

@@ -82,6 +82,11 @@ class Server::Impl {
 
   const std::string& address() const { return address_; }
 
+  void SetServiceHealth(const std::string& service, bool serving) {
+    const MutexLock lock(&mu_);
+    server_->GetHealthCheckService()->SetServingStatus(service, serving);
+  }
+
   bool Drain(absl::Time deadline) {
     StopServing("draining");
     admission_.Refuse();
@@ -169,6 +174,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 }
 
 const std::string& Server::address() const { return impl_->address(); }
+
+void Server::SetServiceHealth(const std::string& service, bool serving) {
+  impl_->SetServiceHealth(service, serving);
+}
 
 bool Server::Drain(absl::Time deadline) { return impl_->Drain(deadline); }
 

@@ -40,6 +40,10 @@ class Server {
   // HOST:PORT with the port in use, or unix:PATH.
   const std::string& address() const;
 
+  // Sets what the health service says of a service that is not one of gRPC's. Before that it is
+  // unknown.
+  void SetServiceHealth(const std::string& service, bool serving);
+
   // Sets health to NOT_SERVING and refuses new calls. Running calls may finish until the deadline
   // and are then ended. Returns whether all calls finished. Call this once.
   bool Drain(absl::Time deadline);

@@ -52,7 +52,7 @@ void SnapshotIo::Put(Snapshot snapshot, std::shared_ptr<SnapshotLineage> lineage
   if (others > 0 && others + bytes > max_queued_bytes_) {
     ++stats_.queue_full;
     Add(std::nullopt, [done = std::move(done), bytes, others] {
-      done(absl::ResourceExhaustedError(absl::StrCat("a snapshot of ", bytes, " bytes behind ",
+      done(absl::CancelledError(absl::StrCat("a snapshot of ", bytes, " bytes behind ",
                                                      others, " that wait to be stored")));
     });
     return;

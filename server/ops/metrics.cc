@@ -84,6 +84,7 @@ class Figures {
     AddEngine(stats, &families);
     AddStates(stats, &families);
     AddSnapshots(stats.snapshots, &families);
+    AddStoreHealth(stats, &families);
     AddCalls(&families);
     AddAliases(stats, &families);
     return families;
@@ -168,6 +169,19 @@ class Figures {
                  stats.failed),
          Gauge("retnet_snapshot_queued_bytes", "Snapshots on their way to the store.",
                stats.queued_bytes)});
+  }
+
+  static void AddStoreHealth(const EngineStats& stats, Families* families) {
+    families->insert(
+        families->end(),
+        {Family(MetricType::Gauge, "retnet_snapshot_store_healthy",
+                "1 unless the last operation of this kind failed; 1 without a store.",
+                {{{{"operation", "read"}}, stats.store_readable ? 1.0 : 0.0},
+                 {{{"operation", "write"}}, stats.store_writable ? 1.0 : 0.0}}),
+         Gauge("retnet_sessions_not_stored", "Sessions in memory whose last write failed.",
+               stats.sessions_not_stored),
+         Counter("retnet_sessions_lost_total",
+                 "Sessions that left memory and then could not be stored.", stats.sessions_lost)});
   }
 
   void AddCalls(Families* families) const {
