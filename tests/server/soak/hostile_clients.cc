@@ -11,6 +11,7 @@
 #include <chrono>
 #include <random>
 
+#include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
