@@ -78,6 +78,8 @@ struct Request {
   Tenant tenant;
   bool keep = true;               // keep the session when this generation ends; otherwise delete it
   bool wait_for_session = false;  // wait while another request runs on it; otherwise ABORTED
+  // ABORTED if the session has fewer tokens: the client has seen so many. At least 0.
+  int32_t session_tokens = 0;
   // Lengths of the prompt at which its state is worth caching, ascending. The chunk boundary at or
   // before each is used. The engine may choose more.
   std::vector<int32_t> cache_boundaries;

@@ -155,8 +155,12 @@ void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
   app->add_option("--snapshot-store", options->snapshot_store,
                   "Where sessions are kept beyond the process: none, disk:DIR or "
                   "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]. Several servers may share a "
-                  "Redis.")
+                  "Redis. In user and password, %40 stands for @ and so on, as in every URL.")
       ->type_name("STORE");
+  app->add_flag("--snapshot-store-optional", options->snapshot_store_optional,
+                "Start even if the Redis of --snapshot-store cannot be reached or refuses the "
+                "password. It is tried again, and until then sessions are in memory alone. Set it "
+                "where a server without stored sessions is better than none.");
   AddNumber(app, "--snapshot-bytes", &options->snapshot_bytes, 0, int64_t{1} << 50, "BYTES",
             "Most bytes in the store. Beyond it the least recently used sessions are deleted. "
             "0: no limit.");

@@ -26,6 +26,7 @@ struct RetnetdOptions {
   int64_t preempted_state_bytes = -1;
   std::string snapshot_store = "none";
   int64_t snapshot_bytes = 0;
+  bool snapshot_store_optional = false;
   std::string snapshot_encoding = "exact";
   std::string speculate = "none";
   int32_t max_draft_tokens = 8;

@@ -81,6 +81,34 @@ EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& 
   return engine;
 }
 
+// nullptr where there is none. A store that does not work is an error, if it must.
+absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenStore(const RetnetdOptions& options,
+                                                         const ModelInfo& info) {
+  const SnapshotFormat format = MakeSnapshotFormat(info, StateEncoding::kExact, /*zstd_level=*/0);
+  // A session that was stored under a greater --max-context-length is still read.
+  const int64_t tokens = std::max(options.engine.max_context_length, 1 << 20);
+  absl::StatusOr<std::unique_ptr<SnapshotStore>> store = OpenSnapshotStore(
+      options.snapshot_store, options.snapshot_bytes, MostSnapshotBytes(format, tokens));
+  absl::Status status = store.status();
+  if (status.ok() && *store != nullptr) {
+    status = (*store)->Stamp(SessionKey()).status();
+    // One that answers nonsense may be a proxy that is not ready. It is told like any later one.
+    if (absl::IsInternal(status) || (!status.ok() && options.snapshot_store_optional)) {
+      Log(LogLevel::kError, absl::StrCat("--snapshot-store: ", status.message(),
+                                         "; sessions are in memory alone until it works"));
+      return store;
+    }
+    if (!status.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("--snapshot-store: ", status.message(),
+                       "; start it first, or start retnetd with --snapshot-store-optional"));
+    }
+  }
+  if (status.ok()) return store;
+  return absl::FailedPreconditionError(
+      absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", status.message()));
+}
+
 // After the drain: what the process takes with it.
 ExitCode ReportLostSessions(const EngineStats& stats) {
   if (stats.sessions_not_stored > 0) {
@@ -110,15 +138,10 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
 
-  absl::StatusOr<std::unique_ptr<SnapshotStore>> store =
-      OpenSnapshotStore(options.snapshot_store, options.snapshot_bytes);
-  if (!store.ok()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
-  }
-  const bool has_store = *store != nullptr;
+  ASSIGN_OR_RETURN(std::unique_ptr<SnapshotStore> store, OpenStore(options, info));
+  const bool has_store = store != nullptr;
   StoreWatch store_watch;
-  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store),
+  Engine engine(std::move(model), MakeEngineOptions(options, info), std::move(store),
                 store_watch.Listener());
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults),

@@ -185,10 +185,12 @@ void Sessions::Attach(Sequence* sequence) {
 }
 
 void Sessions::Run(Session* session, Sequence* sequence) {
-  absl::Status status;
-  if (session->lost) {  // since it began to wait
-    status = Lost(session->spec.key);
-  } else if (sequence->kind() == RequestKind::kScore) {
+  absl::Status status = session->lost  // since it began to wait
+                            ? Lost(session->spec.key)
+                            : CheckNotOlder(session->spec.key, session->history.size(),
+                                            sequence->request().session_tokens);
+  if (!status.ok()) return Decide(sequence, std::move(status));
+  if (sequence->kind() == RequestKind::kScore) {
     TokenHistory history = session->history;
     StatePrefix state = session->state;
     status = sequence->Continue(&history, &state);

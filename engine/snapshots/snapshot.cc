@@ -274,6 +274,14 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding,
           .zstd_level = zstd_level};
 }
 
+int64_t MostSnapshotBytes(const SnapshotFormat& format, int64_t tokens) {
+  constexpr int64_t kFieldsAndLabels = 1 << 20;
+  constexpr int64_t kTokenBytes = 2 * sizeof(TokenId);  // its id, and a change of class
+  const int64_t bytes = kFieldsAndLabels + tokens * kTokenBytes + format.base_bytes +
+                        format.chunk * format.tail_token_bytes;
+  return bytes + bytes / 64;  // what cannot be compressed grows a little
+}
+
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format) {
   RETURN_IF_ERROR(CheckConsistent(snapshot, format));
   const int64_t state_bytes = StateBytes(snapshot.shape, format);

@@ -209,8 +209,12 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   keep_ = begin.has_keep() ? begin.keep() : named;
   wait_ = begin.when_busy() == v1::WHEN_BUSY_WAIT;
   priority_ = begin.priority();
-  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this())](
-                         absl::StatusOr<SessionInfo> session) {
+  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this()),
+                      seen = begin.session_tokens()](absl::StatusOr<SessionInfo> session) {
+    if (session.ok()) {
+      const absl::Status older = CheckNotOlder(session->key, session->tokens, seen);
+      if (!older.ok()) session = older;
+    }
     const MutexLock lock(&self->mu_);
     if (session.ok()) {
       self->session_ = session->key;
@@ -225,6 +229,9 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   };
   SessionKey key = {session_.owner, begin.session_id()};
   absl::Status status = named ? CheckSessionId("session_id", key.id) : absl::OkStatus();
+  if (begin.has_session_tokens()) {
+    status.Update(SeenSessionTokens(key.id, begin.session_tokens()).status());
+  }
   if (status.ok() && context_.model->tokenizer != nullptr) {
     const auto bos = BosBefore(begin.has_add_bos() ? std::optional(begin.add_bos()) : std::nullopt,
                                *context_.model);
