@@ -58,7 +58,10 @@ class StateManager {
     StatePrefix state;  // before the prompt's last token, once it is computed
   };
 
+  // The sequence may go on from cached prefixes.
   bool Caches(const Sequence& sequence) const;
+  // Others may go on from its states, too: this server vouches for them.
+  bool Shares(const Sequence& sequence) const;
   std::vector<int32_t> Cuts(Sequence* sequence);
   bool Join(Sequence* sequence);
   static bool Leads(const Sequence& sequence);

@@ -111,7 +111,8 @@ void Sessions::FinishLoad(const SessionKey& key, std::shared_ptr<SnapshotLineage
   const absl::Duration ttl = snapshot->expires - snapshot->last_used;
   const SessionOr session = Add({.key = key, .ttl = ttl, .labels = snapshot->labels}, absl::Now());
   if (session.ok()) {
-    TakeSnapshot(*std::move(snapshot), *session);
+    const Origin origin = snapshot->imported ? Origin::kImported : Origin::kStored;
+    TakeSnapshot(*std::move(snapshot), origin, *session);
     (*session)->lineage = std::move(lineage);
     (*session)->read_version = (*session)->written_version = (*session)->version;
   }
@@ -130,10 +131,11 @@ void Sessions::AnswerLookups(const SessionKey& key, const absl::Status& error) {
 }
 
 // A version of the file that the table has not seen must not make the next one look older.
-void Sessions::TakeSnapshot(Snapshot snapshot, Session* session) {
+void Sessions::TakeSnapshot(Snapshot snapshot, Origin origin, Session* session) {
   session->created = snapshot.created;
   session->version = snapshot.version;
   session->history = TokenHistory(std::move(snapshot.history), std::move(snapshot.class_runs));
+  session->history.set_origin(origin);
   if (snapshot.shape.position == 0) return;
   session->state = {.state = state_cache_->Adopt(snapshot.shape, std::move(snapshot.state)),
                     .tokens = snapshot.shape.position};
@@ -281,6 +283,7 @@ Snapshot Sessions::SnapshotOf(const Session& session) const {
   snapshot.version = session.version;
   snapshot.history.assign(tokens.begin(), tokens.end());
   snapshot.class_runs.assign(class_runs.begin(), class_runs.end());
+  snapshot.imported = session.history.origin() == Origin::kImported;
   return snapshot;
 }
 

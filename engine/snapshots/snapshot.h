@@ -38,6 +38,9 @@ struct Snapshot {
   std::shared_ptr<const ByteVector> state;
   // True if the state was never stored with a lossy encoding.
   bool exact = true;
+  // True if a client sent the session, or one that it was forked from: nobody vouches that the
+  // state is that of the tokens.
+  bool imported = false;
 };
 
 // What the bytes of a snapshot must agree with, and how new ones are written.

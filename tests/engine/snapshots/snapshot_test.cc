@@ -170,10 +170,26 @@ TEST(Snapshot, TheCorpusHoldsSoundOnes) {
 
 TEST(Snapshot, OfAnotherFormatVersionIsRefusedByIt) {
   std::string bytes = EncodeSnapshot(SampleSnapshot(kKey, 2), SampleFormat()).value();
-  bytes[8] = 2;
+  bytes[8] = 3;
   const absl::Status status = DecodeSnapshot(Sealed(bytes), SampleFormat()).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("format version is 2; here it is 1"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("format version is 3; here it is 1 or 2"));
+}
+
+// Without the mark the bytes are those of version 1, which older releases read.
+TEST(Snapshot, TheMarkOfAnImportedOneComesBackAndTakesAByte) {
+  Snapshot snapshot = SampleSnapshot(kKey, 12);
+  const std::string plain = EncodeSnapshot(snapshot, SampleFormat()).value();
+  snapshot.imported = true;
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+  std::string marked = EncodeSnapshot(snapshot, SampleFormat()).value();
+  std::string expected = plain;
+  expected[8] = 2;
+  expected.insert(16, 1, '\1');
+  EXPECT_EQ(marked, Sealed(expected));
+  marked[16] = '\x81';  // a flag that nobody knows
+  const absl::Status status = DecodeSnapshot(Sealed(marked), SampleFormat()).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
 }
 
 TEST(Snapshot, ThatDoesNotAgreeWithItselfIsNotWritten) {
