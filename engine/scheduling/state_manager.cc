@@ -129,6 +129,7 @@ bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
 }
 
 void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
+  if (!sequence->state_is_sound()) return;
   const int32_t position = sequence->computed_tokens();
   const int32_t prompt_tokens = sequence->prompt_tokens();
   if (sequence->PassCut()) {
@@ -170,7 +171,7 @@ StatePrefix StateManager::Retire(Sequence* sequence, bool keep) {
   EndGroup(sequence);
   if (sequence->slot() == kNoSlot) return sequence->TakeState();
   StatePrefix kept;
-  if (keep && ready(*sequence)) {
+  if (keep && ready(*sequence) && sequence->state_is_sound()) {
     kept = {.state = state_cache_->Park(sequence->slot()), .tokens = sequence->computed_tokens()};
   } else if (!ready(*sequence) || !CacheWhole(sequence)) {
     state_cache_->Release(sequence->slot());

@@ -42,7 +42,7 @@ class StateManager {
   void PieceEnded(Sequence* sequence, int32_t first);
 
   // Releases the slot of a finished sequence. With `keep` the state is parked for its session and
-  // returned, truncated to the tokens that the session keeps. Otherwise the prefix cache gets it,
+  // returned, truncated to the tokens that the session keeps, if it is sound. Otherwise the prefix cache gets it,
   // or it is dropped. One that never had a slot returns the state it was to go on from.
   StatePrefix Retire(Sequence* sequence, bool keep);
 

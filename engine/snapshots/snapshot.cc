@@ -4,12 +4,14 @@
 #include <zstd.h>
 
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/snapshots/snapshot_fields.h"
 #include "engine/snapshots/state_codec.h"
+#include "kernels/finite.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -53,6 +55,14 @@ int64_t EncodedStateBytes(Model::StateShape shape, const SnapshotFormat& format,
   const int64_t floats = Floats(shape, format);
   return StateBytes(shape, format) - floats * int64_t{sizeof(float)} +
          EncodedFloatBytes(floats, encoding);
+}
+
+// Whether every number of base and tail is finite. Whatever is computed from another is not either.
+bool IsFinite(std::span<const std::byte> state, Model::StateShape shape,
+              const SnapshotFormat& format) {
+  const int64_t base_bytes = shape.base_position > 0 ? format.base_bytes : 0;
+  return !FindNotFinite(state.first(base_bytes), format.base_type) &&
+         !FindNotFinite(state.subspan(base_bytes), format.tail_type);
 }
 
 absl::Status CheckClassRuns(const std::vector<int32_t>& runs, int64_t length) {
@@ -270,6 +280,9 @@ absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldRea
   }
   auto state = std::make_shared<ByteVector>(StateBytes(snapshot->shape, expected));
   DecodeState(stored, Floats(snapshot->shape, expected), storage.encoding, *state);
+  if (!IsFinite(*state, snapshot->shape, expected)) {
+    return Damaged("its state has a number that is NaN or infinite");
+  }
   snapshot->state = std::move(state);
   return absl::OkStatus();
 }
@@ -296,6 +309,12 @@ absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const Snaps
     return absl::InvalidArgumentError(
         absl::StrCat("a state of ", snapshot.shape.position, " tokens over a base at ",
                      snapshot.shape.base_position, " takes ", state_bytes, " bytes, not ", given));
+  }
+  if (given > 0 && !IsFinite(*snapshot.state, snapshot.shape, format)) {
+    Snapshot without_state = snapshot;
+    without_state.shape = {};
+    without_state.state = nullptr;
+    return EncodeSnapshot(without_state, format);
   }
   std::string bytes(kMagic);
   WriteHeader(snapshot, format, FieldWriter(&bytes));

@@ -58,11 +58,12 @@ struct SnapshotFormat {
 
 SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level);
 
-// INVALID_ARGUMENT for a snapshot that does not agree with itself or the format.
+// INVALID_ARGUMENT for a snapshot that does not agree with itself or the format. A state with a
+// number that is NaN or infinite is left out: whoever loads the session computes its tokens again.
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format);
 
 // Whatever `expected` writes itself, it reads every StateEncoding, compressed or not. DATA_LOSS for
-// bytes that are damaged; FAILED_PRECONDITION, naming what differs, for those of another model,
+// bytes that are damaged, and for a state that is not finite; FAILED_PRECONDITION, naming what differs, for those of another model,
 // chunk, shape, type or version. Allocates no more than the bytes and the model's state call for.
 absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFormat& expected);
 

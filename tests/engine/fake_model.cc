@@ -73,6 +73,7 @@ TokenId SampleToken(const std::vector<float>& logits, const Sampling& sampling) 
 
 SampleResult AnswerAt(const FakeModelOptions& options, const Point& point,
                       const SampleRequest& query) {
+  if (options.not_finite && options.not_finite(point.position, point.last)) return {};
   const std::vector<float> logits = LogitsAt(options, point);
   double sum = 0.0;
   for (float logit : logits) sum += std::exp(static_cast<double>(logit));
@@ -241,7 +242,7 @@ void FakeModel::Compute(const Segment& segment, std::vector<SampleResult>* resul
     const SampleRequest& query = segment.outputs[next_output++].request;
     const Point point = {.hash = slot.hash(), .position = position, .last = token};
     results->push_back(AnswerAt(options_, point, query));
-    if (query.scored_token == kNoToken) slot.last_sampled = results->back().token;
+    if (query.scored_token == kNoToken) slot.last_sampled = std::max(results->back().token, 0);
   }
 }
 
