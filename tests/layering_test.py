@@ -58,6 +58,7 @@ ANYBODY = {
     "kernels/ceil_divide.h",
     "kernels/dcheck.h",
     "kernels/element.h",
+    "kernels/finite.h",
     "kernels/mutex.h",
     "kernels/serial_executor.h",
     "kernels/status_macros.h",

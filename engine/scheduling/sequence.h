@@ -115,7 +115,8 @@ class Sequence {
   // The step that holds these rows begins.
   void MarkStarted(absl::Time now);
   // Takes the results of the `rows` rows of the oldest NextSegment in flight. Returns how many of
-  // them count: those behind a wrong guess do not, and the state must forget their tokens.
+  // them count: those behind a wrong guess do not, and the state must forget their tokens. A result
+  // without a token ends the sequence with INTERNAL; it does not count, and none behind it does.
   size_t Accept(int32_t rows, std::span<const SampleResult> results, absl::Time now);
   // Finishes it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE or the model's
   // failure. OK: its client has heard enough, and its session keeps the whole history.
@@ -128,6 +129,8 @@ class Sequence {
   // token, which a session computes when it goes on. Their results are dropped.
   void CountInFlightAsComputed();
 
+  // False once logits were not finite: the state is worth nothing, and nobody may go on from it.
+  bool state_is_sound() const { return state_is_sound_; }
   // By Accept or End; one that has nothing to compute is finished from the start.
   bool finished() const { return finished_; }
   // Of a finished sequence.
@@ -136,7 +139,10 @@ class Sequence {
 
  private:
   void Begin();
+  // False, and the sequence has ended, if the result has no token.
+  bool AcceptResult(const SampleResult& result, absl::Time now);
   void AcceptToken(TokenId token, absl::Time now);
+  void EndWithoutResult(absl::Time now);
   void Finish(FinishReason reason, absl::Time now);
   void FinishIfNothingIsLeft(absl::Time now);
   int32_t output_tokens() const { return history_.size() - prompt_tokens_; }
@@ -184,6 +190,7 @@ class Sequence {
   bool continued_ = false;
   bool stops_ = false;
   bool finished_ = false;
+  bool state_is_sound_ = true;
   Completion completion_;
 };
 
