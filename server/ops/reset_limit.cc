@@ -23,8 +23,6 @@ namespace {
 using grpc::experimental::InterceptionHookPoints;
 using grpc::experimental::ServerRpcInfo;
 
-// Calls that a connection may give up each second for ever.
-constexpr double kCallsPerSecond = 1000;
 constexpr absl::Duration kLogInterval = absl::Seconds(10);
 
 // The address of a socket's other side as grpc::ServerContext::peer() has it; empty if it has none.
@@ -110,8 +108,7 @@ void ResetLimit::Cut(const std::string& peer) {
 }
 
 ResetLimit::Allowance ResetLimit::Grown(const Allowance& allowance, absl::Time now) const {
-  const double grown =
-      allowance.calls + kCallsPerSecond * absl::ToDoubleSeconds(now - allowance.at);
+  const double grown = allowance.calls + each_second_ * absl::ToDoubleSeconds(now - allowance.at);
   return {std::min<double>(grown, burst_), now};
 }
 

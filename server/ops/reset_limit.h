@@ -22,8 +22,9 @@ namespace retnet {
 // no address, so its connection is never closed. Thread-safe.
 class ResetLimit : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  // A connection may have `burst` of these calls at once.
-  explicit ResetLimit(int32_t burst) : burst_(burst) {}
+  // A connection may have `burst` of these calls at once, and so many each second for ever.
+  explicit ResetLimit(int32_t burst, double each_second = 1000)
+      : burst_(burst), each_second_(each_second) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* call) override;
@@ -44,6 +45,7 @@ class ResetLimit : public grpc::experimental::ServerInterceptorFactoryInterface 
   Allowance Grown(const Allowance& allowance, absl::Time now) const;
 
   const int32_t burst_;
+  const double each_second_;
   Mutex mu_;
   std::map<std::string, Allowance> peers_ ABSL_GUARDED_BY(mu_);  // whose allowance is not whole
   size_t many_peers_ ABSL_GUARDED_BY(mu_) = kManyPeers;  // with so many, look for whole ones

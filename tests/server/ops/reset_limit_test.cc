@@ -2,11 +2,16 @@
 #include "server/ops/reset_limit.h"
 
 #include <arpa/inet.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,8 +23,6 @@
 
 namespace retnet {
 namespace {
-
-constexpr int kBurst = 2048;  // of a server: twice the calls at once on a connection
 
 TEST(ResetLimit, IsABurstAndSomeEachSecond) {
   ResetLimit limit(10);
@@ -83,7 +86,7 @@ class Http2 {
              static_cast<char>(value.size()) + value;
     };
     const std::string head = header(":method", "POST") + header(":scheme", "http") +
-                             header(":path", "/retnet.v1.Generation/Generate") +
+                             header(":path", "/grpc.health.v1.Health/Watch") +
                              header(":authority", "here") + header("te", "trailers") +
                              header("content-type", "application/grpc");
     AddFrame(/*type=*/1, /*flags=*/4, 2 * number + 1, head);
@@ -125,31 +128,48 @@ class Http2 {
   std::string bytes_;  // not sent yet
 };
 
-void FloodUntilCut(const std::string& address) {
-  Http2 attacker(address);
-  // Far more than it may; the calls that the limit gives back each second are few against that.
-  for (int i = 0; i < 20 * kBurst; ++i) {
-    attacker.AddResetCall(i);
-    if (i % 64 == 0 && !attacker.Send()) return;
+// A server of nothing but health, whose limit does not grow with time: how fast the machine is then
+// does not matter.
+class LimitedServer {
+ public:
+  explicit LimitedServer(int32_t burst) {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> limits;
+    limits.push_back(std::make_unique<ResetLimit>(burst, /*each_second=*/0));
+    builder.experimental().SetInterceptorCreators(std::move(limits));
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
   }
-  // The server has not come to the end of what it was sent.
-  attacker.Send();
-  attacker.AwaitEnd();
-}
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  int port_ = 0;
+  // gRPC wants one that is made of callbacks.
+  v1::Generation::CallbackService service_;
+  std::unique_ptr<grpc::Server> server_;
+};
 
 TEST(ResetLimit, CutsAFloodAndNobodyElse) {
-  FakeServer server;
-  server.control().Hold();
+  const LimitedServer server(/*burst=*/100);
+  const auto beside = grpc::health::v1::Health::NewStub(
+      grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
-  const auto beside = server.stub().Generate(&context, GreedyRequest(3));
-  server.control().AwaitHeldStep();
-  FloodUntilCut(server.server().address());
-  server.control().Release();
-  v1::GenerateResponse response;
-  while (beside->Read(&response)) {
+  const auto watch = beside->Watch(&context, {});
+  grpc::health::v1::HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  Http2 attacker(server.address());
+  for (int i = 0; i < 101; ++i) attacker.AddResetCall(i);
+  attacker.Send();
+  attacker.AwaitEnd();
+  // The stream goes on, on its connection.
+  grpc::ClientContext second;
+  EXPECT_TRUE(beside->Check(&second, {}, &response).ok());
+  context.TryCancel();
+  while (watch->Read(&response)) {
   }
-  EXPECT_TRUE(beside->Finish().ok());
-  EXPECT_TRUE(server.Generate(GreedyRequest(3)).status.ok());
+  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST(ResetLimit, BearsAClientThatGivesUpAllItsCalls) {
