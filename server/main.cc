@@ -25,6 +25,7 @@
 #include "server/ops/call_metrics.h"
 #include "server/ops/file_descriptor.h"
 #include "server/ops/logging.h"
+#include "server/ops/memory_trimmer.h"
 #include "server/ops/metrics.h"
 #include "server/ops/signals.h"
 #include "server/ops/store_watch.h"
@@ -125,6 +126,7 @@ ExitCode ReportLostSessions(const EngineStats& stats) {
 
 absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   RETURN_IF_ERROR(RaiseDescriptorLimit());
+  const MemoryTrimmer trimmer;
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
   if (!info.device_note.empty()) {
