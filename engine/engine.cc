@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "engine/executor.h"
 #include "engine/inbox.h"
+#include "engine/scheduling/tenants.h"
 #include "engine/validate.h"
 #include "kernels/mutex.h"
 #include "kernels/status_macros.h"
@@ -87,7 +88,7 @@ class Engine::Impl {
   }
 
  private:
-  absl::Status Admissible() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Admissible(const Tenant& tenant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t unfinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return accepted_ - counters_.requests_finished;
   }
@@ -125,6 +126,7 @@ class Engine::Impl {
   int64_t accepted_ ABSL_GUARDED_BY(mutex_) = 0;  // requests; the newest one's id
   int64_t refused_ ABSL_GUARDED_BY(mutex_) = 0;   // requests
   EngineStats counters_ ABSL_GUARDED_BY(mutex_);  // as the executor told them last
+  Tenants tenants_ ABSL_GUARDED_BY(mutex_);       // of the unfinished requests
 
   // --- The engine thread's alone, once it runs. Behind what Post uses, which the model's transfers
   // call until the model is gone.
@@ -134,10 +136,18 @@ class Engine::Impl {
   std::thread thread_;
 };
 
-absl::Status Engine::Impl::Admissible() const {
+// A tenant with less than its share is let in although the queue is full: the executor then ends a
+// request of the tenant that has the most (ShortenQueue).
+absl::Status Engine::Impl::Admissible(const Tenant& tenant) {
   RETURN_IF_ERROR(refusal_);
   // With so many unfinished, max_queue of them are left when every slot is taken.
-  if (unfinished() < int64_t{info_.slots} + options_.max_queue) return absl::OkStatus();
+  const int64_t most = int64_t{info_.slots} + options_.max_queue;
+  if (unfinished() < most) return absl::OkStatus();
+  Tenants::Entry* entry = tenants_.Join(tenant);
+  const double share = tenants_.ShareOf(*entry) * static_cast<double>(most);
+  const bool has_less = entry->sequences <= share;
+  tenants_.Leave(entry);
+  if (has_less) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("the queue is full: max_queue = ", options_.max_queue, " requests wait and ",
                    info_.slots, " run; try again later"));
@@ -148,7 +158,7 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
   if (sink == nullptr) status.Update(absl::InvalidArgumentError("sink is null; it must be given"));
   if (status.ok()) {  // a flood of requests is refused before anything is made of them
     const MutexLock lock(&mutex_);
-    status = Admissible();
+    status = Admissible(request.tenant);
   }
   std::unique_ptr<Sequence> sequence;
   if (status.ok()) {  // made before the lock is taken: penalties read the whole prompt
@@ -156,13 +166,14 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
                                           options_.max_context_length, absl::Now());
   }
   MutexLock lock(&mutex_);
-  status.Update(Admissible());
+  if (status.ok()) status = Admissible(sequence->request().tenant);
   if (!status.ok()) {
     ++refused_;
     return status;
   }
   const RequestId id = ++accepted_;
   sequence->set_id(id);
+  tenants_.Join(sequence->request().tenant);
   inbox_.sequences.push_back(std::move(sequence));
   lock.Unlock();
   wake_.NotifyOne();
@@ -251,6 +262,7 @@ void Engine::Impl::Run() {
     }
     if (!inbox.end_all.ok()) executor_.EndAll(inbox.end_all);
     executor_.Prepare(absl::Now());
+    executor_.ShortenQueue(options_.max_queue);
     PublishAndDeliver();  // nobody who has ended waits for the step
     if (absl::Status status = executor_.Step(); !status.ok()) Fail(status);
     PublishAndDeliver();
@@ -283,6 +295,9 @@ void Engine::Impl::PublishAndDeliver() {
   {
     const MutexLock lock(&mutex_);
     counters_ = executor_.stats();
+    executor_.ForEachEnded([this](const Tenant& tenant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      tenants_.Leave(tenants_.Find(tenant));
+    });
   }
   executor_.Deliver();
 }

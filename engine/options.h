@@ -13,6 +13,9 @@ namespace retnet {
 struct StateCacheOptions {
   // Bytes of host memory for states that gave up their slots.
   int64_t host_bytes = int64_t{1} << 30;
+  // Bytes of host memory, beside these, for states of sequences that gave up their slots to go on
+  // later. Where they are used up, nobody is preempted.
+  int64_t pinned_bytes = int64_t{1} << 30;
 };
 
 struct StateManagerOptions {

@@ -1,6 +1,10 @@
 // retnetd: serves a RetNet checkpoint over gRPC. The whole wiring, top to bottom.
+#include <signal.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -19,6 +23,7 @@
 #include "models/tokenizer.h"
 #include "server/flags.h"
 #include "server/ops/call_metrics.h"
+#include "server/ops/file_descriptor.h"
 #include "server/ops/logging.h"
 #include "server/ops/metrics.h"
 #include "server/ops/signals.h"
@@ -55,19 +60,21 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
   return tokenizer;
 }
 
-// Half of the free memory, at most the engine's default. Slots in host memory that have not been
+// A quarter of the free memory, at most the engine's default. Slots in host memory that have not been
 // used yet look free; they are not counted as such.
 int64_t HostStateBytes(const ModelInfo& info) {
   const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
   const int64_t slots_bytes = info.states_in_host_memory ? info.slots * slot_bytes : 0;
   const int64_t free = ReadFreeMemory().bytes - slots_bytes;
-  return std::clamp<int64_t>(free / 2, 0, StateCacheOptions().host_bytes);
+  return std::clamp<int64_t>(free / 4, 0, StateCacheOptions().host_bytes);
 }
 
 EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& info) {
   EngineOptions engine = options.engine;
   engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
+  engine.executor.state_cache.pinned_bytes =
+      options.preempted_state_bytes >= 0 ? options.preempted_state_bytes : HostStateBytes(info);
   engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
   if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
@@ -117,6 +124,7 @@ ExitCode ReportLostSessions(const EngineStats& stats) {
 }
 
 absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
+  RETURN_IF_ERROR(RaiseDescriptorLimit());
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
   if (!info.device_note.empty()) {
@@ -145,9 +153,15 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
     ASSIGN_OR_RETURN(page, MetricsPage::Start(options.metrics_listen, &engine, &metrics));
     Log(LogLevel::kInfo, absl::StrCat("metrics at http://", page->address(), "/metrics"));
   }
+  // A server that no client can reach drains and ends, so that something starts it again.
+  std::atomic<bool> deaf = false;
+  const auto failed = [&deaf] {
+    deaf = true;
+    kill(getpid(), SIGTERM);
+  };
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start(options.server, std::move(served), &engine,
-                                 page != nullptr ? &metrics : nullptr));
+                                 page != nullptr ? &metrics : nullptr, failed));
   if (has_store) {
     store_watch.TellHealth([&](bool healthy) { server->SetServiceHealth(kStoreService, healthy); });
   }
@@ -158,7 +172,9 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
   store_watch.TellHealth(nullptr);
   Log(LogLevel::kInfo, finished ? "drained" : "drained; calls that were left have been ended");
-  return ReportLostSessions(engine.stats());
+  const ExitCode lost = ReportLostSessions(engine.stats());
+  if (deaf) return absl::InternalError("the server could not accept connections any more");
+  return lost;
 }
 
 // What to do about a failed start.

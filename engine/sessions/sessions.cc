@@ -89,10 +89,11 @@ void Sessions::AnswerLookups(const SessionKey& key, const absl::Status& error) {
 }
 
 // A version of the file that the table has not seen must not make the next one look older.
-void Sessions::TakeSnapshot(Snapshot snapshot, Session* session) {
+void Sessions::TakeSnapshot(Snapshot snapshot, Origin origin, Session* session) {
   session->created = snapshot.created;
   session->version = snapshot.version;
   session->history = TokenHistory(std::move(snapshot.history), std::move(snapshot.class_runs));
+  session->history.set_origin(origin);
   if (snapshot.shape.position == 0) return;
   session->state = {.state = state_cache_->Adopt(snapshot.shape, std::move(snapshot.state)),
                     .tokens = snapshot.shape.position};
@@ -268,6 +269,7 @@ Snapshot Sessions::SnapshotOf(const Session& session) const {
   snapshot.version = session.version;
   snapshot.history.assign(tokens.begin(), tokens.end());
   snapshot.class_runs.assign(class_runs.begin(), class_runs.end());
+  snapshot.imported = session.history.origin() == Origin::kImported;
   return snapshot;
 }
 

@@ -25,17 +25,19 @@ constexpr absl::Duration kForgottenSession = absl::Hours(24);
 
 }  // namespace
 
-ConverseStream::ConverseStream(CallContext context, std::string owner, absl::Time deadline)
+ConverseStream::ConverseStream(CallContext context, Caller caller, absl::Time deadline)
     : EngineCall(&context.admission->in_flight_calls()),
       context_(context),
       deadline_(deadline),
       typed_(context_.model->tokenizer),
       chunks_(context_.model->tokenizer) {
-  session_.owner = std::move(owner);
+  session_.owner = std::move(caller.owner);
+  tenant_ = std::move(caller.tenant);
 }
 
-void ConverseStream::Start() {
+void ConverseStream::Start(const absl::Status& admitted) {
   const MutexLock lock(&mu_);
+  if (!admitted.ok()) return Fail(admitted);
   Read();
   Rest();
 }
@@ -308,6 +310,7 @@ Request ConverseStream::Prepared(Request request, std::vector<TokenId> prompt) c
   request.prompt = std::move(prompt);
   request.first_token = first_token_;
   request.session = session_;
+  request.tenant = tenant_;
   request.keep = true;
   request.wait_for_session = wait_;
   request.priority = priority_;
