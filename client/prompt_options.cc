@@ -1,5 +1,6 @@
 #include "client/prompt_options.h"
 
+#include <cstdio>
 #include <fstream>
 #include <iostream>
 
@@ -52,8 +53,9 @@ std::string ReadText(const PromptOptions& prompt) {
     stream.read(piece.data(), static_cast<std::streamsize>(piece.size()));
     text.append(piece, 0, stream.gcount());
   }
-  // A folder can be opened, and fails when it is read.
-  if (!stream.eof()) throw CLI::ValidationError("--file", prompt.file + " cannot be read");
+  // A folder can be opened, and fails when it is read. std::cin calls that its end.
+  const bool broken = !stream.eof() || (prompt.file == "-" && std::ferror(stdin) != 0);
+  if (broken) throw CLI::ValidationError("--file", prompt.file + " cannot be read");
   return text;
 }
 

@@ -76,7 +76,9 @@ grpc::Status LoadSession(const v1::CreateSessionRequest& session, const std::str
   } while (in);
   writer->WritesDone();
   const grpc::Status status = writer->Finish();
-  return in.bad() ? FileError(file, "read") : status;
+  // std::cin calls an error its end.
+  const bool broken = in.bad() || (file == "-" && std::ferror(stdin) != 0);
+  return broken ? FileError(file, "read") : status;
 }
 
 }  // namespace retnet

@@ -1,6 +1,7 @@
 #include "client/bench/bench.h"
 
 #include <cmath>
+#include <cstdio>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -55,6 +56,9 @@ std::vector<DatasetLine> Dataset(const std::string& path) {
     if (!file) throw CLI::ValidationError("--dataset-path", path + " cannot be read");
   }
   auto lines = ReadDataset(path == "-" ? &std::cin : &file);
+  if (path == "-" && std::ferror(stdin) != 0) {  // which std::cin calls its end
+    throw CLI::ValidationError("--dataset-path", "- cannot be read");
+  }
   if (!lines.ok()) {
     throw CLI::ValidationError("--dataset-path",
                                absl::StrCat(path, ": ", std::string(lines.status().message())));
