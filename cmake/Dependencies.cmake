@@ -15,6 +15,7 @@ pkg_check_modules(Hiredis REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(Prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-pull)
 pkg_check_modules(XxHash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(Zstd REQUIRED IMPORTED_TARGET libzstd)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 
 # Debian's libsentencepiece.so exports a bundled protobuf of another version: beside libprotobuf.so
 # (which libgrpc++_reflection.so needs) a process dies at start. So protobuf and gRPC's reflection

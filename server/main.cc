@@ -75,13 +75,22 @@ int64_t HostStateBytes(const ModelInfo& info) {
   return std::clamp<int64_t>(free / 2, 0, StateCacheOptions().host_bytes);
 }
 
-EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& info) {
+absl::StatusOr<EngineOptions> MakeEngineOptions(const RetnetdOptions& options,
+                                                const ModelInfo& info) {
   EngineOptions engine = options.engine;
   engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
   engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
   if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
+  if (!options.snapshot_key_file.empty()) {
+    absl::StatusOr<SnapshotKey> key = SnapshotKey::Read(options.snapshot_key_file);
+    if (!key.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("--snapshot-key-file ", key.status().message()));
+    }
+    engine.snapshots.key = std::make_shared<const SnapshotKey>(*std::move(key));
+  }
   return engine;
 }
 
@@ -105,7 +114,8 @@ absl::Status Serve(const RetnetdOptions& options) {
     return absl::FailedPreconditionError(
         absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
   }
-  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store));
+  ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(options, info));
+  Engine engine(std::move(model), engine_options, *std::move(store));
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults),
                      options.speculate == "ngram" ? options.max_draft_tokens : 0};
