@@ -11,8 +11,8 @@
 #include "server/calls/converse_stream.h"
 #include "server/calls/score_stream.h"
 #include "server/calls/token_stream.h"
+#include "server/wire/caller.h"
 #include "server/wire/messages.h"
-#include "server/wire/owner.h"
 
 namespace retnet {
 namespace {
@@ -105,21 +105,24 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               Submission<Plan> submit) {
   call->Open();
   // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(bytes->Length(), [this, bytes, call, translate, submit, owner = OwnerOf(*context),
-                             deadline = Deadline(*context)] {
-    const auto begin = [&]() -> absl::Status {
-      Wire request;
-      RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-      ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
-      const auto plan = std::make_shared<Plan>(std::move(translated));
-      plan->request.session.owner = owner;
-      plan->request.deadline = deadline;
-      PrepareSession(plan->needs, plan->request.session, call,
-                     [plan, submit](const SessionInfo& session) { submit(*plan, session); });
-      return absl::OkStatus();
-    };
-    if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-  });
+  Dispatch(
+      bytes->Length(), [this, bytes, call, translate, submit, caller = CallerOf(*context),
+                        deadline = Deadline(*context), admitted = admission_->Admit(*context)] {
+        const auto begin = [&]() -> absl::Status {
+          RETURN_IF_ERROR(admitted);
+          Wire request;
+          RETURN_IF_ERROR(admission_->Read(*bytes, &request));
+          ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
+          const auto plan = std::make_shared<Plan>(std::move(translated));
+          plan->request.session.owner = caller.owner;
+          plan->request.tenant = caller.tenant;
+          plan->request.deadline = deadline;
+          PrepareSession(plan->needs, plan->request.session, call,
+                         [plan, submit](const SessionInfo& session) { submit(*plan, session); });
+          return absl::OkStatus();
+        };
+        if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
+      });
 }
 
 template <typename Call>
@@ -167,9 +170,9 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
     grpc::CallbackServerContext* context) {
   auto call = std::make_shared<ConverseStream>(
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_},
-      OwnerOf(*context), Deadline(*context));
+      CallerOf(*context), Deadline(*context));
   call->Open();
-  call->Start();
+  call->Start(admission_->Admit(*context));
   return call.get();
 }
 
@@ -178,14 +181,16 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
     std::function<absl::Status(const Wire&, Response*)> make_result) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Dispatch(bytes->Length(), [this, bytes, answer, reactor, make_result] {
-    Wire request;
-    Response response;
-    absl::Status status = admission_->Read(*bytes, &request);
-    if (status.ok()) status = make_result(request, &response);
-    if (status.ok()) *answer = SerializeMessage(response);
-    reactor->Finish(ToGrpcStatus(status));
-  });
+  Dispatch(bytes->Length(),
+           [this, bytes, answer, reactor, make_result, admitted = admission_->Admit(*context)] {
+             Wire request;
+             Response response;
+             absl::Status status = admitted;
+             if (status.ok()) status = admission_->Read(*bytes, &request);
+             if (status.ok()) status = make_result(request, &response);
+             if (status.ok()) *answer = SerializeMessage(response);
+             reactor->Finish(ToGrpcStatus(status));
+           });
   return reactor;
 }
 

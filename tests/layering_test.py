@@ -20,7 +20,7 @@ FOLDERS = {
 # is one folder. The first row that matches a file counts; a file without a row may include its own room alone.
 ROOMS = [
     (r"engine/(engine|executor|inbox|options)\.", r"engine/(scheduling|sessions|snapshots|states)/"),
-    (r"engine/sessions/", r"engine/((options|session)\.h|(scheduling|snapshots|states)/)"),
+    (r"engine/sessions/", r"engine/((options|session|session_key|store_event)\.h|(scheduling|snapshots|states)/)"),
     (r"engine/scheduling/", r"engine/((options|request)\.h|states/)"),
     (r"engine/states/", r"engine/options\.h"),
     (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/byte_vector\.h)"),
@@ -47,6 +47,8 @@ LIBRARIES = [
     ("OpenSSL", r"openssl/", r"engine/snapshots/snapshot_key\.cc"),
     ("hiredis", r"hiredis", r"engine/snapshots/redis_store\.cc"),
     ("CUDA", r"cuda|cublas|nv_|cooperative_groups", r"kernels/cuda/|models/retnet_cuda\.cc"),
+    ("libmicrohttpd", r"microhttpd", r"server/ops/http_server\.cc"),
+    ("prometheus-cpp", r"prometheus/", r"server/ops/metrics\.cc"),
     ("spdlog", r"spdlog/", r"server/"),
     ("CLI11", r"CLI/", r"(server|client)/"),
     ("GoogleTest", r"(gtest|gmock|benchmark)/", r"tests/"),
@@ -63,6 +65,7 @@ ANYBODY = {
     "kernels/serial_executor.h",
     "kernels/status_macros.h",
     "server/command_line.h",
+    "server/standard_streams.h",
 }
 
 # Narrower than the folders: a file pattern and the only headers of another folder that it may include.

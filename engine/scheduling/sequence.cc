@@ -104,15 +104,17 @@ bool Sequence::StopWhenContinued() {
 }
 
 int32_t Sequence::most_resumed() const {
+  if (computed_ > 0) return computed_;  // it has given up its slot: the outputs behind are given
   if (kind() == RequestKind::kScore) return std::max(session_tokens_, 1) - 1;
   return history_.size() - 1;
 }
 
 void Sequence::Start(SlotId slot, int32_t position) {
   RETNET_DCHECK(slot != kNoSlot && slot_ == kNoSlot);
+  RETNET_DCHECK(position <= most_resumed());
   slot_ = slot;
+  if (computed_ == 0) completion_.usage.cached_tokens = position;
   computed_ = scheduled_tokens_ = position;
-  completion_.usage.cached_tokens = position;
   FinishIfNothingIsLeft(submitted_);
   CheckInvariants();
 }

@@ -13,6 +13,7 @@
 #include "engine/request.h"
 #include "engine/scheduling/logit_edits.h"
 #include "engine/scheduling/prompt_lookup.h"
+#include "engine/scheduling/tenants.h"
 #include "engine/states/chunk_keys.h"
 #include "engine/states/slot_pool.h"
 #include "engine/states/state_cache.h"
@@ -44,13 +45,17 @@ class Sequence {
   // Smaller comes first; the id decides among equals.
   int64_t rank() const { return static_cast<int64_t>(id_) - int64_t{priority()} * kPriorityReach; }
 
+  // The tenant whose share it uses, while it is scheduled; otherwise null.
+  Tenants::Entry* tenant() const { return tenant_; }
+  void set_tenant(Tenants::Entry* tenant) { tenant_ = tenant; }
+
   // Puts a session's history before the prompt; `state` is that of some of it, or none.
   // Once, before anything is computed. INVALID_ARGUMENT, and nothing is taken, when together they
   // are empty or too long. One that was to be stopped is finished then.
   absl::Status Continue(TokenHistory* session, StatePrefix* state);
 
-  // The history's first tokens that a state may have seen before the first step: at least one row
-  // is left, and all that have an output.
+  // The history's first tokens that a state may have seen before the next step: at least one row is
+  // left, and all that have an output to be given.
   int32_t most_resumed() const;
   // A state of its own to go on from, or none; taken once.
   StatePrefix TakeState() { return std::exchange(state_, {}); }
@@ -58,6 +63,10 @@ class Sequence {
   // It has a slot, whose state has seen the first `position` tokens.
   void Start(SlotId slot, int32_t position);
   SlotId slot() const { return slot_; }  // kNoSlot while it has none
+  // It has a slot and no row in flight, so that its state is one to go on from later.
+  bool may_give_up_slot() const {
+    return slot_ != kNoSlot && scheduled_tokens_ == computed_ && !finished_;
+  }
   // The slot is somebody else's from now on.
   void LeaveSlot() { slot_ = kNoSlot; }
 
@@ -173,6 +182,7 @@ class Sequence {
   // While it decodes: the pending token, or kLastSampled, and the guesses.
   std::vector<TokenId> segment_tokens_;
   SlotId slot_ = kNoSlot;
+  Tenants::Entry* tenant_ = nullptr;
   LogitEdits edits_;
   SampleRequest query_;  // of the next sampled token
   absl::Time started_ = absl::InfiniteFuture();

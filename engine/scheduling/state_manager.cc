@@ -95,12 +95,14 @@ void StateManager::EndGroup(Sequence* sequence) {
 
 bool StateManager::WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const {
   if (!prefix.there() || prefix.tokens == 0) return false;
+  if (prefix.state->pinned) return true;
   const absl::Duration restore = state_cache_->RestoreTime(*prefix.state);
   return restore == absl::ZeroDuration() || restore < prefix.tokens * prefill_row;
 }
 
 bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
   const int32_t most = sequence->most_resumed();
+  const bool begins = sequence->computed_tokens() == 0;
   StatePrefix prefix = sequence->TakeState();
   prefix.tokens = std::min(prefix.tokens, most);
   if (!WorthRestoring(prefix, prefill_row)) prefix = {};
@@ -119,12 +121,20 @@ bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
     sequence->set_state(std::move(prefix));
     return moved && AssignSlot(sequence, prefill_row);
   }
-  if (Caches(*sequence) && sequence->prompt_tokens() > chunk_) {
+  if (begins && Caches(*sequence) && sequence->prompt_tokens() > chunk_) {
     ++(hit ? cache_hits_ : cache_misses_);
   }
   sequence->Start(slot, tokens);
   // Nothing is left to be shared that the cache does not have.
   if (Leads(*sequence) && tokens == sequence->prompt_tokens() - 1) Share(sequence, {});
+  return true;
+}
+
+bool StateManager::Preempt(Sequence* sequence) {
+  StateRef state = state_cache_->ParkPinned(sequence->slot());
+  if (state == nullptr) return false;
+  sequence->LeaveSlot();
+  sequence->set_state({.state = std::move(state), .tokens = sequence->computed_tokens()});
   return true;
 }
 
@@ -169,7 +179,11 @@ bool StateManager::CacheWhole(Sequence* sequence) {
 
 StatePrefix StateManager::Retire(Sequence* sequence, bool keep) {
   EndGroup(sequence);
-  if (sequence->slot() == kNoSlot) return sequence->TakeState();
+  if (sequence->slot() == kNoSlot) {
+    StatePrefix state = sequence->TakeState();
+    if (keep && state.state != nullptr) state_cache_->Unpin(state.state);
+    return state;
+  }
   StatePrefix kept;
   if (keep && ready(*sequence) && sequence->state_is_sound()) {
     kept = {.state = state_cache_->Park(sequence->slot()), .tokens = sequence->computed_tokens()};

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/sessions/sessions.h"
 #include "kernels/status_macros.h"
 
@@ -143,6 +144,7 @@ void Sessions::List(const std::string& owner, const std::string& after, int32_t 
                        limit](absl::StatusOr<std::vector<SessionInfo>> stored) {
     if (stored.ok()) stored = Merged(here, *std::move(stored), limit);
     post_([this, number, stored = std::move(stored)] {
+      health_.OnRead(SessionKey(), stored.status(), absl::Now());
       const auto listing = listings_.extract(number);
       if (!listing.empty()) listing.mapped()(stored);  // else closed
     });

@@ -200,11 +200,9 @@ struct Storage {
 absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader& in,
                                     Snapshot* snapshot) {
   const auto version = in.Number<uint32_t>();
-  if (version != kWithoutFlags && version != kWithFlags) {
-    return absl::FailedPreconditionError(absl::StrCat("the snapshot's format version is ", version,
-                                                      "; here it is ", kWithoutFlags, " or ",
-                                                      kWithFlags));
-  }
+  const std::string known = absl::StrCat(kWithoutFlags, " or ", kWithFlags);
+  const bool is_known = version == kWithoutFlags || version == kWithFlags;
+  RETURN_IF_ERROR(CheckSame("format version", is_known ? known : absl::StrCat(version), known));
   const auto encoding = in.Number<uint8_t>();
   const auto compressed = in.Number<uint8_t>();
   snapshot->exact = in.Number<uint8_t>() != 0;
@@ -311,6 +309,14 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding,
           .key = key};
 }
 
+int64_t MostSnapshotBytes(const SnapshotFormat& format, int64_t tokens) {
+  constexpr int64_t kFieldsAndLabels = 1 << 20;
+  constexpr int64_t kTokenBytes = 2 * sizeof(TokenId);  // its id, and a change of class
+  const int64_t bytes = kFieldsAndLabels + tokens * kTokenBytes + format.base_bytes +
+                        format.chunk * format.tail_token_bytes;
+  return bytes + bytes / 64;  // what cannot be compressed grows a little
+}
+
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format) {
   RETURN_IF_ERROR(CheckConsistent(snapshot, format));
   const int64_t state_bytes = StateBytes(snapshot.shape, format);
@@ -329,11 +335,7 @@ absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const Snaps
   std::string bytes(kMagic);
   WriteHeader(snapshot, format, FieldWriter(&bytes));
   RETURN_IF_ERROR(WriteState(snapshot, format, &bytes));
-  if (format.key != nullptr) {
-    const std::string hmac = format.key->Hmac(bytes);
-    if (hmac.empty()) return absl::InternalError("libcrypto cannot compute an HMAC-SHA256");
-    bytes += hmac;
-  }
+  if (format.key != nullptr) RETURN_IF_ERROR(format.key->Sign(&bytes));
   FieldWriter(&bytes).Number(Hash(bytes));
   return bytes;
 }

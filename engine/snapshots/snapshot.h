@@ -64,6 +64,9 @@ struct SnapshotFormat {
 SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level,
                                   const SnapshotKey* key = nullptr);
 
+// No snapshot of the format with a history of so many tokens is larger, whatever its encoding.
+int64_t MostSnapshotBytes(const SnapshotFormat& format, int64_t tokens);
+
 // INVALID_ARGUMENT for a snapshot that does not agree with itself or the format. A state with a
 // number that is NaN or infinite is left out: whoever loads the session computes its tokens again.
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format);

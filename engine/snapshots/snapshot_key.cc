@@ -22,9 +22,15 @@ absl::StatusOr<SnapshotKey> SnapshotKey::Read(const std::string& path) {
   return SnapshotKey(std::move(key));
 }
 
+absl::Status SnapshotKey::Sign(std::string* bytes) const {
+  const std::string hmac = Hmac(*bytes);
+  if (hmac.empty()) return absl::InternalError("libcrypto cannot compute an HMAC-SHA256");
+  *bytes += hmac;
+  return absl::OkStatus();
+}
+
 std::string SnapshotKey::Hmac(std::string_view bytes) const {
   std::string hmac(kHmacBytes, '\0');
-  // It fails only for a hash that the library lacks; then nothing is ever signed.
   if (HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()),
            reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
            reinterpret_cast<unsigned char*>(hmac.data()), nullptr) == nullptr) {

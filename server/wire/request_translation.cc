@@ -135,6 +135,13 @@ absl::StatusOr<std::vector<int32_t>> TranslateBoundaries(const v1::GenerateReque
   return lengths;
 }
 
+// How many tokens of its session the client says that it has seen.
+template <typename Wire>
+absl::StatusOr<int32_t> SeenTokens(const Wire& wire) {
+  if (!wire.has_session_tokens()) return 0;
+  return SeenSessionTokens(wire.session_id(), wire.session_tokens());
+}
+
 // Reads which session the request is on and whether it is kept.
 absl::Status TranslateSession(const v1::GenerateRequest& wire, GenerationPlan* plan) {
   const bool named = !wire.session_id().empty();
@@ -147,6 +154,7 @@ absl::Status TranslateSession(const v1::GenerateRequest& wire, GenerationPlan* p
   plan->request.session.id = wire.session_id();
   plan->request.keep = !wire.has_keep() || wire.keep();
   plan->request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
+  ASSIGN_OR_RETURN(plan->request.session_tokens, SeenTokens(wire));
   return absl::OkStatus();
 }
 
@@ -263,6 +271,7 @@ absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                       : wire.has_keep()                   ? "keep"
                       : wire.when_busy() != 0             ? "when_busy"
                       : wire.cache_boundaries_size() != 0 ? "cache_boundaries"
+                      : wire.has_session_tokens()         ? "session_tokens"
                                                           : nullptr;
   if (other != nullptr) {
     return absl::InvalidArgumentError(
@@ -289,6 +298,7 @@ absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const Ser
   plan.request.session.id = wire.session_id();
   plan.request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
   plan.needs.look = !wire.session_id().empty();
+  ASSIGN_OR_RETURN(plan.request.session_tokens, SeenTokens(wire));
   ASSIGN_OR_RETURN(Prompt translated, TranslatePrompt(wire, model));
   if (translated.tokens.empty()) {
     return absl::InvalidArgumentError("the request has no prompt; set text or token_ids");

@@ -38,8 +38,12 @@ std::string Sealed(std::string bytes) {
 // RFC 4231, test case 6.
 TEST(SnapshotKey, SignsWithHmacSha256) {
   const SnapshotKey key = KeyOf(std::string(131, '\xaa'));
-  const std::string hmac = key.Hmac("Test Using Larger Than Block-Size Key - Hash Key First");
-  EXPECT_EQ(absl::BytesToHexString(hmac),
+  const std::string text = "Test Using Larger Than Block-Size Key - Hash Key First";
+  std::string signed_text = text;
+  ASSERT_TRUE(key.Sign(&signed_text).ok());
+  EXPECT_TRUE(key.Check(signed_text).ok());
+  EXPECT_FALSE(key.Check(text).ok());
+  EXPECT_EQ(absl::BytesToHexString(signed_text.substr(text.size())),
             "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
