@@ -169,6 +169,13 @@ void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
           "and a good quarter of the space of fp32 and are NOT exact: answers may change.");
   AddNumber(app, "--snapshot-zstd-level", &options->engine.snapshots.zstd_level, 0, 19, "LEVEL",
             "Compression of snapshots. 0: none. Higher levels take less space and more time.");
+  app->add_option("--snapshot-key-file", options->snapshot_key_file,
+                  "File whose bytes, 32 to 4096, are the key that snapshots are signed with "
+                  "(HMAC-SHA256). Snapshots that are not signed with it are then refused, in the "
+                  "store and at Import. Set it where others can write to the store. Servers that "
+                  "share a store need the same key.")
+      ->type_name("FILE")
+      ->option_text("default: none");
   app->add_flag_callback(
       "--no-prefix-cache,--no-enable-prefix-caching",
       [options] { options->engine.executor.state_manager.prefix_cache = false; },

@@ -28,6 +28,7 @@ struct RetnetdOptions {
   int64_t snapshot_bytes = 0;
   bool snapshot_store_optional = false;
   std::string snapshot_encoding = "exact";
+  std::string snapshot_key_file;  // empty: snapshots are not signed
   std::string speculate = "none";
   int32_t max_draft_tokens = 8;
   double drain_seconds = 30;

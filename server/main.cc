@@ -70,7 +70,8 @@ int64_t HostStateBytes(const ModelInfo& info) {
   return std::clamp<int64_t>(free / 4, 0, StateCacheOptions().host_bytes);
 }
 
-EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& info) {
+absl::StatusOr<EngineOptions> MakeEngineOptions(const RetnetdOptions& options,
+                                                const ModelInfo& info) {
   EngineOptions engine = options.engine;
   engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
@@ -79,6 +80,14 @@ EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& 
   engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
   if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
+  if (!options.snapshot_key_file.empty()) {
+    absl::StatusOr<SnapshotKey> key = SnapshotKey::Read(options.snapshot_key_file);
+    if (!key.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("--snapshot-key-file ", key.status().message()));
+    }
+    engine.snapshots.key = std::make_shared<const SnapshotKey>(*std::move(key));
+  }
   return engine;
 }
 
@@ -140,11 +149,11 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
 
+  ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(options, info));
   ASSIGN_OR_RETURN(std::unique_ptr<SnapshotStore> store, OpenStore(options, info));
   const bool has_store = store != nullptr;
   StoreWatch store_watch;
-  Engine engine(std::move(model), MakeEngineOptions(options, info), std::move(store),
-                store_watch.Listener());
+  Engine engine(std::move(model), engine_options, std::move(store), store_watch.Listener());
   ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
                      std::move(defaults),
                      options.speculate == "ngram" ? options.max_draft_tokens : 0};

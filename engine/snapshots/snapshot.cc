@@ -23,6 +23,7 @@ constexpr std::string_view kMagic = "RNETSNAP";
 constexpr uint32_t kWithoutFlags = 1;
 constexpr uint32_t kWithFlags = 2;
 constexpr uint8_t kImported = 1;
+constexpr uint8_t kSigned = 2;  // an HMAC of all bytes before it is behind the state
 constexpr size_t kChecksumBytes = sizeof(uint64_t);
 
 uint64_t Hash(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -104,7 +105,8 @@ uint8_t TypesByte(const SnapshotFormat& format) {
 void WriteHeader(const Snapshot& snapshot, const SnapshotFormat& format, FieldWriter out) {
   const bool rounds =
       format.encoding != StateEncoding::kExact && Floats(snapshot.shape, format) > 0;
-  const uint8_t flags = snapshot.imported ? kImported : 0;
+  const uint8_t flags = static_cast<uint8_t>((snapshot.imported ? kImported : 0) |
+                                             (format.key != nullptr ? kSigned : 0));
   out.Number(flags == 0 ? kWithoutFlags : kWithFlags);
   out.Number(static_cast<uint8_t>(format.encoding));
   out.Number(static_cast<uint8_t>(format.zstd_level != 0));
@@ -191,17 +193,16 @@ absl::string_view Name(ElementType type) {
 struct Storage {
   StateEncoding encoding = StateEncoding::kExact;
   bool compressed = false;
+  bool is_signed = false;
 };
 
 // Reads up to the base position, and refuses what this model cannot go on from.
 absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader& in,
                                     Snapshot* snapshot) {
   const auto version = in.Number<uint32_t>();
-  if (version != kWithoutFlags && version != kWithFlags) {
-    return absl::FailedPreconditionError(absl::StrCat("the snapshot's format version is ", version,
-                                                      "; here it is ", kWithoutFlags, " or ",
-                                                      kWithFlags));
-  }
+  const std::string known = absl::StrCat(kWithoutFlags, " or ", kWithFlags);
+  const bool is_known = version == kWithoutFlags || version == kWithFlags;
+  RETURN_IF_ERROR(CheckSame("format version", is_known ? known : absl::StrCat(version), known));
   const auto encoding = in.Number<uint8_t>();
   const auto compressed = in.Number<uint8_t>();
   snapshot->exact = in.Number<uint8_t>() != 0;
@@ -220,10 +221,15 @@ absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader&
   RETURN_IF_ERROR(
       CheckSame("size of a token of a tail", in.Number<int64_t>(), expected.tail_token_bytes));
   if (encoding > static_cast<uint8_t>(StateEncoding::kInt8) || compressed > 1 ||
-      (flags & ~kImported) != 0) {
+      (flags & ~(kImported | kSigned)) != 0) {
     return absl::FailedPreconditionError("the snapshot's way of storing states is unknown here");
   }
-  return Storage{static_cast<StateEncoding>(encoding), compressed != 0};
+  if (expected.key != nullptr && (flags & kSigned) == 0) {
+    return absl::FailedPreconditionError(
+        "the snapshot has no HMAC; this server has a snapshot key and takes only snapshots that "
+        "were written with it");
+  }
+  return Storage{static_cast<StateEncoding>(encoding), compressed != 0, (flags & kSigned) != 0};
 }
 
 absl::Status ReadLabels(FieldReader& in, std::map<std::string, std::string>* labels) {
@@ -267,7 +273,7 @@ absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldRea
       static_cast<uint64_t>(EncodedStateBytes(snapshot->shape, expected, storage.encoding));
   const bool sized = in.Number<uint64_t>() == encoding;
   std::string_view stored = in.Take(in.Number<uint64_t>());
-  if (!in.ok() || !in.rest().empty() || !sized ||
+  if (!in.ok() || in.rest().size() != (storage.is_signed ? SnapshotKey::kHmacBytes : 0) || !sized ||
       (!storage.compressed && stored.size() != encoding)) {
     return Damaged("its state has the wrong size");
   }
@@ -289,7 +295,8 @@ absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldRea
 
 }  // namespace
 
-SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level) {
+SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level,
+                                  const SnapshotKey* key) {
   return {.model_fingerprint = info.fingerprint,
           .vocab_size = info.vocab_size,
           .chunk = info.chunk,
@@ -298,7 +305,8 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding,
           .base_type = info.base_type,
           .tail_type = info.tail_type,
           .encoding = encoding,
-          .zstd_level = zstd_level};
+          .zstd_level = zstd_level,
+          .key = key};
 }
 
 int64_t MostSnapshotBytes(const SnapshotFormat& format, int64_t tokens) {
@@ -327,6 +335,7 @@ absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const Snaps
   std::string bytes(kMagic);
   WriteHeader(snapshot, format, FieldWriter(&bytes));
   RETURN_IF_ERROR(WriteState(snapshot, format, &bytes));
+  if (format.key != nullptr) RETURN_IF_ERROR(format.key->Sign(&bytes));
   FieldWriter(&bytes).Number(Hash(bytes));
   return bytes;
 }
@@ -343,6 +352,10 @@ absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFo
   FieldReader in(body);
   Snapshot snapshot;
   ASSIGN_OR_RETURN(const Storage storage, ReadStorage(expected, in, &snapshot));
+  if (storage.is_signed && expected.key != nullptr) {
+    RETURN_IF_ERROR(expected.key->Check(whole));
+    snapshot.authentic = true;
+  }
   RETURN_IF_ERROR(ReadSession(in, &snapshot));
   if (const absl::Status consistent = CheckConsistent(snapshot, expected); !consistent.ok()) {
     const absl::string_view message = consistent.message();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -191,6 +192,35 @@ TEST_F(ImportedSessionsTest, OnesOfItsOwnServeOthers) {
   EXPECT_GT(Cached(), 0);
   ExpectHonestAnswers();
   EXPECT_GT(executor_->stats().cache_hits, 0);
+}
+
+// With a key, this server vouches for what it reads; and only for that.
+TEST_F(ImportedSessionsTest, OnesThatAreReadServeOthersIfTheyAreSigned) {
+  const std::string path = testing::TempDir() + "/imported_sessions_key";
+  std::ofstream(path) << std::string(32, 'k');
+  const SnapshotKey key = SnapshotKey::Read(path).value();
+  for (const SnapshotKey* used : {static_cast<const SnapshotKey*>(nullptr), &key}) {
+    key_ = used;
+    stored_.clear();
+    StartAgain(/*host_bytes=*/1000);
+    ASSERT_TRUE(Create(kEvil).ok());
+    Run(Generation(kEvil, Text(), 1));
+    Import({"anna", "imported"}, Forged());
+    AwaitStored();
+    Crash();
+    Run(Generation({"anna", "imported"}, {3, 3, 3, 3, 3}, 1));
+    EXPECT_EQ(Cached(), 0);
+    GoOnFarther(kEvil);
+    EXPECT_EQ(Cached() > 0, used != nullptr);
+    ExpectHonestAnswers();
+  }
+  // One that is not signed is refused.
+  SnapshotFormat unsigned_format = io_->format();
+  unsigned_format.key = nullptr;
+  AwaitStored();
+  Crash();
+  stored_[kEvil] = EncodeSnapshot(Forged(), unsigned_format).value();
+  EXPECT_TRUE(absl::IsFailedPrecondition(Get(kEvil).status()));
 }
 
 // An imported session goes on from what others have computed, and stays what it is.
