@@ -106,9 +106,12 @@ absl::Status Serve(const RetnetdOptions& options) {
         absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
   }
   Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store));
-  ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
+  ServedModel served{info,
+                     engine.options().max_context_length,
+                     tokenizer.get(),
                      std::move(defaults),
-                     options.speculate == "ngram" ? options.max_draft_tokens : 0};
+                     options.speculate == "ngram" ? options.max_draft_tokens : 0,
+                     options.text};
   RETURN_IF_ERROR(CheckDefaults(served));
   CallMetrics metrics;
   std::unique_ptr<MetricsPage> page;

@@ -20,6 +20,7 @@ FOLDERS = {
 # is one folder. The first row that matches a file counts; a file without a row may include its own room alone.
 ROOMS = [
     (r"engine/(engine|executor|inbox|options)\.", r"engine/(scheduling|sessions|snapshots|states)/"),
+    (r"engine/request\.h", r"engine/states/token_history\.h"),
     (r"engine/sessions/", r"engine/((options|session)\.h|(scheduling|snapshots|states)/)"),
     (r"engine/scheduling/", r"engine/((options|request)\.h|states/)"),
     (r"engine/states/", r"engine/options\.h"),

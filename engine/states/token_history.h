@@ -11,6 +11,14 @@
 
 namespace retnet {
 
+// The first bytes of a token, and not the rest of it. A stop string cut the token off.
+struct CutToken {
+  TokenId token = kNoToken;  // kNoToken: there is none
+  int32_t bytes = 0;
+
+  bool operator==(const CutToken&) const = default;
+};
+
 // Classes are stored as the positions at which they change. A conversation needs a few bytes a
 // turn. Thread-compatible.
 class TokenHistory {
@@ -37,12 +45,18 @@ class TokenHistory {
   // Forgets all but the first `size` tokens.
   void Truncate(int32_t size);
 
+  // What follows the newest token and is no token by itself. It becomes tokens with the text that
+  // is added next. Append and a Truncate that forgets something remove it.
+  const CutToken& cut() const { return cut_; }
+  void set_cut(CutToken cut) { cut_ = cut; }
+
  private:
   // The number of changes at or before `position`: odd within a run of sampled tokens.
   size_t Changes(int32_t position) const;
 
   std::vector<TokenId> tokens_;
   std::vector<int32_t> class_runs_;
+  CutToken cut_;
 };
 
 }  // namespace retnet
