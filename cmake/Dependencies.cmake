@@ -12,17 +12,17 @@ find_package(gRPC CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(Highway REQUIRED IMPORTED_TARGET libhwy)
 pkg_check_modules(Hiredis REQUIRED IMPORTED_TARGET hiredis)
-pkg_check_modules(Prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-pull)
+pkg_check_modules(MicroHttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(Prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 pkg_check_modules(XxHash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(Zstd REQUIRED IMPORTED_TARGET libzstd)
 
 # Debian's libsentencepiece.so exports a bundled protobuf of another version: beside libprotobuf.so
-# (which libgrpc++_reflection.so needs) a process dies at start. So protobuf and gRPC's reflection
-# are linked as archives whose symbols stay hidden, and SentencePiece's library comes after them:
-# before them it would lend our code its protobuf. A test looks for such loans.
+# a process dies at start. So protobuf is linked as an archive whose symbols stay hidden, and
+# SentencePiece's library comes after it: before it, it would lend our code its protobuf. A test
+# looks for such loans.
 find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
 find_library(PROTOBUF_ARCHIVE libprotobuf.a REQUIRED)
-find_library(GRPC_REFLECTION_ARCHIVE libgrpc++_reflection.a REQUIRED)
 find_library(GRPC_CXX_LIBRARY grpc++ REQUIRED)
 find_library(GRPC_LIBRARY grpc REQUIRED)
 find_library(GPR_LIBRARY gpr REQUIRED)
@@ -40,12 +40,3 @@ target_link_options(retnet_grpc INTERFACE -Wl,--exclude-libs,ALL -Wl,--as-needed
 target_link_libraries(retnet_grpc INTERFACE
   protobuf_archive ${GRPC_CXX_LIBRARY} ${GRPC_LIBRARY} ${GPR_LIBRARY} absl::synchronization
   Threads::Threads)
-
-# Server reflection registers itself when its archive is linked whole.
-add_library(grpc_reflection_archive STATIC IMPORTED)
-set_target_properties(grpc_reflection_archive PROPERTIES
-  IMPORTED_LOCATION ${GRPC_REFLECTION_ARCHIVE})
-target_link_libraries(grpc_reflection_archive INTERFACE retnet_grpc)
-add_library(retnet_grpc_reflection INTERFACE)
-target_link_libraries(retnet_grpc_reflection INTERFACE
-  $<LINK_LIBRARY:WHOLE_ARCHIVE,grpc_reflection_archive>)

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "engine/executor.h"
 #include "engine/inbox.h"
+#include "engine/scheduling/tenants.h"
 #include "engine/validate.h"
 #include "kernels/mutex.h"
 #include "kernels/status_macros.h"
@@ -32,15 +33,17 @@ std::unique_ptr<SnapshotIo> MakeIo(std::unique_ptr<SnapshotStore> store,
 class Engine::Impl {
  public:
   Impl(std::unique_ptr<Model> model, const EngineOptions& options,
-       std::unique_ptr<SnapshotStore> store)
+       std::unique_ptr<SnapshotStore> store, StoreListener listener)
       : info_(model->info()),
         options_(options),
         format_(
             MakeSnapshotFormat(info_, options.snapshots.encoding, options.snapshots.zstd_level)),
         store_(MakeIo(std::move(store), format_, options.executor.state_cache.host_bytes)),
-        executor_(std::move(model), options.executor, store_.get(),
-                  [this](std::function<void()> task) { Post(std::move(task)); }) {
+        executor_(
+            std::move(model), options.executor, store_.get(),
+            [this](std::function<void()> task) { Post(std::move(task)); }, std::move(listener)) {
     counters_ = executor_.stats();
+    if (store_ != nullptr && store_->shared()) Post([this] { executor_.sessions().ProbeStore(); });
     thread_ = std::thread([this] { Run(); });
   }
 
@@ -74,13 +77,18 @@ class Engine::Impl {
   void Call(void (Sessions::*method)(Parameters...), const Reply<T>& reply,
             Arguments... arguments) {
     if (absl::Status refusal = Refusal(); !refusal.ok()) return reply(refusal);
+    CallAlways(method, reply, std::move(arguments)...);
+  }
+  template <typename T, typename... Parameters, typename... Arguments>
+  void CallAlways(void (Sessions::*method)(Parameters...), const Reply<T>& reply,
+                  Arguments... arguments) {
     Post([this, method, reply, ... arguments = std::move(arguments)]() mutable {
       (executor_.sessions().*method)(std::move(arguments)..., reply);
     });
   }
 
  private:
-  absl::Status Admissible() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Admissible(const Tenant& tenant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t unfinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return accepted_ - counters_.requests_finished;
   }
@@ -89,6 +97,8 @@ class Engine::Impl {
   absl::Status Refusal() const;
   void Post(std::function<void()> task);
   void Persist(absl::Time deadline);
+  // Runs a task on the engine thread and waits until that has nothing more to do.
+  void RunUntilIdle(std::function<void()> task);
 
   // --- The engine thread's.
   void Run();
@@ -116,6 +126,7 @@ class Engine::Impl {
   int64_t accepted_ ABSL_GUARDED_BY(mutex_) = 0;  // requests; the newest one's id
   int64_t refused_ ABSL_GUARDED_BY(mutex_) = 0;   // requests
   EngineStats counters_ ABSL_GUARDED_BY(mutex_);  // as the executor told them last
+  Tenants tenants_ ABSL_GUARDED_BY(mutex_);       // of the unfinished requests
 
   // --- The engine thread's alone, once it runs. Behind what Post uses, which the model's transfers
   // call until the model is gone.
@@ -125,10 +136,18 @@ class Engine::Impl {
   std::thread thread_;
 };
 
-absl::Status Engine::Impl::Admissible() const {
+// A tenant with less than its share is let in although the queue is full: the executor then ends a
+// request of the tenant that has the most (ShortenQueue).
+absl::Status Engine::Impl::Admissible(const Tenant& tenant) {
   RETURN_IF_ERROR(refusal_);
   // With so many unfinished, max_queue of them are left when every slot is taken.
-  if (unfinished() < int64_t{info_.slots} + options_.max_queue) return absl::OkStatus();
+  const int64_t most = int64_t{info_.slots} + options_.max_queue;
+  if (unfinished() < most) return absl::OkStatus();
+  Tenants::Entry* entry = tenants_.Join(tenant);
+  const double share = tenants_.ShareOf(*entry) * static_cast<double>(most);
+  const bool has_less = entry->sequences <= share;
+  tenants_.Leave(entry);
+  if (has_less) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("the queue is full: max_queue = ", options_.max_queue, " requests wait and ",
                    info_.slots, " run; try again later"));
@@ -139,7 +158,7 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
   if (sink == nullptr) status.Update(absl::InvalidArgumentError("sink is null; it must be given"));
   if (status.ok()) {  // a flood of requests is refused before anything is made of them
     const MutexLock lock(&mutex_);
-    status = Admissible();
+    status = Admissible(request.tenant);
   }
   std::unique_ptr<Sequence> sequence;
   if (status.ok()) {  // made before the lock is taken: penalties read the whole prompt
@@ -147,13 +166,14 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(Request request, std::shared_ptr<
                                           options_.max_context_length, absl::Now());
   }
   MutexLock lock(&mutex_);
-  status.Update(Admissible());
+  if (status.ok()) status = Admissible(sequence->request().tenant);
   if (!status.ok()) {
     ++refused_;
     return status;
   }
   const RequestId id = ++accepted_;
   sequence->set_id(id);
+  tenants_.Join(sequence->request().tenant);
   inbox_.sequences.push_back(std::move(sequence));
   lock.Unlock();
   wake_.NotifyOne();
@@ -200,19 +220,21 @@ bool Engine::Impl::Drain(absl::Time deadline) {
 // Sessions that the store does not have are given to it, as many at a time as its queue takes; the
 // reads of their states end before the engine is idle again.
 void Engine::Impl::Persist(absl::Time deadline) {
-  // What has been given in time is written even if that takes a little longer.
-  constexpr absl::Duration kGrace = absl::Seconds(10);
-  deadline = std::max(deadline, absl::Now() + kGrace);
+  deadline = std::max(deadline, absl::Now() + options_.store_grace);
   int32_t left = std::numeric_limits<int32_t>::max();
   for (int32_t before = 0; left > 0;) {
     before = std::exchange(left, 0);
-    MutexLock lock(&mutex_);
-    inbox_.tasks.push_back([this, &left] { left = executor_.sessions().WriteAll(); });
-    wake_.NotifyOne();
-    while (!all_told()) went_idle_.Wait(&mutex_);
-    lock.Unlock();
-    if (left >= before || !store_->Flush(deadline).ok()) return;
+    RunUntilIdle([this, &left] { left = executor_.sessions().WriteAll(); });
+    if (left >= before || !store_->Flush(deadline).ok()) break;
   }
+  RunUntilIdle([this] { executor_.sessions().CountNotStored(); });
+}
+
+void Engine::Impl::RunUntilIdle(std::function<void()> task) {
+  MutexLock lock(&mutex_);
+  inbox_.tasks.push_back(std::move(task));
+  wake_.NotifyOne();
+  while (!all_told()) went_idle_.Wait(&mutex_);
 }
 
 EngineStats Engine::Impl::stats() const {
@@ -240,6 +262,7 @@ void Engine::Impl::Run() {
     }
     if (!inbox.end_all.ok()) executor_.EndAll(inbox.end_all);
     executor_.Prepare(absl::Now());
+    executor_.ShortenQueue(options_.max_queue);
     PublishAndDeliver();  // nobody who has ended waits for the step
     if (absl::Status status = executor_.Step(); !status.ok()) Fail(status);
     PublishAndDeliver();
@@ -272,6 +295,9 @@ void Engine::Impl::PublishAndDeliver() {
   {
     const MutexLock lock(&mutex_);
     counters_ = executor_.stats();
+    executor_.ForEachEnded([this](const Tenant& tenant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      tenants_.Leave(tenants_.Find(tenant));
+    });
   }
   executor_.Deliver();
 }
@@ -301,8 +327,9 @@ void Engine::Impl::Fail(const absl::Status& status) {
 }
 
 Engine::Engine(std::unique_ptr<Model> model, const EngineOptions& options,
-               std::unique_ptr<SnapshotStore> store)
-    : impl_(std::make_unique<Impl>(std::move(model), options, std::move(store))) {}
+               std::unique_ptr<SnapshotStore> store, StoreListener listener)
+    : impl_(std::make_unique<Impl>(std::move(model), options, std::move(store),
+                                   std::move(listener))) {}
 
 Engine::~Engine() = default;
 
@@ -333,7 +360,7 @@ void Engine::RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> rep
 }
 
 void Engine::DeleteSession(SessionKey key, Reply<SessionInfo> reply) {
-  impl_->Call(&Sessions::Delete, reply, std::move(key));
+  impl_->CallAlways(&Sessions::Delete, reply, std::move(key));
 }
 
 void Engine::ExportSession(SessionKey key, Reply<Snapshot> reply) {

@@ -17,6 +17,7 @@
 #include "engine/snapshots/snapshot.h"
 #include "engine/snapshots/snapshot_store.h"
 #include "engine/stats.h"
+#include "engine/store_event.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -26,9 +27,10 @@ namespace retnet {
 class Engine {
  public:
   // Starts the engine thread. With a `store`, a session is written to it after every
-  // change, and read from it when it is not in memory.
+  // change, and read from it when it is not in memory. `listener`, which may be null, hears how the
+  // store is.
   Engine(std::unique_ptr<Model> model, const EngineOptions& options,
-         std::unique_ptr<SnapshotStore> store = nullptr);
+         std::unique_ptr<SnapshotStore> store = nullptr, StoreListener listener = nullptr);
   // Cancels the remaining requests (OnFinish says CANCELLED) and joins the engine thread. Must not
   // be called from within a sink.
   ~Engine();
@@ -62,7 +64,8 @@ class Engine {
   // Removes the newest tokens of the history. The last remaining token becomes pending.
   // OUT_OF_RANGE if the history has fewer tokens.
   void RewindSession(SessionKey key, Rewind rewind, Reply<SessionInfo> reply);
-  // Replies with the session as it was.
+  // Replies with the session as it was. Works while draining, too: what a call made that the drain
+  // ends must not stay.
   void DeleteSession(SessionKey key, Reply<SessionInfo> reply);
   // Replies with the session's snapshot. EncodeSnapshot with snapshot_format() turns it into bytes.
   void ExportSession(SessionKey key, Reply<Snapshot> reply);
@@ -71,7 +74,8 @@ class Engine {
   const SnapshotFormat& snapshot_format() const;
 
   // Refuses new requests and waits until the running ones finish or the deadline passes. Then
-  // cancels the remaining ones (OnFinish says UNAVAILABLE). Returns whether all finished.
+  // cancels the remaining ones (OnFinish says UNAVAILABLE). Then gives the store what it does not
+  // have; stats() tells what could not be stored. Returns whether all finished.
   bool Drain(absl::Time deadline);
 
   EngineStats stats() const;

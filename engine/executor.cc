@@ -19,13 +19,13 @@ int32_t MaxRows(const ExecutorOptions& options, const ModelInfo& info) {
 }  // namespace
 
 Executor::Executor(std::unique_ptr<Model> model, const ExecutorOptions& options, SnapshotIo* store,
-                   Sessions::Post post)
+                   Sessions::Post post, StoreListener listener)
     : model_(std::move(model)),
       max_step_(options.max_step),
       scheduler_(MaxRows(options, model_->info()), model_->info().chunk),
       state_cache_(model_.get(), options.state_cache, [post] { post([] {}); }),
       state_manager_(model_.get(), &state_cache_, options.state_manager),
-      sessions_(options.sessions, store, &state_cache_, post) {
+      sessions_(options.sessions, store, &state_cache_, post, std::move(listener)) {
   const int32_t max_rows = MaxRows(options, model_->info());
   segments_.reserve(std::min(max_rows, model_->info().slots));
   outputs_.reserve(max_rows);
@@ -100,14 +100,15 @@ void Executor::Prepare(absl::Time now) {
     Retire(sequence);
   }
   sessions_.Expire(now);
+  sessions_.RunTimers(now);
   state_cache_.Poll();
   GiveSlots();
   CheckInvariants();
 }
 
 absl::Time Executor::next_event() const {
-  return std::min(sessions_.next_expiry(),
-                  deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first);
+  return std::min({sessions_.next_expiry(), sessions_.next_timer(),
+                   deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first});
 }
 
 void Executor::GiveSlots() {
@@ -125,8 +126,11 @@ void Executor::GiveSlots() {
     for (Sequence* sequence : state_manager_.TakeReleased()) scheduler_.Enqueue(sequence);
     if (scheduler_.waiting() == 0) break;
     Sequence* sequence = scheduler_.NextWaiting();
-    if (!state_manager_.AssignSlot(sequence, prefill_row)) break;
-    scheduler_.Remove(sequence);
+    if (!state_manager_.AssignSlot(sequence, prefill_row)) {
+      if (!PreemptFor(*sequence)) break;
+      continue;
+    }
+    scheduler_.TakeSlot(sequence);
     if (sequence->finished()) {
       Retire(sequence);
     } else if (state_manager_.ready(*sequence)) {
@@ -137,6 +141,26 @@ void Executor::GiveSlots() {
   }
   state_cache_.KeepSpareSlot();
   model_status_.Update(state_cache_.status());
+}
+
+// One slot is emptied at a time: where its state is still leaving, the next turn goes on.
+bool Executor::PreemptFor(const Sequence& waiting) {
+  if (state_cache_.leaving()) return false;
+  Sequence* sequence = scheduler_.PreemptableFor(waiting);
+  if (sequence == nullptr || !state_manager_.Preempt(sequence)) return false;
+  scheduler_.GiveUpSlot(sequence);
+  ++counters_.preemptions;
+  return state_cache_.free_slots() > 0;
+}
+
+void Executor::ShortenQueue(int32_t most) {
+  while (scheduler_.waiting() > most) {
+    Sequence* last = scheduler_.LastOfLongestQueue();
+    if (last == nullptr) return;
+    End(last, absl::ResourceExhaustedError(absl::StrCat(
+                  "the queue is full: max_queue = ", most,
+                  " requests wait, and others have less than their share of it; try again later")));
+  }
 }
 
 absl::Status Executor::Step() {
@@ -166,7 +190,8 @@ absl::Status Executor::RunStep() {
 
 absl::Status Executor::LaunchNext() {
   const std::span<const ScheduledRows> batch = scheduler_.NextBatch(
-      [this](int32_t decoding) { return step_cost_.PromptRows(decoding, max_step_); });
+      [this](int32_t decoding) { return step_cost_.PromptRows(decoding, max_step_); },
+      step_cost_.times());
   if (batch.empty()) return absl::OkStatus();
   LaunchedStep& step = steps_[in_flight_++];
   Compose(batch, &step);
@@ -227,7 +252,8 @@ absl::Status Executor::AcceptPiece(const LaunchedPiece& piece,
   results = results.first(sequence->Accept(rows, results, now));
   if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += results.size();
   if (!results.empty()) answered_.emplace_back(sequence, results);
-  if (sequence->computed_tokens() < position + rows) {  // wrong guesses are taken back
+  // Wrong guesses are taken back. Of a state that is not sound nothing is kept.
+  if (sequence->computed_tokens() < position + rows && sequence->state_is_sound()) {
     RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->computed_tokens()));
   }
   state_manager_.PieceEnded(sequence, position);
@@ -274,6 +300,10 @@ void Executor::CheckInvariants() const {
   RETNET_DCHECK(with_slot == scheduler_.running() + static_cast<int32_t>(filling_.size()));
 }
 
+void Executor::ForEachEnded(absl::FunctionRef<void(const Tenant&)> visit) const {
+  for (const auto& sequence : ended_) visit(sequence->request().tenant);
+}
+
 void Executor::Deliver() {
   for (const auto& [sequence, results] : answered_) sequence->sink().OnTokens(results);
   answered_.clear();
@@ -288,8 +318,13 @@ EngineStats Executor::stats() const {
   stats.free_slots = state_cache_.free_slots() + state_cache_.parked_slots();
   stats.parked_slots = state_cache_.parked_slots();
   stats.host_state_bytes = state_cache_.host_bytes();
+  stats.pinned_bytes = state_cache_.pinned_bytes();
   stats.evictions = state_cache_.evictions();
   stats.sessions = sessions_.count();
+  stats.sessions_not_stored = sessions_.health().not_stored();
+  stats.sessions_lost = sessions_.health().lost();
+  stats.store_readable = sessions_.health().readable();
+  stats.store_writable = sessions_.health().writable();
   stats.cached_prefixes = state_manager_.cached_prefixes();
   stats.cached_prefix_bytes = state_cache_.cached_bytes();
   stats.cache_hits = state_manager_.cache_hits();

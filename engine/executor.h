@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "engine/options.h"
@@ -33,14 +34,15 @@ namespace retnet {
 //
 // The way of a sequence: Admit, then (with a session) Sessions until its turn comes, then the
 // Scheduler's queue until it has a slot, then filling_ until the slot's state is there, then the
-// Scheduler's steps until it has finished, then Retire.
+// Scheduler's steps until it has finished, then Retire. From the steps it may go back to the queue,
+// when another tenant is to have its slot.
 class Executor {
  public:
   // `store` keeps the sessions; null: none. It must live until Close has returned. `post` runs a
   // task on the thread that drives the executor, later. It is called from any thread, also while
   // the executor is destroyed.
   Executor(std::unique_ptr<Model> model, const ExecutorOptions& options, SnapshotIo* store,
-           Sessions::Post post);
+           Sessions::Post post, StoreListener listener = nullptr);
 
   // Takes a new sequence, which waits for its session or for a slot from now on.
   void Admit(std::unique_ptr<Sequence> sequence);
@@ -57,10 +59,15 @@ class Executor {
     return scheduler_.running() == 0 && !slots_may_be_free_ && in_flight_ == 0;
   }
   absl::Time next_event() const;
+  // Ends sequences that have not begun, of the tenants that have the most waiting, as
+  // RESOURCE_EXHAUSTED until at most `most` wait.
+  void ShortenQueue(int32_t most);
   // Completes one step over the sequences that have a slot, if there are any. If the model gains
   // from it, the next step is launched first and stays in flight between calls. An error comes from
   // the model. It is final: every later call returns it.
   absl::Status Step();
+  // Calls `visit` with the tenant of each sequence that has ended since the last Deliver.
+  void ForEachEnded(absl::FunctionRef<void(const Tenant&)> visit) const;
   // Calls the sinks with the results and ends since the last call.
   void Deliver();
 
@@ -97,6 +104,9 @@ class Executor {
   // Queues the sequences whose session is theirs now, and ends those that will not get it.
   void TakeSessionOutcomes();
   void GiveSlots();
+  // Takes a slot from a tenant that has more than its share, for the one that waits. False: nobody
+  // is to give way, or could.
+  bool PreemptFor(const Sequence& waiting);
   absl::Status RunStep();
   absl::Status LaunchNext();
   void Compose(std::span<const ScheduledRows> batch, LaunchedStep* step);

@@ -13,6 +13,9 @@ namespace retnet {
 struct StateCacheOptions {
   // Bytes of host memory for states that gave up their slots.
   int64_t host_bytes = int64_t{1} << 30;
+  // Bytes of host memory, beside these, for states of sequences that gave up their slots to go on
+  // later. Where they are used up, nobody is preempted.
+  int64_t pinned_bytes = int64_t{1} << 30;
 };
 
 struct StateManagerOptions {
@@ -24,6 +27,10 @@ struct StateManagerOptions {
 
 struct SessionsOptions {
   int32_t max_kept = 65536;  // sessions in memory, those with a running request included
+  // A store that several servers write has so long to say whether it has a newer version of a
+  // session in memory. Then the session goes on as it is here; if another server went on with it
+  // too, the write finds the conflict.
+  absl::Duration check_patience = absl::Milliseconds(500);
 };
 
 struct ExecutorOptions {
@@ -46,6 +53,8 @@ struct SnapshotOptions {
 struct EngineOptions {
   int32_t max_queue = 256;             // requests accepted and waiting for a slot
   int32_t max_context_length = 32768;  // tokens of a session's history, prompt and output together
+  // Drain waits at least so long for the store to write what it was given.
+  absl::Duration store_grace = absl::Seconds(10);
   ExecutorOptions executor = {};
   SnapshotOptions snapshots = {};
 };

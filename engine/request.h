@@ -53,6 +53,14 @@ struct StopDecision {
   StopDecision(bool stops = false) : stops(stops) {}  // NOLINT(google-explicit-constructor)
 };
 
+// Whose share of the engine a request uses. Tenants share slots, queue and the time of steps: the
+// principals by weight, the connections of one principal alike.
+struct Tenant {
+  std::string principal;
+  std::string connection;
+  double weight = 1.0;  // of the principal; above 0
+};
+
 // Called on the engine thread with each sampled token except stop tokens, in order, before the sink
 // gets the token. If it says that the text now ends with a stop string, the request is finished,
 // whatever min_tokens says. Must not block.
@@ -88,8 +96,11 @@ struct Request {
   // the prompt follows that session's history. A generation appends its tokens to the history. A
   // score scores only the prompt and leaves the history unchanged.
   SessionKey session;
+  Tenant tenant;
   bool keep = true;               // keep the session when this generation ends; otherwise delete it
   bool wait_for_session = false;  // wait while another request runs on it; otherwise ABORTED
+  // ABORTED if the session has fewer tokens: the client has seen so many. At least 0.
+  int32_t session_tokens = 0;
   // Lengths of the prompt at which its state is worth caching, ascending. The chunk boundary at or
   // before each is used. The engine may choose more.
   std::vector<int32_t> cache_boundaries;

@@ -9,16 +9,16 @@ namespace retnet {
 struct SnapshotIoStats {
   int64_t written = 0;
   int64_t written_bytes = 0;  // as stored
-  int64_t replaced = 0;       // puts that a newer one of their session spared
+  int64_t replaced = 0;       // writes that a newer snapshot of the same session made needless
   int64_t read = 0;
   int64_t read_bytes = 0;       // as stored
-  int64_t missing = 0;          // reads of what is not there
-  int64_t refused_damaged = 0;  // reads of bytes that do not hold together
-  int64_t refused_foreign = 0;  // reads of another model's, type's, version's or session's bytes
-  int64_t conflicts = 0;        // puts, and turns not put yet, that another server came before
-  int64_t queue_full = 0;       // puts
+  int64_t missing = 0;          // reads of a snapshot that the store does not have
+  int64_t refused_damaged = 0;  // reads of damaged bytes
+  int64_t refused_foreign = 0;  // reads of a snapshot that is another model's or session's
+  int64_t conflicts = 0;        // turns lost to another server that went on with the session
+  int64_t queue_full = 0;       // writes refused because too many bytes wait
   int64_t failed = 0;           // any other error, of any operation
-  int64_t queued_bytes = 0;     // of puts not finished, now
+  int64_t queued_bytes = 0;     // of writes not finished, now
 };
 
 struct EngineStats {
@@ -27,8 +27,15 @@ struct EngineStats {
   int32_t free_slots = 0;        // that no running request has
   int32_t parked_slots = 0;      // of them, those of idle sessions and cached prefixes
   int64_t host_state_bytes = 0;  // of states that gave up their slots
+  int64_t pinned_bytes = 0;      // of states of running sequences that gave up their slots
   int64_t evictions = 0;         // from a slot or from host memory
+  int64_t preemptions = 0;       // of running sequences that gave up their slots to go on later
   int32_t sessions = 0;          // known here; the store may have more
+  // Whose last write to the store failed. After Drain: which the store is not known to have.
+  int32_t sessions_not_stored = 0;
+  int64_t sessions_lost = 0;   // left memory for others, and their last write failed
+  bool store_readable = true;  // the last read of the store worked
+  bool store_writable = true;  // the last write did
   int32_t cached_prefixes = 0;
   int64_t cached_prefix_bytes = 0;  // of their states, wherever they are
   int64_t cache_hits = 0;  // requests whose prompt has at least a chunk, each a hit or a miss

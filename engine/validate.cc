@@ -135,6 +135,7 @@ absl::Status CheckSharing(const Request& request) {
 
 absl::Status ValidateRequest(const Request& request, int32_t vocab_size, int32_t context_length) {
   RETURN_IF_ERROR(CheckPrompt(request, vocab_size, context_length));
+  RETURN_IF_ERROR(CheckAtLeast("session_tokens", request.session_tokens, 0));
   RETURN_IF_ERROR(CheckRange("top_logprobs", request.top_logprobs, 0, kMaxTopLogprobs));
   if (request.kind == RequestKind::kScore) return absl::OkStatus();
   RETURN_IF_ERROR(CheckSharing(request));

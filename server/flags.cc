@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/request.h"
+#include "server/calls/metadata_limit.h"
 #include "server/command_line.h"
 #include "server/ops/listen_address.h"
 #include "server/ops/logging.h"
@@ -17,6 +18,10 @@ namespace {
 
 std::string CheckListen(const std::string& text) {
   return std::string(ParseListenAddress(text).status().message());
+}
+
+std::string CheckHostAndPort(const std::string& text) {
+  return std::string(ParseHostAndPort(text).status().message());
 }
 
 // A number from `least` to `most`, in the unit that `value` names in the help.
@@ -43,7 +48,8 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
       ->required();
   app->add_option("--listen", options->server.listen,
                   "Address for gRPC calls. With port 0 the system picks a free port, which the "
-                  "first line of output names.")
+                  "first line of output names. unix:PATH is a socket in the file system, for a "
+                  "proxy on the same machine.")
       ->type_name("HOST:PORT")
       ->envname("RETNET_LISTEN")
       ->check(CLI::Validator(CheckListen, ""));
@@ -53,9 +59,13 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
       ->type_name("HOST:PORT")
       ->option_text("default: none")
       ->envname("RETNET_METRICS_LISTEN")
-      ->check(CLI::Validator(CheckListen, ""));
+      ->check(CLI::Validator(CheckHostAndPort, ""));
   AddNumber(app, "--max-message-bytes", &options->server.max_message_bytes, 1 << 10, 1 << 30,
             "BYTES", "Largest request. Raise it for longer texts and larger imported sessions.");
+  AddNumber(app, "--max-metadata-bytes", &options->server.max_metadata_bytes, 1 << 10,
+            kMostMetadataBytes, "BYTES",
+            "Most metadata of a call, counting 32 bytes for each entry. Raise it for large tokens "
+            "or cookies.");
   AddNumber(app, "--drain-seconds", &options->drain_seconds, 0, 1e6, "SECONDS",
             "Time that running requests get to finish after SIGTERM or Ctrl-C. Keep it below the "
             "time after which your supervisor kills the process.");
@@ -106,9 +116,11 @@ void AddLoadFlags(CLI::App* app, RetnetdOptions* options) {
             "FRACTION",
             "CPU: share of the free memory for states, when --max-sequences is 0. The rest is left "
             "for requests and caches. Raise it for more sequences at once.");
-  AddNumber(app, "--max-queue", &options->engine.max_queue, 1, 1 << 20, "N",
-            "Sequences that may wait to run. Beyond it requests fail at once with "
-            "RESOURCE_EXHAUSTED. Lower it to fail early, raise it for bursts.");
+  AddNumber(
+      app, "--max-queue", &options->engine.max_queue, 1, 1 << 20, "N",
+      "Sequences that may wait to run. Beyond it requests fail with RESOURCE_EXHAUSTED, first of "
+      "all those of the client that has the most. Lower it to fail early, raise it for "
+      "bursts.");
   AddNumber(app, "--max-context-length,--max-model-len", &options->engine.max_context_length, 2,
             1 << 30, "TOKENS",
             "Most tokens of a sequence: the history of its session, the prompt and the answer "
@@ -126,6 +138,11 @@ void AddLoadFlags(CLI::App* app, RetnetdOptions* options) {
             "Target duration of a step that mixes prompts with decoding, in milliseconds. Lower "
             "it for smoother streams, raise it for earlier first tokens. Prompts may always make "
             "a step half again as long as it is without them.");
+  AddNumber(app, "--preempted-state-bytes", &options->preempted_state_bytes, -1, int64_t{1} << 50,
+            "BYTES",
+            "Host memory for states of running sequences that gave up their slots to another "
+            "client's, to go on later. -1: a quarter of what is free beside the states of "
+            "--max-sequences, at most 1 GiB. 0: nobody gives up a slot.");
 }
 
 void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
@@ -137,13 +154,17 @@ void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
   AddNumber(
       app, "--host-state-bytes", &options->host_state_bytes, -1, int64_t{1} << 50, "BYTES",
       "Host memory for states of idle sessions and cached prefixes that made room for running "
-      "sequences. -1: half of what is free beside the states of --max-sequences, at most "
+      "sequences. -1: a quarter of what is free beside the states of --max-sequences, at most "
       "1 GiB. Raise it when many sessions take turns.");
   app->add_option("--snapshot-store", options->snapshot_store,
                   "Where sessions are kept beyond the process: none, disk:DIR or "
                   "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]. Several servers may share a "
-                  "Redis.")
+                  "Redis. In user and password, %40 stands for @ and so on, as in every URL.")
       ->type_name("STORE");
+  app->add_flag("--snapshot-store-optional", options->snapshot_store_optional,
+                "Start even if the Redis of --snapshot-store cannot be reached or refuses the "
+                "password. It is tried again, and until then sessions are in memory alone. Set it "
+                "where a server without stored sessions is better than none.");
   AddNumber(app, "--snapshot-bytes", &options->snapshot_bytes, 0, int64_t{1} << 50, "BYTES",
             "Most bytes in the store. Beyond it the least recently used sessions are deleted. "
             "0: no limit.");

@@ -25,8 +25,10 @@ struct RetnetdOptions {
   std::string metrics_listen;  // empty: no page
   double max_step_ms = absl::ToDoubleMilliseconds(EngineOptions().executor.max_step);
   int64_t host_state_bytes = -1;
+  int64_t preempted_state_bytes = -1;
   std::string snapshot_store = "none";
   int64_t snapshot_bytes = 0;
+  bool snapshot_store_optional = false;
   std::string snapshot_encoding = "exact";
   std::string speculate = "none";
   int32_t max_draft_tokens = 8;

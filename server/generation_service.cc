@@ -12,8 +12,8 @@
 #include "server/calls/converse_stream.h"
 #include "server/calls/score_stream.h"
 #include "server/calls/token_stream.h"
+#include "server/wire/caller.h"
 #include "server/wire/messages.h"
-#include "server/wire/owner.h"
 
 namespace retnet {
 namespace {
@@ -159,15 +159,19 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               std::shared_ptr<Call> call, Translation<Wire, Plan> translate,
                               Submission<Plan> submit) {
   call->Open();
+  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
+    return call->Refuse(admitted);
+  }
   auto arrival = std::make_shared<Arrival<Wire, Plan>>();
   arrival->plan = translate;
   arrival->deadline = Deadline(*context);
   arrival->cancelled = [call] { return call->cancelled(); };
   arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
-  arrival->planned = [this, call, submit = std::move(submit), owner = OwnerOf(*context),
+  arrival->planned = [this, call, submit = std::move(submit), caller = CallerOf(*context),
                       deadline = arrival->deadline](Plan& made) {
     const auto plan = std::make_shared<Plan>(std::move(made));
-    plan->request.session.owner = owner;
+    plan->request.session.owner = caller.owner;
+    plan->request.tenant = caller.tenant;
     plan->request.deadline = deadline;
     PrepareSession(plan->needs, plan->request.session, call,
                    [plan, submit](const SessionInfo& session) { submit(*plan, session); });
@@ -220,9 +224,9 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
   auto call = std::make_shared<ConverseStream>(
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_,
                                   &text_budget_},
-      OwnerOf(*context), Deadline(*context));
+      CallerOf(*context), Deadline(*context));
   call->Open();
-  call->Start();
+  call->Start(admission_->Admit(*context));
   return call.get();
 }
 
@@ -231,12 +235,18 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
     std::function<absl::Status(const Wire&, Response*)> make_result) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::StatusOr<TextBudget::Hold> hold = text_budget_.Take(static_cast<int64_t>(bytes->Length()));
-  if (!hold.ok()) {
-    reactor->Finish(ToGrpcStatus(hold.status()));
+  absl::Status status = admission_->Admit(*context);
+  TextBudget::Hold hold;
+  if (status.ok()) {
+    auto taken = text_budget_.Take(static_cast<int64_t>(bytes->Length()));
+    status = taken.status();
+    if (taken.ok()) hold = *std::move(taken);
+  }
+  if (!status.ok()) {
+    reactor->Finish(ToGrpcStatus(status));
     return reactor;
   }
-  auto task = [this, bytes, answer, reactor, make_result, hold = *std::move(hold)] {
+  auto task = [this, bytes, answer, reactor, make_result, hold = std::move(hold)] {
     Wire request;
     Response response;
     absl::Status status = admission_->Read(*bytes, &request);
@@ -253,6 +263,10 @@ grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContex
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
+    reactor->Finish(ToGrpcStatus(admitted));
+    return reactor;
+  }
   auto arrival = std::make_shared<Arrival<v1::TokenizeRequest, PromptPlan>>();
   arrival->plan = PlanTokenize;
   arrival->deadline = Deadline(*context);

@@ -1,8 +1,10 @@
 // retnetd: serves a RetNet checkpoint over gRPC. The whole wiring, top to bottom.
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -21,14 +23,24 @@
 #include "models/tokenizer.h"
 #include "server/flags.h"
 #include "server/ops/call_metrics.h"
+#include "server/ops/file_descriptor.h"
 #include "server/ops/logging.h"
 #include "server/ops/metrics.h"
+#include "server/ops/signals.h"
+#include "server/ops/store_watch.h"
 #include "server/server.h"
+#include "server/standard_streams.h"
 
 namespace retnet {
 namespace {
 
-enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitNoDevice = 3 };
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailure = 1,
+  kExitUsage = 2,
+  kExitNoDevice = 3,
+  kExitSessionsLost = 4,
+};
 
 // nullptr where the checkpoint has none.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory,
@@ -48,44 +60,71 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
   return tokenizer;
 }
 
-// SIGTERM and SIGINT. Blocked before the first thread is made, so that only WaitForSignal gets
-// them.
-sigset_t EndSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  return signals;
-}
-
-// Returns at the first signal; the next one ends the process at once.
-void WaitForSignal() {
-  const sigset_t signals = EndSignals();
-  int signal = 0;
-  sigwait(&signals, &signal);
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-}
-
-// Half of the free memory, at most the engine's default. Slots in host memory that have not been
+// A quarter of the free memory, at most the engine's default. Slots in host memory that have not been
 // used yet look free; they are not counted as such.
 int64_t HostStateBytes(const ModelInfo& info) {
   const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
   const int64_t slots_bytes = info.states_in_host_memory ? info.slots * slot_bytes : 0;
   const int64_t free = ReadFreeMemory().bytes - slots_bytes;
-  return std::clamp<int64_t>(free / 2, 0, StateCacheOptions().host_bytes);
+  return std::clamp<int64_t>(free / 4, 0, StateCacheOptions().host_bytes);
 }
 
 EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& info) {
   EngineOptions engine = options.engine;
   engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
+  engine.executor.state_cache.pinned_bytes =
+      options.preempted_state_bytes >= 0 ? options.preempted_state_bytes : HostStateBytes(info);
   engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
   if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
   return engine;
 }
 
-absl::Status Serve(const RetnetdOptions& options) {
+// nullptr where there is none. A store that does not work is an error, if it must.
+absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenStore(const RetnetdOptions& options,
+                                                         const ModelInfo& info) {
+  const SnapshotFormat format = MakeSnapshotFormat(info, StateEncoding::kExact, /*zstd_level=*/0);
+  // A session that was stored under a greater --max-context-length is still read.
+  const int64_t tokens = std::max(options.engine.max_context_length, 1 << 20);
+  absl::StatusOr<std::unique_ptr<SnapshotStore>> store = OpenSnapshotStore(
+      options.snapshot_store, options.snapshot_bytes, MostSnapshotBytes(format, tokens));
+  absl::Status status = store.status();
+  if (status.ok() && *store != nullptr) {
+    status = (*store)->Stamp(SessionKey()).status();
+    // One that answers nonsense may be a proxy that is not ready. It is told like any later one.
+    if (absl::IsInternal(status) || (!status.ok() && options.snapshot_store_optional)) {
+      Log(LogLevel::kError, absl::StrCat("--snapshot-store: ", status.message(),
+                                         "; sessions are in memory alone until it works"));
+      return store;
+    }
+    if (!status.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("--snapshot-store: ", status.message(),
+                       "; start it first, or start retnetd with --snapshot-store-optional"));
+    }
+  }
+  if (status.ok()) return store;
+  return absl::FailedPreconditionError(
+      absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", status.message()));
+}
+
+// After the drain: what the process takes with it.
+ExitCode ReportLostSessions(const EngineStats& stats) {
+  if (stats.sessions_not_stored > 0) {
+    Log(LogLevel::kError,
+        absl::StrCat("sessions that could not be stored and end with this process: ",
+                     stats.sessions_not_stored));
+  }
+  if (stats.sessions_lost > 0) {
+    Log(LogLevel::kError, absl::StrCat("sessions that left memory before and could not be stored: ",
+                                       stats.sessions_lost));
+  }
+  return stats.sessions_not_stored + stats.sessions_lost > 0 ? kExitSessionsLost : kExitOk;
+}
+
+absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
+  RETURN_IF_ERROR(RaiseDescriptorLimit());
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
   if (!info.device_note.empty()) {
@@ -99,13 +138,11 @@ absl::Status Serve(const RetnetdOptions& options) {
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
 
-  absl::StatusOr<std::unique_ptr<SnapshotStore>> store =
-      OpenSnapshotStore(options.snapshot_store, options.snapshot_bytes);
-  if (!store.ok()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
-  }
-  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store));
+  ASSIGN_OR_RETURN(std::unique_ptr<SnapshotStore> store, OpenStore(options, info));
+  const bool has_store = store != nullptr;
+  StoreWatch store_watch;
+  Engine engine(std::move(model), MakeEngineOptions(options, info), std::move(store),
+                store_watch.Listener());
   ServedModel served{info,
                      engine.options().max_context_length,
                      tokenizer.get(),
@@ -119,15 +156,28 @@ absl::Status Serve(const RetnetdOptions& options) {
     ASSIGN_OR_RETURN(page, MetricsPage::Start(options.metrics_listen, &engine, &metrics));
     Log(LogLevel::kInfo, absl::StrCat("metrics at http://", page->address(), "/metrics"));
   }
+  // A server that no client can reach drains and ends, so that something starts it again.
+  std::atomic<bool> deaf = false;
+  const auto failed = [&deaf] {
+    deaf = true;
+    kill(getpid(), SIGTERM);
+  };
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Start(options.server, std::move(served), &engine,
-                                 page != nullptr ? &metrics : nullptr));
+                                 page != nullptr ? &metrics : nullptr, failed));
+  if (has_store) {
+    store_watch.TellHealth([&](bool healthy) { server->SetServiceHealth(kStoreService, healthy); });
+  }
   std::cout << "listening on " << server->address() << std::endl;
 
-  WaitForSignal();
+  const std::vector<ReloadHook> reload_hooks;
+  WaitForEnd(reload_hooks);
   const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
+  store_watch.TellHealth(nullptr);
   Log(LogLevel::kInfo, finished ? "drained" : "drained; calls that were left have been ended");
-  return absl::OkStatus();
+  const ExitCode lost = ReportLostSessions(engine.stats());
+  if (deaf) return absl::InternalError("the server could not accept connections any more");
+  return lost;
 }
 
 // What to do about a failed start.
@@ -141,8 +191,8 @@ const char* Advice(const absl::Status& status) {
 }
 
 int Run(int argc, char** argv) {
-  const sigset_t signals = EndSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ReplaceClosedStreams(LostOutput::kIsNoError);
+  TakeSignals();
 
   RetnetdOptions options;
   CLI::App app("retnetd serves a RetNet checkpoint over gRPC.", "retnetd");
@@ -156,8 +206,9 @@ int Run(int argc, char** argv) {
   StartLogging(options.log_level);
   for (const std::string& note : notes) Log(LogLevel::kWarning, note);
 
-  const absl::Status status = Serve(options);
-  if (status.ok()) return kExitOk;
+  const absl::StatusOr<ExitCode> code = Serve(options);
+  if (code.ok()) return *code;
+  const absl::Status& status = code.status();
   std::cerr << "retnetd: " << status.message() << Advice(status) << std::endl;
   // Only a device is ever unavailable at the start.
   return absl::IsUnavailable(status) ? kExitNoDevice : kExitFailure;

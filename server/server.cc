@@ -1,66 +1,91 @@
 #include "server/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <memory>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/mutex.h"
 #include "kernels/status_macros.h"
 #include "server/calls/admission.h"
+#include "server/calls/metadata_limit.h"
 #include "server/generation_service.h"
-#include "server/ops/listen_address.h"
+#include "server/ops/grpc_acceptor.h"
+#include "server/ops/listener.h"
 #include "server/ops/logging.h"
+#include "server/reflection_service.h"
 #include "server/session_service.h"
 
 namespace retnet {
+namespace {
+
+// A connection that has not greeted as HTTP/2 demands by then is closed: a port probe, or one that
+// only holds a descriptor.
+constexpr absl::Duration kGreeting = absl::Seconds(10);
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(absl::ToInt64Milliseconds(duration));
+}
+
+}  // namespace
 
 class Server::Impl {
  public:
-  Impl(const ServerOptions& options, ServedModel model, Engine* engine, CallMetrics* metrics)
+  Impl(const ServerOptions& options, ServedModel model, Engine* engine, CallMetrics* metrics,
+       std::function<void()> failed)
       : options_(options),
         engine_(engine),
         metrics_(metrics),
+        failed_(std::move(failed)),
+        admission_(options.max_metadata_bytes),
         generation_(std::move(model),
                     {engine, metrics, [this] { StopServing("the model has failed"); }},
                     &admission_),
-        sessions_(engine, &admission_) {}
+        sessions_(engine, &admission_),
+        reflection_v1_(&admission_),
+        reflection_v1alpha_(&admission_) {}
 
-  ~Impl() {
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
-  }
+  ~Impl() { EndConnections(); }
 
   absl::Status Start() {
-    ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options_.listen));
-    // Process-wide switches of gRPC, for the servers built from now on.
+    ListenerOptions listening;
+    listening.unacknowledged = options_.keepalive / 2;
+    ASSIGN_OR_RETURN(Listener listener, Listener::Bind(options_.listen, listening));
+    address_ = listener.address();
+    // A process-wide switch of gRPC, for the servers built from now on.
     grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     Configure(&builder);
-    int port = 0;
-    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+    acceptor_.emplace(std::move(listener), grpc::InsecureServerCredentials(), &builder);
     builder.RegisterService(&generation_);
     builder.RegisterService(&sessions_);
+    builder.RegisterService(&reflection_v1_);
+    builder.RegisterService(&reflection_v1alpha_);
     // So that a model that fails on the first call finds the health service.
     const MutexLock lock(&mu_);
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port <= 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("cannot listen on ", options_.listen,
-                       ": the port is in use or the address is not this machine's; choose another "
-                       "with --listen HOST:PORT (port 0: any free one)"));
-    }
-    address_ = absl::StrCat(listen.host, ":", port);
+    if (server_ == nullptr) return absl::InternalError("gRPC cannot start a server");
+    acceptor_->Start([this](const absl::Status& why) {
+      StopServing(std::string(why.message()));
+      if (failed_ != nullptr) failed_();
+    });
     SetHealth(true);
     return absl::OkStatus();
   }
 
   const std::string& address() const { return address_; }
+
+  void SetServiceHealth(const std::string& service, bool serving) {
+    const MutexLock lock(&mu_);
+    server_->GetHealthCheckService()->SetServingStatus(service, serving);
+  }
 
   bool Drain(absl::Time deadline) {
     StopServing("draining");
@@ -69,19 +94,31 @@ class Server::Impl {
     // Readers may be slower than the engine.
     const bool calls_drained = admission_.in_flight_calls().WaitUntilNone(deadline);
     // What has been written still leaves; calls that are left end now.
-    server_->Shutdown(std::chrono::system_clock::now());
+    EndConnections();
     return engine_drained && calls_drained;
   }
 
  private:
+  void EndConnections() {
+    if (server_ == nullptr) return;
+    acceptor_->Stop();
+    server_->Shutdown(std::chrono::system_clock::now());
+  }
+
   void Configure(grpc::ServerBuilder* builder) const {
-    const int keepalive = static_cast<int>(absl::ToInt64Milliseconds(options_.keepalive));
+    const int keepalive = Milliseconds(options_.keepalive);
     builder->SetMaxReceiveMessageSize(options_.max_message_bytes);
-    if (metrics_ != nullptr) {
-      builder->experimental().SetInterceptorCreators(metrics_->Interceptors());
-    }
-    // A second server on the port is an error, not a sharer of its connections.
-    builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
+        interceptors;
+    interceptors.push_back(std::make_unique<HealthMetadataLimit>(options_.max_metadata_bytes));
+    if (metrics_ != nullptr) interceptors.push_back(metrics_->Interceptor());
+    builder->experimental().SetInterceptorCreators(std::move(interceptors));
+    builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMostMetadataBytes);
+    // A few bytes can unpack to gigabytes, and gRPC bounds a message only when it is unpacked. A
+    // compressed message gets UNIMPLEMENTED instead.
+    builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, /*enabled=*/false);
+    builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, /*enabled=*/false);
+    builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(kGreeting));
     builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.max_calls_per_connection);
     // A peer that has vanished is noticed after keepalive and timeout, and its calls are cancelled.
     builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive);
@@ -91,7 +128,7 @@ class Server::Impl {
     builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
   }
 
-  void StopServing(const char* why) {
+  void StopServing(absl::string_view why) {
     const MutexLock lock(&mu_);
     if (!serving_) return;
     Log(LogLevel::kWarning, absl::StrCat("not serving any more: ", why));
@@ -108,8 +145,9 @@ class Server::Impl {
 
   const ServerOptions options_;
   Engine* const engine_;
-  CallMetrics* const metrics_;  // may be null
-  std::string address_;         // constant after Start
+  CallMetrics* const metrics_;          // may be null
+  const std::function<void()> failed_;  // may be null
+  std::string address_;                 // constant after Start
 
   Mutex mu_;
   bool serving_ ABSL_GUARDED_BY(mu_) = false;
@@ -117,7 +155,10 @@ class Server::Impl {
   Admission admission_;
   GenerationService generation_;
   SessionService sessions_;
+  ReflectionV1 reflection_v1_;
+  ReflectionV1Alpha reflection_v1alpha_;
   std::unique_ptr<grpc::Server> server_;  // constant after Start; ends before the services
+  std::optional<GrpcAcceptor> acceptor_;  // ends before the server
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -125,13 +166,18 @@ Server::~Server() = default;
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       ServedModel model, Engine* engine,
-                                                      CallMetrics* metrics) {
-  auto impl = std::make_unique<Impl>(options, std::move(model), engine, metrics);
+                                                      CallMetrics* metrics,
+                                                      std::function<void()> failed) {
+  auto impl = std::make_unique<Impl>(options, std::move(model), engine, metrics, std::move(failed));
   RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
 const std::string& Server::address() const { return impl_->address(); }
+
+void Server::SetServiceHealth(const std::string& service, bool serving) {
+  impl_->SetServiceHealth(service, serving);
+}
 
 bool Server::Drain(absl::Time deadline) { return impl_->Drain(deadline); }
 

@@ -3,6 +3,7 @@
 #define RETNET_SERVER_SERVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,8 +16,9 @@
 namespace retnet {
 
 struct ServerOptions {
-  std::string listen = "127.0.0.1:50051";   // HOST:PORT; port 0: any free port
+  std::string listen = "127.0.0.1:50051";   // HOST:PORT (port 0: any free port) or unix:PATH
   int32_t max_message_bytes = 64 << 20;     // of a request
+  int32_t max_metadata_bytes = 64 << 10;    // of a request, as CheckMetadata counts them
   int32_t max_calls_per_connection = 1024;  // more of them wait in the client
   absl::Duration keepalive =
       absl::Seconds(20);  // interval of keepalive pings on an idle connection
@@ -25,15 +27,22 @@ struct ServerOptions {
 // Thread-safe. The engine, the metrics and the model's tokenizer must outlive it.
 class Server {
  public:
-  // Starts serving. FAILED_PRECONDITION if the address cannot be used. `metrics` may be null.
+  // Starts serving. FAILED_PRECONDITION if the address cannot be used. `metrics` may be null. If the
+  // server cannot accept connections any more, health turns to NOT_SERVING and `failed` is called,
+  // on another thread.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        ServedModel model, Engine* engine,
-                                                       CallMetrics* metrics = nullptr);
+                                                       CallMetrics* metrics = nullptr,
+                                                       std::function<void()> failed = nullptr);
   // Ends every call at once.
   ~Server();
 
-  // HOST:PORT with the port in use.
+  // HOST:PORT with the port in use, or unix:PATH.
   const std::string& address() const;
+
+  // Sets what the health service says of a service that is not one of gRPC's. Before that it is
+  // unknown.
+  void SetServiceHealth(const std::string& service, bool serving);
 
   // Sets health to NOT_SERVING and refuses new calls. Running calls may finish until the deadline
   // and are then ended. Returns whether all calls finished. Call this once.

@@ -21,10 +21,10 @@ FOLDERS = {
 ROOMS = [
     (r"engine/(engine|executor|inbox|options)\.", r"engine/(scheduling|sessions|snapshots|states)/"),
     (r"engine/request\.h", r"engine/states/token_history\.h"),
-    (r"engine/sessions/", r"engine/((options|session)\.h|(scheduling|snapshots|states)/)"),
+    (r"engine/sessions/", r"engine/((options|session|session_key|store_event)\.h|(scheduling|snapshots|states)/)"),
     (r"engine/scheduling/", r"engine/((options|request)\.h|states/)"),
     (r"engine/states/", r"engine/options\.h"),
-    (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/byte_vector\.h)"),
+    (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/(byte_vector|token_history)\.h)"),
     (r"server/[^/]+$", r"server/(calls|ops|text|wire)/"),
     (r"server/calls/", r"server/(ops|text|wire)/"),
     (r"server/wire/", r"server/text/"),
@@ -47,6 +47,8 @@ LIBRARIES = [
     ("zstd", r"zstd", r"engine/snapshots/snapshot\.cc"),
     ("hiredis", r"hiredis", r"engine/snapshots/redis_store\.cc"),
     ("CUDA", r"cuda|cublas|nv_|cooperative_groups", r"kernels/cuda/|models/retnet_cuda\.cc"),
+    ("libmicrohttpd", r"microhttpd", r"server/ops/http_server\.cc"),
+    ("prometheus-cpp", r"prometheus/", r"server/ops/metrics\.cc"),
     ("spdlog", r"spdlog/", r"server/"),
     ("CLI11", r"CLI/", r"(server|client)/"),
     ("GoogleTest", r"(gtest|gmock|benchmark)/", r"tests/"),
@@ -57,10 +59,12 @@ ANYBODY = {
     "kernels/ceil_divide.h",
     "kernels/dcheck.h",
     "kernels/element.h",
+    "kernels/finite.h",
     "kernels/mutex.h",
     "kernels/serial_executor.h",
     "kernels/status_macros.h",
     "server/command_line.h",
+    "server/standard_streams.h",
 }
 
 # Narrower than the folders: a file pattern and the only headers of another folder that it may include.

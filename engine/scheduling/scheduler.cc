@@ -1,6 +1,8 @@
 #include "engine/scheduling/scheduler.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "kernels/dcheck.h"
@@ -11,8 +13,16 @@ namespace {
 // One row in so many is kept for prompts.
 constexpr int32_t kPromptShare = 8;
 
+// Step time, in seconds over its weight, that a tenant with slots may be ahead of one without.
+constexpr double kTurn = 0.25;
+// What a row counts for as long as nothing is known of its time, in seconds.
+constexpr double kUnknownRow = 1e-4;
+
 bool ByNeed(const Sequence* a, const Sequence* b) {
   if (a->priority() != b->priority()) return a->priority() > b->priority();
+  const bool a_scores = a->kind() == RequestKind::kScore;
+  const bool b_scores = b->kind() == RequestKind::kScore;
+  if (a_scores != b_scores) return b_scores;
   if (a->rows_left() != b->rows_left()) return a->rows_left() < b->rows_left();
   return a->id() < b->id();
 }
@@ -22,23 +32,121 @@ bool ByNeed(const Sequence* a, const Sequence* b) {
 Scheduler::Scheduler(int32_t max_rows, int32_t chunk) : max_rows_(max_rows), chunk_(chunk) {}
 
 void Scheduler::Enqueue(Sequence* sequence) {
-  waiting_.insert(sequence);
+  if (sequence->tenant() == nullptr) {
+    sequence->set_tenant(tenants_.Join(sequence->request().tenant));
+  }
+  waiting_[sequence->tenant()].insert(sequence);
   CheckInvariants();
 }
 
-Sequence* Scheduler::NextWaiting() const { return waiting_.empty() ? nullptr : *waiting_.begin(); }
+int32_t Scheduler::waiting() const {
+  size_t waiting = 0;
+  for (const auto& [tenant, queue] : waiting_) waiting += queue.size();
+  return static_cast<int32_t>(waiting);
+}
+
+Sequence* Scheduler::NextWaiting() const {
+  Sequence* next = nullptr;
+  std::pair<double, double> least;
+  for (const auto& [tenant, queue] : waiting_) {
+    const std::pair had{tenant->slots / tenants_.WeightOf(*tenant), tenant->virtual_seconds};
+    Sequence* first = *queue.begin();
+    if (next == nullptr || had < least || (had == least && ByRank()(first, next))) {
+      next = first;
+      least = had;
+    }
+  }
+  return next;
+}
+
+bool Scheduler::LeaveQueue(Sequence* sequence) {
+  const auto queue = waiting_.find(sequence->tenant());
+  if (queue == waiting_.end() || queue->second.erase(sequence) == 0) return false;
+  if (queue->second.empty()) waiting_.erase(queue);
+  return true;
+}
+
+void Scheduler::TakeSlot(Sequence* sequence) {
+  const bool waited = LeaveQueue(sequence);
+  RETNET_DCHECK(waited);
+  ++sequence->tenant()->slots;
+  CheckInvariants();
+}
 
 void Scheduler::Add(Sequence* sequence) {
   prompts_.insert(sequence);
   CheckInvariants();
 }
 
-void Scheduler::Remove(Sequence* sequence) {
-  if (waiting_.erase(sequence) + prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
+void Scheduler::GiveUpSlot(Sequence* sequence) {
+  if (prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
+  --sequence->tenant()->slots;
+  waiting_[sequence->tenant()].insert(sequence);
   CheckInvariants();
 }
 
-std::span<const ScheduledRows> Scheduler::NextBatch(PromptBudget prompt_budget) {
+void Scheduler::Remove(Sequence* sequence) {
+  Tenants::Entry* tenant = sequence->tenant();
+  if (tenant == nullptr) return;
+  if (!LeaveQueue(sequence)) {
+    if (prompts_.erase(sequence) == 0) std::erase(decoding_, sequence);
+    --tenant->slots;
+  }
+  sequence->set_tenant(nullptr);
+  tenants_.Leave(tenant);
+  CheckInvariants();
+}
+
+Sequence* Scheduler::LastToRun(const Tenants::Entry& tenant) const {
+  Sequence* last = nullptr;
+  const auto consider = [&](Sequence* sequence) {
+    if (sequence->tenant() != &tenant || !sequence->may_give_up_slot()) return;
+    if (last == nullptr || ByRank()(last, sequence)) last = sequence;
+  };
+  for (Sequence* sequence : prompts_) consider(sequence);
+  for (Sequence* sequence : decoding_) consider(sequence);
+  return last;
+}
+
+Sequence* Scheduler::PreemptableFor(const Sequence& waiting) const {
+  const Tenants::Entry& poor = *waiting.tenant();
+  const double poor_weight = tenants_.WeightOf(poor);
+  Sequence* found = nullptr;
+  std::pair<double, double> most;
+  tenants_.ForEach([&](const Tenants::Entry& rich) {
+    const double weight = tenants_.WeightOf(rich);
+    const bool fewer_left = (poor.slots + 1) / poor_weight <= (rich.slots - 1) / weight;
+    const bool turn_is_over =
+        poor.slots == 0 && rich.slots > 0 && rich.virtual_seconds > poor.virtual_seconds + kTurn;
+    if (&rich == &poor || !(fewer_left || turn_is_over)) return;
+    const std::pair has{rich.slots / weight, rich.virtual_seconds};
+    if (found != nullptr && has < most) return;
+    Sequence* last = LastToRun(rich);
+    if (last == nullptr || (found != nullptr && has == most && ByRank()(last, found))) return;
+    found = last;
+    most = has;
+  });
+  return found;
+}
+
+Sequence* Scheduler::LastOfLongestQueue() const {
+  Sequence* found = nullptr;
+  double most = 0.0;
+  for (const auto& [tenant, queue] : waiting_) {
+    const auto last = std::find_if(queue.rbegin(), queue.rend(), [](const Sequence* sequence) {
+      return sequence->computed_tokens() == 0;
+    });
+    if (last == queue.rend()) continue;
+    const double length = static_cast<double>(queue.size()) / tenants_.WeightOf(*tenant);
+    if (found != nullptr && (length < most || (length == most && ByRank()(*last, found)))) continue;
+    found = *last;
+    most = length;
+  }
+  return found;
+}
+
+std::span<const ScheduledRows> Scheduler::NextBatch(PromptBudget prompt_budget,
+                                                    const StepCost::Times& times) {
   batch_.clear();
   rows_free_ = max_rows_;
   for (auto it = prompts_.begin(); it != prompts_.end();) {
@@ -49,11 +157,13 @@ std::span<const ScheduledRows> Scheduler::NextBatch(PromptBudget prompt_budget) 
       ++it;
     }
   }
+  Allot(times);
   AddDecodingRows();
   if (!batch_.empty()) {
     rows_free_ = std::min(rows_free_, prompt_budget(max_rows_ - rows_free_));
   }
-  AddPromptRows();
+  for (Allotment& allotment : allotments_) AddPromptRows(&allotment);
+  Charge(times);
   // As Model::Launch asks; a history that is computed again has sampled tokens among the given.
   std::stable_partition(batch_.begin(), batch_.end(), [](const ScheduledRows& piece) {
     return piece.sequence->row_class() == RowClass::kSampled;
@@ -61,6 +171,65 @@ std::span<const ScheduledRows> Scheduler::NextBatch(PromptBudget prompt_budget) 
   CheckInvariants();
   CheckBatch();
   return batch_;
+}
+
+void Scheduler::Allot(const StepCost::Times& times) {
+  allotments_.clear();
+  allotment_of_.clear();
+  for (Sequence* sequence : decoding_) {
+    AllotmentOf(*sequence).left.decoding += 1 + sequence->request().max_draft_tokens;
+  }
+  for (Sequence* sequence : prompts_) {
+    Allotment& allotment = AllotmentOf(*sequence);
+    allotment.prompts.push_back(sequence);
+    allotment.left.prompt =
+        std::min(max_rows_, allotment.left.prompt + std::min(sequence->rows_left(), max_rows_));
+  }
+  const size_t running = allotments_.size();
+  for (const auto& [tenant, queue] : waiting_) {
+    Allotment& allotment = AllotmentOf(**queue.begin());
+    if (allotment.left.decoding + allotment.left.prompt > 0) continue;
+    allotment.left.prompt = std::clamp((*queue.begin())->rows_left(), 1, max_rows_);
+  }
+  if (allotments_.size() == 1) allotments_.front().left = {max_rows_, max_rows_};
+  if (running == 0 || allotments_.size() < 2) return;
+  std::sort(allotments_.begin(), allotments_.end(), [](const Allotment& a, const Allotment& b) {
+    return a.tenant->virtual_seconds < b.tenant->virtual_seconds;
+  });
+  double shares = 0.0;
+  for (size_t i = 0; i < allotments_.size(); ++i) {
+    allotment_of_[allotments_[i].tenant] = i;
+    shares += tenants_.ShareOf(*allotments_[i].tenant);
+  }
+  std::vector<TenantRows> rows;
+  for (const Allotment& allotment : allotments_) {
+    rows.push_back(allotment.left);
+    rows.back().share = tenants_.ShareOf(*allotment.tenant) / shares;
+  }
+  rows = ShareStep(rows, max_rows_, times);
+  for (size_t i = 0; i < rows.size(); ++i) allotments_[i].left = rows[i];
+}
+
+Scheduler::Allotment& Scheduler::AllotmentOf(const Sequence& sequence) {
+  const auto [entry, added] = allotment_of_.try_emplace(sequence.tenant(), allotments_.size());
+  if (added) {
+    allotments_.push_back(Allotment{.tenant = sequence.tenant(), .left = {}, .prompts = {}});
+  }
+  return allotments_[entry->second];
+}
+
+void Scheduler::Charge(const StepCost::Times& times) {
+  const bool known = times.decoding_row + times.prompt_row > 0;
+  int32_t rows = 0;
+  for (const ScheduledRows& piece : batch_) rows += piece.rows;
+  for (const ScheduledRows& piece : batch_) {
+    const double row = !known                       ? kUnknownRow
+                       : piece.sequence->decoding() ? times.decoding_row
+                                                    : times.prompt_row;
+    const double part_of_step = times.step * piece.rows / rows;
+    Tenants::Entry& tenant = *piece.sequence->tenant();
+    tenant.virtual_seconds += (piece.rows * row + part_of_step) / tenants_.WeightOf(tenant);
+  }
 }
 
 bool Scheduler::may_go_on() const {
@@ -72,30 +241,43 @@ bool Scheduler::may_go_on() const {
 void Scheduler::AddDecodingRows() {
   const int32_t kept =
       prompts_.empty() ? 0 : std::min(std::max(1, max_rows_ / kPromptShare), max_rows_ - 1);
-  const auto ending =
-      std::stable_partition(decoding_.begin(), decoding_.end(),
-                            [](const Sequence* sequence) { return !sequence->ends_in_flight(); });
-  const auto count = std::min<ptrdiff_t>(ending - decoding_.begin(), rows_free_ - kept);
-  for (ptrdiff_t i = 0; i < count; ++i) {
-    // A guess must not fold the chunk, which could not be taken back.
-    const int32_t to_fold = chunk_ - decoding_[i]->scheduled_tokens() % chunk_;
-    const auto others = static_cast<int32_t>(count - i - 1);
-    AddPiece(decoding_[i], decoding_[i]->Draft(std::min(to_fold, rows_free_ - kept - others) - 1));
+  std::vector<Sequence*> chosen;
+  std::vector<Sequence*> later;
+  for (Sequence* sequence : decoding_) {
+    TenantRows& left = AllotmentOf(*sequence).left;
+    const bool has_room = left.decoding > 0 && std::ssize(chosen) < rows_free_ - kept;
+    if (!has_room || sequence->ends_in_flight()) {
+      later.push_back(sequence);
+    } else {
+      --left.decoding;
+      chosen.push_back(sequence);
+    }
   }
-  std::rotate(decoding_.begin(), decoding_.begin() + count, ending);
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    TenantRows& left = AllotmentOf(*chosen[i]).left;
+    // A guess must not fold the chunk, which could not be taken back.
+    const int32_t to_fold = chunk_ - chosen[i]->scheduled_tokens() % chunk_;
+    const auto others = static_cast<int32_t>(chosen.size() - i - 1);
+    const int32_t most = std::min({to_fold - 1, rows_free_ - kept - others - 1, left.decoding});
+    AddPiece(chosen[i], chosen[i]->Draft(most));
+    left.decoding -= batch_.back().rows - 1;
+  }
+  later.insert(later.end(), chosen.begin(), chosen.end());
+  decoding_ = std::move(later);
 }
 
-void Scheduler::AddPromptRows() {
-  if (prompts_.empty()) return;
-  by_need_.assign(prompts_.begin(), prompts_.end());
-  std::sort(by_need_.begin(), by_need_.end(), ByNeed);
-  Sequence* first = *prompts_.begin();
-  int32_t kept = std::min(first->rows_left(), rows_free_ - rows_free_ / 2);
-  for (Sequence* sequence : by_need_) {
+void Scheduler::AddPromptRows(Allotment* allotment) {
+  std::vector<Sequence*>& prompts = allotment->prompts;
+  if (prompts.empty()) return;
+  Sequence* first = prompts.front();
+  std::sort(prompts.begin(), prompts.end(), ByNeed);
+  int32_t left = std::min(rows_free_, allotment->left.prompt);
+  int32_t kept = std::min(first->rows_left(), left - left / 2);
+  for (Sequence* sequence : prompts) {
     if (sequence == first) kept = 0;
-    if (rows_free_ > kept && !sequence->ends_in_flight()) {
-      AddPiece(sequence, PieceRows(*sequence, rows_free_ - kept));
-    }
+    if (left <= kept || sequence->ends_in_flight()) continue;
+    AddPiece(sequence, PieceRows(*sequence, left - kept));
+    left -= batch_.back().rows;
   }
 }
 
@@ -113,18 +295,31 @@ int32_t Scheduler::PieceRows(const Sequence& sequence, int32_t rows_free) const 
 void Scheduler::CheckInvariants() const {
   if (!kDchecks) return;
   absl::flat_hash_set<const Sequence*> found;
-  for (const auto* ordered : {&waiting_, &prompts_}) {
+  const auto check_order = [&found](const Queue& queue) {
     const Sequence* before = nullptr;
-    for (const Sequence* sequence : *ordered) {
+    for (const Sequence* sequence : queue) {
       RETNET_DCHECK(before == nullptr || ByRank()(before, sequence));
       RETNET_DCHECK(found.insert(sequence).second);
       before = sequence;
     }
+  };
+  check_order(prompts_);
+  absl::flat_hash_map<const Tenants::Entry*, int32_t> placed;
+  for (const auto& [tenant, queue] : waiting_) {
+    RETNET_DCHECK(!queue.empty());
+    check_order(queue);
   }
   for (const Sequence* sequence : decoding_) {
     RETNET_DCHECK(found.insert(sequence).second);
     RETNET_DCHECK(sequence->decoding());
   }
+  for (const Sequence* sequence : found) ++placed[sequence->tenant()];
+  tenants_.ForEach([&](const Tenants::Entry& tenant) {  // others have a slot being filled
+    const auto queue = waiting_.find(&tenant);
+    const auto waiting = queue == waiting_.end() ? 0 : static_cast<int32_t>(queue->second.size());
+    RETNET_DCHECK(tenant.sequences == waiting + tenant.slots);
+    RETNET_DCHECK(placed[&tenant] <= tenant.sequences);
+  });
 }
 
 void Scheduler::CheckBatch() const {

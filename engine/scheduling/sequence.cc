@@ -41,6 +41,8 @@ SampleRequest ScoreQueryOf(TokenId given, const Request& request) {
   return query;
 }
 
+bool HasNoToken(const SampleResult& result) { return result.token == kNoToken; }
+
 }  // namespace
 
 Sequence::Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t context_length,
@@ -112,15 +114,17 @@ bool Sequence::StopWhenContinued() {
 }
 
 int32_t Sequence::most_resumed() const {
+  if (computed_ > 0) return computed_;  // it has given up its slot: the outputs behind are given
   if (kind() == RequestKind::kScore) return std::max(session_tokens_, 1) - 1;
   return history_.size() - 1;
 }
 
 void Sequence::Start(SlotId slot, int32_t position) {
   RETNET_DCHECK(slot != kNoSlot && slot_ == kNoSlot);
+  RETNET_DCHECK(position <= most_resumed());
   slot_ = slot;
+  if (computed_ == 0) completion_.usage.cached_tokens = position;
   computed_ = scheduled_tokens_ = position;
-  completion_.usage.cached_tokens = position;
   FinishIfNothingIsLeft(submitted_);
   CheckInvariants();
 }
@@ -214,22 +218,44 @@ size_t Sequence::Accept(int32_t rows, std::span<const SampleResult> results, abs
   const int32_t guesses = std::max(0, rows - RowsAfter(computed_));
   computed_ += rows - guesses;
   if (kind() != RequestKind::kGenerate || results.empty()) {
-    FinishIfNothingIsLeft(now);
+    const auto without = std::find_if(results.begin(), results.end(), HasNoToken);
+    without == results.end() ? FinishIfNothingIsLeft(now) : EndWithoutResult(now);
     CheckInvariants();
-    return results.size();
+    return without - results.begin();
   }
-  AcceptToken(results[0].token, now);
   int32_t right = 0;
+  size_t taken = AcceptResult(results[0], now) ? 1 : 0;
   while (right < guesses && !finished_ && segment_tokens_[right + 1] == history_.tokens().back()) {
     ++computed_;
-    AcceptToken(results[++right].token, now);
+    if (AcceptResult(results[++right], now)) ++taken;
   }
   if (guesses > 0) scheduled_tokens_ = computed_;
   lookup_.Learn(guesses, right);
   completion_.usage.drafted_tokens += guesses;
   completion_.usage.accepted_tokens += right;
   CheckInvariants();
-  return right + 1;
+  return taken;
+}
+
+bool Sequence::AcceptResult(const SampleResult& result, absl::Time now) {
+  if (HasNoToken(result)) {
+    EndWithoutResult(now);
+    return false;
+  }
+  AcceptToken(result.token, now);
+  return true;
+}
+
+// The row is computed, but what it stands for is not known: the newest token is pending again.
+void Sequence::EndWithoutResult(absl::Time now) {
+  state_is_sound_ = false;
+  const int32_t seen = computed_;
+  computed_ = std::min(computed_, std::max(history_.size() - 1, 0));
+  End(absl::InternalError(absl::StrCat(
+          "the model's logits are not finite within the first ", seen,
+          " tokens, so nothing can be told from them; the state is not kept, and a session "
+          "computes it again from its tokens")),
+      now);
 }
 
 void Sequence::AcceptToken(TokenId token, absl::Time now) {

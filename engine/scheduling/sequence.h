@@ -13,6 +13,7 @@
 #include "engine/request.h"
 #include "engine/scheduling/logit_edits.h"
 #include "engine/scheduling/prompt_lookup.h"
+#include "engine/scheduling/tenants.h"
 #include "engine/states/chunk_keys.h"
 #include "engine/states/slot_pool.h"
 #include "engine/states/state_cache.h"
@@ -44,13 +45,17 @@ class Sequence {
   // Smaller comes first; the id decides among equals.
   int64_t rank() const { return static_cast<int64_t>(id_) - int64_t{priority()} * kPriorityReach; }
 
+  // The tenant whose share it uses, while it is scheduled; otherwise null.
+  Tenants::Entry* tenant() const { return tenant_; }
+  void set_tenant(Tenants::Entry* tenant) { tenant_ = tenant; }
+
   // Puts a session's history before the prompt; `state` is that of some of it, or none.
   // Once, before anything is computed. INVALID_ARGUMENT, and nothing is taken, when together they
   // are empty or too long. One that was to be stopped is finished then.
   absl::Status Continue(TokenHistory* session, StatePrefix* state);
 
-  // The history's first tokens that a state may have seen before the first step: at least one row
-  // is left, and all that have an output.
+  // The history's first tokens that a state may have seen before the next step: at least one row is
+  // left, and all that have an output to be given.
   int32_t most_resumed() const;
   // A state of its own to go on from, or none; taken once.
   StatePrefix TakeState() { return std::exchange(state_, {}); }
@@ -58,6 +63,10 @@ class Sequence {
   // It has a slot, whose state has seen the first `position` tokens.
   void Start(SlotId slot, int32_t position);
   SlotId slot() const { return slot_; }  // kNoSlot while it has none
+  // It has a slot and no row in flight, so that its state is one to go on from later.
+  bool may_give_up_slot() const {
+    return slot_ != kNoSlot && scheduled_tokens_ == computed_ && !finished_;
+  }
   // The slot is somebody else's from now on.
   void LeaveSlot() { slot_ = kNoSlot; }
 
@@ -106,7 +115,8 @@ class Sequence {
   // The step that holds these rows begins.
   void MarkStarted(absl::Time now);
   // Takes the results of the `rows` rows of the oldest NextSegment in flight. Returns how many of
-  // them count: those behind a wrong guess do not, and the state must forget their tokens.
+  // them count: those behind a wrong guess do not, and the state must forget their tokens. A result
+  // without a token ends the sequence with INTERNAL; it does not count, and none behind it does.
   size_t Accept(int32_t rows, std::span<const SampleResult> results, absl::Time now);
   // Finishes it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE or the model's
   // failure. OK: its client has heard enough, and its session keeps the whole history.
@@ -119,6 +129,8 @@ class Sequence {
   // token, which a session computes when it goes on. Their results are dropped.
   void CountInFlightAsComputed();
 
+  // False once logits were not finite: the state is worth nothing, and nobody may go on from it.
+  bool state_is_sound() const { return state_is_sound_; }
   // By Accept or End; one that has nothing to compute is finished from the start.
   bool finished() const { return finished_; }
   // Of a finished sequence.
@@ -127,7 +139,10 @@ class Sequence {
 
  private:
   void PutFirst(std::span<const TokenId> head);
+  // False, and the sequence has ended, if the result has no token.
+  bool AcceptResult(const SampleResult& result, absl::Time now);
   void AcceptToken(TokenId token, absl::Time now);
+  void EndWithoutResult(absl::Time now);
   void Finish(FinishReason reason, absl::Time now);
   void FinishIfNothingIsLeft(absl::Time now);
   int32_t output_tokens() const { return history_.size() - prompt_tokens_; }
@@ -169,6 +184,7 @@ class Sequence {
   std::vector<TokenId> segment_tokens_;
   SlotId slot_ = kNoSlot;
   StopDecision stop_;  // the one that finished it
+  Tenants::Entry* tenant_ = nullptr;
   LogitEdits edits_;
   SampleRequest query_;  // of the next sampled token
   absl::Time started_ = absl::InfiniteFuture();
@@ -176,6 +192,7 @@ class Sequence {
   bool continued_ = false;
   bool stops_ = false;
   bool finished_ = false;
+  bool state_is_sound_ = true;
   Completion completion_;
 };
 

@@ -17,6 +17,12 @@ bool StateManager::Caches(const Sequence& sequence) const {
   return options_.prefix_cache && sequence.kind() != RequestKind::kScore;
 }
 
+// A state that came from outside may be anything, and so may all that is computed from it: whoever
+// made it must not choose what others get.
+bool StateManager::Shares(const Sequence& sequence) const {
+  return Caches(sequence) && sequence.history().origin() == Origin::kComputed;
+}
+
 // Before its first token there is no state to share.
 bool StateManager::Leads(const Sequence& sequence) {
   return sequence.request().samples > 1 && sequence.prompt_tokens() > 1;
@@ -35,7 +41,7 @@ bool StateManager::Plan(Sequence* sequence) {
 
 std::vector<int32_t> StateManager::Cuts(Sequence* sequence) {
   std::vector<int32_t> cuts;
-  if (Caches(*sequence)) {
+  if (Shares(*sequence)) {
     const auto keys = sequence->chunk_keys().keys();
     const int32_t new_from = sequence->prompt_tokens() - sequence->new_prompt_tokens();
     for (const int32_t boundary : sequence->request().cache_boundaries) {
@@ -89,12 +95,14 @@ void StateManager::EndGroup(Sequence* sequence) {
 
 bool StateManager::WorthRestoring(const StatePrefix& prefix, absl::Duration prefill_row) const {
   if (!prefix.there() || prefix.tokens == 0) return false;
+  if (prefix.state->pinned) return true;
   const absl::Duration restore = state_cache_->RestoreTime(*prefix.state);
   return restore == absl::ZeroDuration() || restore < prefix.tokens * prefill_row;
 }
 
 bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
   const int32_t most = sequence->most_resumed();
+  const bool begins = sequence->computed_tokens() == 0;
   StatePrefix prefix = sequence->TakeState();
   prefix.tokens = std::min(prefix.tokens, most);
   if (!WorthRestoring(prefix, prefill_row)) prefix = {};
@@ -113,7 +121,7 @@ bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
     sequence->set_state(std::move(prefix));
     return moved && AssignSlot(sequence, prefill_row);
   }
-  if (Caches(*sequence) && sequence->prompt_tokens() > chunk_) {
+  if (begins && Caches(*sequence) && sequence->prompt_tokens() > chunk_) {
     ++(hit ? cache_hits_ : cache_misses_);
   }
   sequence->Start(slot, tokens);
@@ -122,7 +130,16 @@ bool StateManager::AssignSlot(Sequence* sequence, absl::Duration prefill_row) {
   return true;
 }
 
+bool StateManager::Preempt(Sequence* sequence) {
+  StateRef state = state_cache_->ParkPinned(sequence->slot());
+  if (state == nullptr) return false;
+  sequence->LeaveSlot();
+  sequence->set_state({.state = std::move(state), .tokens = sequence->computed_tokens()});
+  return true;
+}
+
 void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
+  if (!sequence->state_is_sound()) return;
   const int32_t position = sequence->computed_tokens();
   const int32_t prompt_tokens = sequence->prompt_tokens();
   if (sequence->PassCut()) {
@@ -137,7 +154,7 @@ void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
 }
 
 void StateManager::CacheFork(Sequence* sequence, int32_t tokens) {
-  if (!Caches(*sequence) || tokens == 0) return;
+  if (!Shares(*sequence) || tokens == 0) return;
   const auto keys = sequence->chunk_keys().keys();
   if (prefix_cache_.Contains(keys, tokens)) return;
   StateRef state = state_cache_->ParkFork(sequence->slot(), tokens);
@@ -152,7 +169,7 @@ bool StateManager::CacheWhole(Sequence* sequence) {
   const absl::Status& status = sequence->completion().status;
   const bool is_right =
       status.ok() || absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
-  if (!Caches(*sequence) || !is_right) return false;
+  if (!Shares(*sequence) || !is_right) return false;
   const int32_t tokens = model_->state(sequence->slot()).base_position;
   // Behind the history the state has seen guesses that were in flight.
   if (tokens == 0 || tokens > sequence->history().size()) return false;
@@ -167,9 +184,13 @@ bool StateManager::CacheWhole(Sequence* sequence) {
 
 StatePrefix StateManager::Retire(Sequence* sequence, bool keep) {
   EndGroup(sequence);
-  if (sequence->slot() == kNoSlot) return sequence->TakeState();
+  if (sequence->slot() == kNoSlot) {
+    StatePrefix state = sequence->TakeState();
+    if (keep && state.state != nullptr) state_cache_->Unpin(state.state);
+    return state;
+  }
   StatePrefix kept;
-  if (keep && ready(*sequence)) {
+  if (keep && ready(*sequence) && sequence->state_is_sound()) {
     kept = {.state = state_cache_->Park(sequence->slot()), .tokens = sequence->computed_tokens()};
   } else if (!ready(*sequence) || !CacheWhole(sequence)) {
     state_cache_->Release(sequence->slot());

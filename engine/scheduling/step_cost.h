@@ -15,10 +15,19 @@ namespace retnet {
 // while weights are what takes the time); the line follows the sizes in use. Thread-compatible.
 class StepCost {
  public:
+  // Seconds; all zero before the first step.
+  struct Times {
+    double step = 0.0;  // without rows
+    double decoding_row = 0.0;
+    double prompt_row = 0.0;
+  };
+
   void Observe(int32_t decoding_rows, int32_t prompt_rows, absl::Duration took);
 
   // Zero before the first step.
   absl::Duration Expected(int32_t decoding_rows, int32_t prompt_rows) const;
+
+  Times times() const { return {seconds_[0], seconds_[1], seconds_[2]}; }
 
   // What one more row of a prompt takes; zero before the first step.
   absl::Duration PromptRow() const { return absl::Seconds(seconds_[2]); }

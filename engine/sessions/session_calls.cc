@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "engine/sessions/sessions.h"
 #include "kernels/status_macros.h"
 
@@ -120,7 +121,7 @@ void Sessions::Import(const SessionSpec& spec, Snapshot snapshot, absl::Time now
                       const Reply<SessionInfo>& reply) {
   const auto shared = std::make_shared<Snapshot>(std::move(snapshot));
   const auto begin = [this, shared](Session* session) {
-    TakeSnapshot(std::move(*shared), session);
+    TakeSnapshot(std::move(*shared), Origin::kImported, session);
   };
   AddNew(spec, now, begin, reply);
 }
@@ -143,6 +144,7 @@ void Sessions::List(const std::string& owner, const std::string& after, int32_t 
                        limit](absl::StatusOr<std::vector<SessionInfo>> stored) {
     if (stored.ok()) stored = Merged(here, *std::move(stored), limit);
     post_([this, number, stored = std::move(stored)] {
+      health_.OnRead(SessionKey(), stored.status(), absl::Now());
       const auto listing = listings_.extract(number);
       if (!listing.empty()) listing.mapped()(stored);  // else closed
     });

@@ -18,16 +18,6 @@ std::string MadeId() {
   return id;
 }
 
-absl::Status NoSession(const SessionKey& key) {
-  return absl::NotFoundError(absl::StrCat("there is no session ", key.id));
-}
-
-absl::Status Lost(const SessionKey& key) {
-  return absl::AbortedError(absl::StrCat(
-      "another server went on with session ", key.id,
-      " at the same time, and what was added here is lost; from now on it is that server's"));
-}
-
 }  // namespace
 
 absl::Status Sessions::Busy(const SessionKey& key) {
@@ -35,8 +25,23 @@ absl::Status Sessions::Busy(const SessionKey& key) {
       absl::StrCat("a request is running on session ", key.id, "; one at a time may"));
 }
 
-Sessions::Sessions(const SessionsOptions& options, SnapshotIo* store, StateCache* states, Post post)
-    : options_(options), store_(store), state_cache_(states), post_(std::move(post)) {}
+absl::Status Sessions::NoSession(const SessionKey& key) {
+  return absl::NotFoundError(absl::StrCat("there is no session ", key.id));
+}
+
+absl::Status Sessions::Lost(const SessionKey& key) {
+  return absl::AbortedError(absl::StrCat(
+      "another server went on with session ", key.id,
+      " at the same time, and what was added here is lost; from now on it is that server's"));
+}
+
+Sessions::Sessions(const SessionsOptions& options, SnapshotIo* store, StateCache* states, Post post,
+                   StoreListener listener)
+    : options_(options),
+      store_(store),
+      state_cache_(states),
+      post_(std::move(post)),
+      health_(std::move(listener)) {}
 
 void Sessions::Index(const Session& session) {
   if (!session.idle()) return;
@@ -62,60 +67,14 @@ Sessions::Session* Sessions::Find(const SessionKey& key, uint64_t serial) {
 void Sessions::Lookup(const SessionKey& key, OnFound then) {
   Session* session = Find(key);
   const bool may_be_old = session != nullptr && session->idle() && (shared() || session->lost);
-  if (session != nullptr && !may_be_old) return then(session);
+  // While an answer of the store is overdue nobody waits for another one.
+  const bool asks = may_be_old && (session->lost || overdue_checks_ == 0);
+  if (session != nullptr && !asks) return then(session);
   if (store_ == nullptr) return then(NoSession(key));
   std::vector<OnFound>& lookups = lookups_[key];
   lookups.push_back(std::move(then));
   if (lookups.size() > 1) return;  // the store is being asked
   session == nullptr ? StartLoad(key) : StartCheck(*session);
-}
-
-void Sessions::StartCheck(const Session& session) {
-  const SessionKey key = session.spec.key;
-  store_->Check(key, session.lineage, [this, key](absl::StatusOr<bool> newer) {
-    post_([this, key, newer = std::move(newer)] { FinishCheck(key, newer); });
-  });
-}
-
-// A store that cannot be asked keeps nobody waiting: its next write will tell.
-void Sessions::FinishCheck(const SessionKey& key, const absl::StatusOr<bool>& newer) {
-  Session* session = Find(key);
-  if (session == nullptr) return StartLoad(key);  // it has expired meanwhile
-  const bool is_old = newer.ok() && *newer;
-  const bool loses = is_old && session->written_version != session->version;
-  if (loses && !session->lost) store_->CountConflict();
-  if (loses || session->lost) {
-    Erase(session);
-    return AnswerLookups(key, Lost(key));
-  }
-  if (!is_old) return AnswerLookups(key, NoSession(key));
-  Erase(session);
-  StartLoad(key);
-}
-
-void Sessions::StartLoad(const SessionKey& key) {
-  const auto lineage = std::make_shared<SnapshotLineage>();
-  store_->Get(key, lineage, [this, key, lineage](absl::StatusOr<Snapshot> snapshot) {
-    post_([this, key, lineage, snapshot = std::move(snapshot)]() mutable {
-      FinishLoad(key, lineage, std::move(snapshot));
-    });
-  });
-}
-
-void Sessions::FinishLoad(const SessionKey& key, std::shared_ptr<SnapshotLineage> lineage,
-                          absl::StatusOr<Snapshot> snapshot) {
-  if (Find(key) != nullptr || absl::IsNotFound(snapshot.status())) {
-    return AnswerLookups(key, NoSession(key));
-  }
-  if (!snapshot.ok()) return AnswerLookups(key, snapshot.status());
-  const absl::Duration ttl = snapshot->expires - snapshot->last_used;
-  const SessionOr session = Add({.key = key, .ttl = ttl, .labels = snapshot->labels}, absl::Now());
-  if (session.ok()) {
-    TakeSnapshot(*std::move(snapshot), *session);
-    (*session)->lineage = std::move(lineage);
-    (*session)->read_version = (*session)->written_version = (*session)->version;
-  }
-  AnswerLookups(key, session.ok() ? NoSession(key) : session.status());
 }
 
 void Sessions::AnswerLookups(const SessionKey& key, const absl::Status& error) {
@@ -130,10 +89,12 @@ void Sessions::AnswerLookups(const SessionKey& key, const absl::Status& error) {
 }
 
 // A version of the file that the table has not seen must not make the next one look older.
-void Sessions::TakeSnapshot(Snapshot snapshot, Session* session) {
+void Sessions::TakeSnapshot(Snapshot snapshot, Origin origin, Session* session) {
   session->created = snapshot.created;
   session->version = snapshot.version;
   session->history = TokenHistory(std::move(snapshot.history), std::move(snapshot.class_runs));
+  session->history.set_origin(origin);
+  session->history.set_cut(snapshot.cut);
   if (snapshot.shape.position == 0) return;
   session->state = {.state = state_cache_->Adopt(snapshot.shape, std::move(snapshot.state)),
                     .tokens = snapshot.shape.position};
@@ -142,15 +103,14 @@ void Sessions::TakeSnapshot(Snapshot snapshot, Session* session) {
 Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
   if (spec.key.id.empty()) spec.key.id = MadeId();
   if (count() >= options_.max_kept) {
-    // What the store has is found there again.
-    Session* oldest = by_use_.empty() ? nullptr : Find(by_use_.begin()->second);
-    if (oldest == nullptr || store_ == nullptr ||
-        (oldest->written_version != oldest->version && !oldest->lost)) {
+    Session* leaves = Evictable();
+    if (leaves == nullptr) {
       return absl::ResourceExhaustedError(
-          absl::StrCat("max_kept_sessions = ", options_.max_kept,
-                       " sessions are kept; delete some, or give them a TTL"));
+          absl::StrCat("max_kept_sessions = ", options_.max_kept, " sessions are kept",
+                       health_.writable() ? "" : " and the snapshot store cannot be written",
+                       "; delete some, or give them a TTL"));
     }
-    Erase(oldest);
+    Evict(leaves);
   }
   auto session = std::make_unique<Session>();
   Session* added = session.get();
@@ -162,7 +122,30 @@ Sessions::SessionOr Sessions::Add(SessionSpec spec, absl::Time now) {
   return added;
 }
 
+// What the store has is found there again. Next best is what it is being given.
+Sessions::Session* Sessions::Evictable() {
+  constexpr int kMostLookedAt = 256;  // of those that a failing store does not have
+  Session* given = nullptr;
+  int looked_at = 0;
+  for (auto use = by_use_.begin(); use != by_use_.end() && looked_at < kMostLookedAt; ++use) {
+    Session* session = Find(use->second);
+    if (store_ == nullptr) break;
+    if (session->lost || session->stored_version == session->version) return session;
+    if (given == nullptr && session->written_version == session->version) given = session;
+    ++looked_at;
+  }
+  return health_.writable() ? given : nullptr;
+}
+
+void Sessions::Evict(Session* session) {
+  if (!session->lost && session->stored_version != session->version) {
+    leaving_[session->serial] = session->version;
+  }
+  Erase(session);
+}
+
 void Sessions::Erase(Session* session) {
+  health_.ClearNotStored(session->spec.key);
   Unindex(*session);
   sessions_.erase(SessionKey(session->spec.key));
 }
@@ -170,7 +153,11 @@ void Sessions::Erase(Session* session) {
 void Sessions::Forget(Session* session) {
   const SessionKey key = session->spec.key;
   Erase(session);
-  if (store_ != nullptr) store_->Delete(key, [](const absl::Status&) {});
+  if (store_ == nullptr) return;
+  store_->Delete(key, [this, key](const absl::Status& status) {
+    if (status.ok()) return;
+    post_([this, key, status] { health_.OnWrite(key, status, absl::Now()); });
+  });
 }
 
 void Sessions::Decide(Sequence* sequence, absl::Status status) {
@@ -200,10 +187,12 @@ void Sessions::Attach(Sequence* sequence) {
 }
 
 void Sessions::Run(Session* session, Sequence* sequence) {
-  absl::Status status;
-  if (session->lost) {  // since it began to wait
-    status = Lost(session->spec.key);
-  } else if (sequence->kind() == RequestKind::kScore) {
+  absl::Status status = session->lost  // since it began to wait
+                            ? Lost(session->spec.key)
+                            : CheckNotOlder(session->spec.key, session->history.size(),
+                                            sequence->request().session_tokens);
+  if (!status.ok()) return Decide(sequence, std::move(status));
+  if (sequence->kind() == RequestKind::kScore) {
     TokenHistory history = session->history;
     StatePrefix state = session->state;
     status = sequence->Continue(&history, &state);
@@ -281,36 +270,9 @@ Snapshot Sessions::SnapshotOf(const Session& session) const {
   snapshot.version = session.version;
   snapshot.history.assign(tokens.begin(), tokens.end());
   snapshot.class_runs.assign(class_runs.begin(), class_runs.end());
+  snapshot.cut = session.history.cut();
+  snapshot.imported = session.history.origin() == Origin::kImported;
   return snapshot;
-}
-
-void Sessions::Write(Session* session) {
-  if (store_ == nullptr || session->lost) return;
-  if (session->read_version == session->version) return;
-  session->read_version = session->version;
-  ReadInto(*session, [this, serial = session->serial](Snapshot snapshot) {
-    PutInStore(std::move(snapshot), serial);
-  });
-}
-
-// The session may have changed again, or be gone, since the read of its state began: then this is
-// not what the store should have.
-void Sessions::PutInStore(Snapshot snapshot, uint64_t serial) {
-  const SessionKey key = snapshot.key;
-  Session* session = Find(key, serial);
-  if (session == nullptr || session->version != snapshot.version) return;
-  session->written_version = snapshot.version;
-  store_->Put(std::move(snapshot), session->lineage, [this, key, serial](absl::Status status) {
-    if (status.ok()) return;
-    post_([this, key, serial, status = std::move(status)] { PutFailed(key, serial, status); });
-  });
-}
-
-void Sessions::PutFailed(const SessionKey& key, uint64_t serial, const absl::Status& status) {
-  Session* session = Find(key, serial);
-  if (session == nullptr) return;
-  session->read_version = session->written_version = 0;  // WriteAll tries again
-  session->lost = session->lost || absl::IsAborted(status);
 }
 
 // A state that has been evicted is left out: whoever restores the session computes it again.
@@ -333,17 +295,6 @@ void Sessions::ReadInto(const Session& session, std::function<void(Snapshot)> th
         }
         then(std::move(snapshot));
       });
-}
-
-int32_t Sessions::WriteAll() {
-  int32_t started = 0;
-  for (const auto& [key, session] : sessions_) {
-    if (session->running != nullptr || session->lost) continue;
-    if (session->written_version == session->version) continue;
-    Write(session.get());
-    ++started;
-  }
-  return started;
 }
 
 void Sessions::Close() {
@@ -376,6 +327,7 @@ void Sessions::CheckInvariants() const {
     RETNET_DCHECK(std::find(session->waiting.begin(), session->waiting.end(), session->running) ==
                   session->waiting.end());
     RETNET_DCHECK(session->written_version <= session->read_version);
+    RETNET_DCHECK(session->stored_version <= session->version);
     RETNET_DCHECK(session->read_version <= session->version);
     if (!session->idle()) continue;
     ++idle;

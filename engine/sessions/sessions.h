@@ -21,6 +21,7 @@
 #include "engine/options.h"
 #include "engine/scheduling/sequence.h"
 #include "engine/session.h"
+#include "engine/sessions/store_health.h"
 #include "engine/snapshots/snapshot.h"
 #include "engine/snapshots/snapshot_io.h"
 #include "engine/states/state_cache.h"
@@ -41,7 +42,8 @@ namespace retnet {
 //    └───────── Delete, Expire, make room* ────┘
 //
 //   *   only with a snapshot store
-//   **  only with one that other servers write to as well: it is asked for a newer version first
+//   **  only with one that other servers write to as well: it is asked for a newer version first,
+//       and has SessionsOptions::check_patience to answer
 //
 // unknown: not in memory. busy: one generation or prefill runs on it and holds its history and
 // state; others may wait for their turn. A score reads an idle session and leaves it idle. A
@@ -63,9 +65,10 @@ class Sessions {
     absl::Status status;
   };
 
-  // `store` may be null. It, `states` and `post` must work until the last call here and until every
-  // task that was posted has run or been dropped.
-  Sessions(const SessionsOptions& options, SnapshotIo* store, StateCache* states, Post post);
+  // `store` and `listener` may be null. `store`, `states` and `post` must work until the last call
+  // here and until every task that was posted has run or been dropped.
+  Sessions(const SessionsOptions& options, SnapshotIo* store, StateCache* states, Post post,
+           StoreListener listener = nullptr);
 
   // Begins a request that has a session: NextOutcome names it when its turn has come or it cannot
   // run. ABORTED when another request runs on the session and it does not wait; NOT_FOUND.
@@ -97,8 +100,18 @@ class Sessions {
   void Expire(absl::Time now);
   // When Expire has something to do next; InfiniteFuture: never.
   absl::Time next_expiry() const;
+  // Tries again what the store has refused, and goes on without the answers of a slow store.
+  void RunTimers(absl::Time now);
+  // When RunTimers has something to do next; InfiniteFuture: never.
+  absl::Time next_timer() const;
+  // Reads from the store, so that health() tells whether that works.
+  void ProbeStore();
   // Starts to write the sessions that the store does not have yet. Returns their number.
   int32_t WriteAll();
+  // Counts as not stored, in health(), every session that the store is not known to have. To be
+  // called when nothing is written any more.
+  void CountNotStored();
+  const StoreHealth& health() const { return health_; }
 
   // Answers calls that wait for the store with CANCELLED. The last call.
   void Close();
@@ -114,6 +127,7 @@ class Sessions {
     uint64_t version = 0;       // of the history: rises with each change
     uint64_t read_version = 0;  // the newest whose state is being read, or has been, to be written
     uint64_t written_version = 0;  // the newest that the store has or is being given
+    uint64_t stored_version = 0;   // the newest that the store is known to have
     std::shared_ptr<SnapshotLineage> lineage = std::make_shared<SnapshotLineage>();
     // Another server went on with the session, and the store refused these turns: the next call on
     // it is told so, and finds the other server's version from then on.
@@ -130,19 +144,24 @@ class Sessions {
   using OnFound = std::function<void(SessionOr)>;
   using OnStatus = std::function<void(absl::Status)>;
 
-  // --- From a key to its session (sessions.cc).
+  // --- From a key to its session (sessions.cc; what asks the store is in session_store.cc).
   // Calls `then` with the session, at once if it is in memory and up to date, else when the store
   // has answered; or with why there is none.
   void Lookup(const SessionKey& key, OnFound then);
   // Asks the store whether it has a newer version of an idle session.
   void StartCheck(const Session& session);
-  void FinishCheck(const SessionKey& key, const absl::StatusOr<bool>& newer);
+  void FinishCheck(const SessionKey& key, uint64_t check, const absl::StatusOr<bool>& newer);
+  // With an error for `newer`, the session goes on as it is in memory.
+  void GoOnAfterCheck(const SessionKey& key, const absl::StatusOr<bool>& newer);
   // Reads a session that is not in memory from the store.
   void StartLoad(const SessionKey& key);
   void FinishLoad(const SessionKey& key, std::shared_ptr<SnapshotLineage> lineage,
                   absl::StatusOr<Snapshot> snapshot);
   // Calls what waits for the key, each with the session that is there by then or with `error`.
   void AnswerLookups(const SessionKey& key, const absl::Status& error);
+  static absl::Status NoSession(const SessionKey& key);
+  static absl::Status Lost(const SessionKey& key);
+  static absl::Status Busy(const SessionKey& key);
   bool shared() const { return store_ != nullptr && store_->shared(); }
   Session* Find(const SessionKey& key);
   // Null when the session is gone, though another one may have its key.
@@ -150,6 +169,9 @@ class Sessions {
 
   // --- The table.
   SessionOr Add(SessionSpec spec, absl::Time now);
+  // The session to leave memory for another one; nullptr: none may.
+  Session* Evictable();
+  void Evict(Session* session);
   void Erase(Session* session);
   // From the store, too.
   void Forget(Session* session);
@@ -158,7 +180,7 @@ class Sessions {
   void Unindex(const Session& session);
   // The history has changed: a new version, which is written. The caller has called Unindex.
   void Changed(Session* session, absl::Time now);
-  void TakeSnapshot(Snapshot snapshot, Session* session);
+  void TakeSnapshot(Snapshot snapshot, Origin origin, Session* session);
 
   // --- Requests.
   void Decide(Sequence* sequence, absl::Status status);
@@ -167,17 +189,19 @@ class Sessions {
   // The end of the sequence that ran on the session.
   void TakeBack(Session* session, Sequence* sequence, StatePrefix state, absl::Time now);
 
-  // --- To the store.
+  // --- To the store (session_store.cc; the content of a snapshot is in sessions.cc).
   void Write(Session* session);
   void PutInStore(Snapshot snapshot, uint64_t serial);
-  void PutFailed(const SessionKey& key, uint64_t serial, const absl::Status& status);
+  void FinishPut(const SessionKey& key, uint64_t serial, uint64_t version,
+                 const absl::Status& status);
+  // Starts to write at most so many sessions whose write failed.
+  void RetryWrites(int most);
   Snapshot SnapshotOf(const Session& session) const;
   // Calls `then` with the session and its state's bytes, at once or when they have been read.
   void ReadInto(const Session& session, std::function<void(Snapshot)> then);
 
   // --- What the clients' calls share (session_calls.cc).
   SessionInfo InfoOf(const Session& session) const;
-  static absl::Status Busy(const SessionKey& key);
   // Replies with what `call` returns for the session, or with why there is none.
   template <typename T>
   void Answer(const SessionKey& key, const Reply<T>& reply,
@@ -205,6 +229,9 @@ class Sessions {
   SnapshotIo* const store_;  // null: none
   StateCache* const state_cache_;
   const Post post_;
+  StoreHealth health_;
+  // Sessions that left memory while they were written: serial and version.
+  absl::flat_hash_map<uint64_t, uint64_t> leaving_;
   uint64_t last_serial_ = 0;
   std::map<SessionKey, std::unique_ptr<Session>> sessions_;
   // The idle sessions, in the order in which they expire, and in which they were used last.
@@ -212,6 +239,16 @@ class Sessions {
   std::set<std::pair<absl::Time, SessionKey>> by_use_;
   // What waits for the store's answer: calls on a key, and listings by number.
   std::map<SessionKey, std::vector<OnFound>> lookups_;
+  // Questions whether the store has a newer version: by key, those whose answer is waited for.
+  struct PendingCheck {
+    absl::Time until;  // then the session goes on without the answer
+    SessionKey key;
+    uint64_t number;
+  };
+  uint64_t last_check_ = 0;
+  std::map<SessionKey, uint64_t> checks_;
+  std::deque<PendingCheck> patience_;  // in the order of time; some are answered already
+  int32_t overdue_checks_ = 0;         // not waited for any more, and not answered
   uint64_t last_listing_ = 0;
   std::map<uint64_t, Reply<std::vector<SessionInfo>>> listings_;
   // Attached sequences whose session is being looked up.

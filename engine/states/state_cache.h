@@ -35,6 +35,7 @@ struct CachedState : std::enable_shared_from_this<CachedState> {
   bool in_transfer = false;   // its slot is being read; no call may name the slot
   bool leave_behind = false;  // not used yet: moves to host memory only where that has room
   bool cached = false;        // of a cached prefix: counts in cached_bytes()
+  bool pinned = false;        // of a sequence that gave up its slot: never evicted
   double rank = 0.0;          // the state of the smallest rank is evicted first
 
   bool gone() const { return slot == kNoSlot && bytes == nullptr && shape.position > 0; }
@@ -72,6 +73,9 @@ struct StatePrefix {
 // the last holder of a state moves it; others get a copy. Transfers between a slot and host memory
 // run beside the steps; Poll takes note of their ends.
 //
+// ParkPinned: the state of a sequence that gives up its slot. It goes the same way, but is never
+// evicted.
+//
 // Where no slot is free, the parked state whose loss would cost least a byte moves to host memory,
 // and the state of host memory that costs least is evicted, by GreedyDual-Size (Cao and Irani,
 // USITS 1997): rank = clock + tokens / bytes, where clock is the rank of the state evicted last.
@@ -90,6 +94,12 @@ class StateCache {
   // A copy of its first `position` tokens in another slot; the state goes on running. Null where no
   // slot can be had now.
   StateRef ParkFork(SlotId slot, int32_t position);
+  // The same for a sequence that will go on: starts to move the state to host memory at once, where
+  // it stays, whatever else is there, until it is restored. Null, and nothing is done, where
+  // pinned_bytes() would pass their limit.
+  StateRef ParkPinned(SlotId slot);
+  // The sequence does not go on: its state is like any other's from now on.
+  void Unpin(const StateRef& state);
   // Takes a state that comes as bytes into host memory.
   StateRef Adopt(Model::StateShape shape, StateBytes bytes);
   // Counts the state as a cached prefix's that has not been used yet. Once for a state.
@@ -124,6 +134,7 @@ class StateCache {
   // Waits until all transfers have ended, or the model has failed.
   void AwaitTransfers();
   bool transferring() const { return !transfers_.empty(); }
+  bool leaving() const;  // a state is moving out of its slot
   // Not OK once the model has failed.
   const absl::Status& status() const { return status_; }
 
@@ -135,6 +146,7 @@ class StateCache {
   int32_t running_slots() const;
   int32_t parked_slots() const { return static_cast<int32_t>(on_device_.size()); }
   int64_t host_bytes() const { return host_bytes_; }
+  int64_t pinned_bytes() const { return pinned_bytes_; }  // not in host_bytes()
   int64_t cached_bytes() const { return cached_bytes_; }  // of cached prefixes' states
   int64_t evictions() const { return evictions_; }
 
@@ -164,7 +176,6 @@ class StateCache {
   void Dequeue(CachedState* state, Queue* queue) { queue->erase({state->rank, state}); }
   // Starts what makes a slot free, now or later; whether there was anything to start.
   bool Offload();
-  bool leaving() const;  // a state is moving out of its slot
   // It moves to host memory when it gives up its slot.
   bool HasRoomInHost(const CachedState& state) const;
   SlotId TakeSlot();
@@ -194,7 +205,8 @@ class StateCache {
   SlotPool slots_;
   Queue on_device_;  // that have a slot and are not in transfer
   Queue in_host_;
-  int64_t host_bytes_ = 0;  // held by those in host memory
+  int64_t host_bytes_ = 0;    // held by the others in host memory
+  int64_t pinned_bytes_ = 0;  // of pinned states, on their way to host memory or there
   int64_t cached_bytes_ = 0;
   double clock_ = 0.0;
   int64_t evictions_ = 0;

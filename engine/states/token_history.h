@@ -1,4 +1,5 @@
 // The tokens of a session or a sequence. Each has a row class, in which it was or will be computed.
+// All of them have an origin, which says whether others may get the states that belong to them.
 #ifndef RETNET_ENGINE_STATES_TOKEN_HISTORY_H_
 #define RETNET_ENGINE_STATES_TOKEN_HISTORY_H_
 
@@ -17,6 +18,13 @@ struct CutToken {
   int32_t bytes = 0;
 
   bool operator==(const CutToken&) const = default;
+};
+
+// Who vouches that a history's states are those of its tokens.
+enum class Origin : uint8_t {
+  kComputed,  // this server: it computed them, or it read a snapshot that has an HMAC of its own key
+  kStored,    // nobody: read from a store without a key, to which others may have written
+  kImported,  // nobody: a client sent it, or it was stored with this mark
 };
 
 // Classes are stored as the positions at which they change. A conversation needs a few bytes a
@@ -40,6 +48,10 @@ class TokenHistory {
   // Positions at which the class changes, ascending; before the first one tokens are given.
   std::span<const int32_t> class_runs() const { return class_runs_; }
 
+  // Copies, and histories that tokens are appended to or taken from, keep the origin.
+  Origin origin() const { return origin_; }
+  void set_origin(Origin origin) { origin_ = origin; }
+
   void Append(TokenId token, RowClass row_class);
   void Append(std::span<const TokenId> tokens, RowClass row_class);
   // Forgets all but the first `size` tokens.
@@ -57,6 +69,7 @@ class TokenHistory {
   std::vector<TokenId> tokens_;
   std::vector<int32_t> class_runs_;
   CutToken cut_;
+  Origin origin_ = Origin::kComputed;
 };
 
 }  // namespace retnet

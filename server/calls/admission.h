@@ -1,14 +1,18 @@
-// Admits calls until the server drains, and counts the calls in flight.
+// Admits calls, as far as their metadata is bounded and until the server drains, and counts the calls
+// in flight.
 #ifndef RETNET_SERVER_CALLS_ADMISSION_H_
 #define RETNET_SERVER_CALLS_ADMISSION_H_
 
 #include <google/protobuf/message.h>
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <atomic>
+#include <cstdint>
 
 #include "absl/status/status.h"
 #include "server/calls/in_flight_calls.h"
+#include "server/calls/metadata_limit.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -16,6 +20,12 @@ namespace retnet {
 // Thread-safe. All services of a server share one.
 class Admission {
  public:
+  explicit Admission(int32_t max_metadata_bytes) : max_metadata_bytes_(max_metadata_bytes) {}
+
+  // Every call asks here before it does anything else. RESOURCE_EXHAUSTED for too much metadata.
+  absl::Status Admit(const grpc::CallbackServerContext& context) const {
+    return CheckMetadata(context.client_metadata(), max_metadata_bytes_);
+  }
   // Refuses new calls: every later Read fails.
   void Refuse() { refusing_ = true; }
   // Parses a client's message. UNAVAILABLE after Refuse.
@@ -28,6 +38,7 @@ class Admission {
   InFlightCalls& in_flight_calls() { return in_flight_calls_; }
 
  private:
+  const int32_t max_metadata_bytes_;
   std::atomic<bool> refusing_ = false;
   InFlightCalls in_flight_calls_;
 };

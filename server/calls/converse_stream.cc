@@ -23,17 +23,19 @@ constexpr absl::Duration kForgottenSession = absl::Hours(24);
 
 }  // namespace
 
-ConverseStream::ConverseStream(CallContext context, std::string owner, absl::Time deadline)
+ConverseStream::ConverseStream(CallContext context, Caller caller, absl::Time deadline)
     : EngineCall(&context.admission->in_flight_calls()),
       context_(context),
       deadline_(deadline),
       typed_(context_.model->tokenizer, context_.model->text),
       chunks_(context_.model->tokenizer) {
-  session_.owner = std::move(owner);
+  session_.owner = std::move(caller.owner);
+  tenant_ = std::move(caller.tenant);
 }
 
-void ConverseStream::Start() {
+void ConverseStream::Start(const absl::Status& admitted) {
   const MutexLock lock(&mu_);
+  if (!admitted.ok()) return Fail(admitted);
   Read();
   Rest();
 }
@@ -209,8 +211,12 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   keep_ = begin.has_keep() ? begin.keep() : named;
   wait_ = begin.when_busy() == v1::WHEN_BUSY_WAIT;
   priority_ = begin.priority();
-  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this())](
-                         absl::StatusOr<SessionInfo> session) {
+  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this()),
+                      seen = begin.session_tokens()](absl::StatusOr<SessionInfo> session) {
+    if (session.ok()) {
+      const absl::Status older = CheckNotOlder(session->key, session->tokens, seen);
+      if (!older.ok()) session = older;
+    }
     const MutexLock lock(&self->mu_);
     if (session.ok()) {
       self->session_ = session->key;
@@ -225,6 +231,9 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   };
   SessionKey key = {session_.owner, begin.session_id()};
   absl::Status status = named ? CheckSessionId("session_id", key.id) : absl::OkStatus();
+  if (begin.has_session_tokens()) {
+    status.Update(SeenSessionTokens(key.id, begin.session_tokens()).status());
+  }
   if (status.ok() && context_.model->tokenizer != nullptr) {
     const auto bos = BosBefore(begin.has_add_bos() ? std::optional(begin.add_bos()) : std::nullopt,
                                *context_.model);
@@ -324,6 +333,7 @@ void ConverseStream::Prepare(TypedTokens prompt, PromptPlan* plan) const {
                           /*adds=*/!prompt.empty(), plan->begun);
   request.prompt = std::move(prompt.tokens);
   request.session = session_;
+  request.tenant = tenant_;
   request.keep = true;
   request.wait_for_session = wait_;
   request.priority = priority_;

@@ -20,6 +20,7 @@
 #include "server/calls/chunk_queue.h"
 #include "server/calls/engine_call.h"
 #include "server/text/typed_text.h"
+#include "server/wire/caller.h"
 #include "server/wire/request_translation.h"
 
 namespace retnet {
@@ -40,10 +41,10 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     TextBudget* text_budget = nullptr;
   };
 
-  ConverseStream(CallContext context, std::string owner, absl::Time deadline);
+  ConverseStream(CallContext context, Caller caller, absl::Time deadline);
 
-  // Call this after Open.
-  void Start();
+  // Call this after Open. A call that is not admitted ends with that error.
+  void Start(const absl::Status& admitted);
 
   void OnReadDone(bool ok) final;
   void OnWriteDone(bool ok) final;
@@ -105,6 +106,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   // Used by the current activity only. Threads take turns, and pass the members on under mu_.
   bool begun_ = false;
+  Tenant tenant_;
   SessionKey session_;  // without an id until it is known
   bool keep_ = false;
   bool wait_ = false;

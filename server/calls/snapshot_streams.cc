@@ -45,9 +45,13 @@ void SnapshotExport::OnWriteDone(bool ok) {
   }
 }
 
-void SnapshotImport::Start() {
+void SnapshotImport::Start(const absl::Status& admitted) {
   const MutexLock lock(&mu_);
-  StartRead(&message_);
+  if (admitted.ok()) {
+    StartRead(&message_);
+  } else {
+    Finish(ToGrpcStatus(admitted));
+  }
 }
 
 absl::Status SnapshotImport::Take() {

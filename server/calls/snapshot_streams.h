@@ -49,8 +49,8 @@ class SnapshotImport : public grpc::ServerReadReactor<grpc::ByteBuffer>, public 
         max_bytes_(max_bytes),
         received_(std::move(received)) {}
 
-  // Call this after Open.
-  void Start();
+  // Call this after Open. A call that is not admitted ends with that error.
+  void Start(const absl::Status& admitted);
 
   void OnReadDone(bool ok) final;
   void OnDone() final { Close(); }

@@ -1,8 +1,25 @@
 #include "server/ops/call_metrics.h"
 
 #include <algorithm>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "server/ops/served_services.h"
 
 namespace retnet {
+namespace {
+
+std::set<std::string, std::less<>> ServedMethods() {
+  std::set<std::string, std::less<>> methods;
+  for (const auto* service : ServedServices()) {
+    for (int i = 0; i < service->method_count(); ++i) {
+      methods.insert(absl::StrCat("/", service->full_name(), "/", service->method(i)->name()));
+    }
+  }
+  return methods;
+}
+
+}  // namespace
 
 void LatencyHistogram::Observe(absl::Duration duration, int64_t times) {
   const double seconds = absl::ToDoubleSeconds(duration);
@@ -51,16 +68,16 @@ class CallMetrics::CallCounters : public grpc::experimental::ServerInterceptorFa
   CallMetrics* const metrics_;
 };
 
-std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
-CallMetrics::Interceptors() {
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
-  creators.push_back(std::make_unique<CallCounters>(this));
-  return creators;
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> CallMetrics::Interceptor() {
+  return std::make_unique<CallCounters>(this);
 }
 
+CallMetrics::CallMetrics() : methods_(ServedMethods()) {}
+
 void CallMetrics::CountCall(const char* method, grpc::StatusCode code) {
+  const auto known = methods_.find(std::string_view(method));
   const MutexLock lock(&mu_);
-  ++calls_[{method, code}];
+  ++calls_[{known != methods_.end() ? *known : kUnknown, code}];
 }
 
 CallMetrics::Calls CallMetrics::calls() const {

@@ -8,11 +8,12 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/time/time.h"
 #include "kernels/mutex.h"
@@ -44,6 +45,8 @@ class LatencyHistogram {
 // Thread-safe.
 class CallMetrics {
  public:
+  CallMetrics();
+
   LatencyHistogram& first_token() { return first_token_; }  // from submission, for each sample
   LatencyHistogram& between_tokens() { return between_tokens_; }
   LatencyHistogram& queued() { return queued_; }  // from submission to the first step
@@ -51,20 +54,23 @@ class CallMetrics {
   const LatencyHistogram& between_tokens() const { return between_tokens_; }
   const LatencyHistogram& queued() const { return queued_; }
 
+  // Stands for every method that the server does not have. Clients choose those names, so there is
+  // no end to them.
+  static constexpr char kUnknown[] = "unknown";
   // The number of calls by method ("/PACKAGE.SERVICE/METHOD") and status code.
   using Calls = std::map<std::pair<std::string, grpc::StatusCode>, int64_t>;
   Calls calls() const;
 
-  // Interceptors for a server's builder. They count the server's calls here. This object must
+  // An interceptor for a server's builder. It counts the server's calls here. This object must
   // outlive the server.
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
-  Interceptors();
+  std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> Interceptor();
 
  private:
   class CallCounter;
   class CallCounters;
   void CountCall(const char* method, grpc::StatusCode code);
 
+  const std::set<std::string, std::less<>> methods_;  // that the server has
   LatencyHistogram first_token_;
   LatencyHistogram between_tokens_;
   LatencyHistogram queued_;

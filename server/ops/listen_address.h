@@ -1,4 +1,4 @@
-// Where a server listens: HOST:PORT.
+// Where a server listens: HOST:PORT or unix:PATH.
 #ifndef RETNET_SERVER_OPS_LISTEN_ADDRESS_H_
 #define RETNET_SERVER_OPS_LISTEN_ADDRESS_H_
 
@@ -9,13 +9,16 @@
 
 namespace retnet {
 
-// The parts of HOST:PORT. An IPv6 address has brackets around it.
+// The parts of HOST:PORT, or of unix:PATH. An IPv6 address has brackets around it.
 struct ListenAddress {
   std::string host;
   int32_t port = 0;
+  std::string unix_path;  // of a unix-domain socket; empty for HOST:PORT
 };
 // INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
+// The same for what does not listen on unix-domain sockets.
+absl::StatusOr<ListenAddress> ParseHostAndPort(const std::string& text);
 
 }  // namespace retnet
 

@@ -1,19 +1,19 @@
 #include "server/ops/metrics.h"
 
-#include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
 
 #include <cstdint>
-#include <exception>
 #include <initializer_list>
 #include <limits>
+#include <sstream>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "server/ops/listen_address.h"
+#include "server/ops/listener.h"
 
 namespace retnet {
 namespace {
@@ -63,7 +63,8 @@ MetricFamily Histogram(std::string name, std::string help, const LatencyHistogra
   return family;
 }
 
-// The parts of "/retnet.v1.Generation/Generate".
+// The parts of "/retnet.v1.Generation/Generate". CallMetrics::kUnknown has one part, which stands for
+// both.
 std::vector<ClientMetric::Label> CallLabels(std::string_view method, grpc::StatusCode code) {
   method.remove_prefix(method.starts_with('/') ? 1 : 0);
   const size_t slash = method.find('/');
@@ -72,18 +73,18 @@ std::vector<ClientMetric::Label> CallLabels(std::string_view method, grpc::Statu
           {"code", absl::StatusCodeToString(static_cast<absl::StatusCode>(code))}};
 }
 
-}  // namespace
-
-class MetricsPage::Figures : public prometheus::Collectable {
+// What the page says.
+class Figures {
  public:
   Figures(const Engine* engine, const CallMetrics* calls) : engine_(engine), calls_(calls) {}
 
-  std::vector<MetricFamily> Collect() const override {
+  std::vector<MetricFamily> Collect() const {
     const EngineStats stats = engine_->stats();
     std::vector<MetricFamily> families;
     AddEngine(stats, &families);
     AddStates(stats, &families);
     AddSnapshots(stats.snapshots, &families);
+    AddStoreHealth(stats, &families);
     AddCalls(&families);
     AddAliases(stats, &families);
     return families;
@@ -126,6 +127,10 @@ class MetricsPage::Figures : public prometheus::Collectable {
              {{{{"state", "live"}}, static_cast<double>(stats.running)},
               {{{"state", "resting"}}, static_cast<double>(stats.parked_slots)},
               {{{"state", "free"}}, static_cast<double>(stats.free_slots - stats.parked_slots)}}),
+         Counter("retnet_preemptions_total",
+                 "Running sequences that gave up their slots to another client's, to go on later.",
+                 stats.preemptions),
+         Gauge("retnet_preempted_state_bytes", "Their states, in host memory.", stats.pinned_bytes),
          Gauge("retnet_host_state_bytes", "States in host memory.", stats.host_state_bytes),
          Counter("retnet_evictions_total", "States moved from a slot or dropped from host memory.",
                  stats.evictions),
@@ -166,6 +171,19 @@ class MetricsPage::Figures : public prometheus::Collectable {
                stats.queued_bytes)});
   }
 
+  static void AddStoreHealth(const EngineStats& stats, Families* families) {
+    families->insert(
+        families->end(),
+        {Family(MetricType::Gauge, "retnet_snapshot_store_healthy",
+                "1 unless the last operation of this kind failed; 1 without a store.",
+                {{{{"operation", "read"}}, stats.store_readable ? 1.0 : 0.0},
+                 {{{"operation", "write"}}, stats.store_writable ? 1.0 : 0.0}}),
+         Gauge("retnet_sessions_not_stored", "Sessions in memory whose last write failed.",
+               stats.sessions_not_stored),
+         Counter("retnet_sessions_lost_total",
+                 "Sessions that left memory and then could not be stored.", stats.sessions_lost)});
+  }
+
   void AddCalls(Families* families) const {
     std::vector<Sample> samples;
     for (const auto& [call, count] : calls_->calls()) {
@@ -199,24 +217,22 @@ class MetricsPage::Figures : public prometheus::Collectable {
   const CallMetrics* const calls_;
 };
 
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<MetricsPage>> MetricsPage::Start(const std::string& listen,
                                                                 const Engine* engine,
                                                                 const CallMetrics* calls) {
-  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(listen));
-  std::unique_ptr<prometheus::Exposer> exposer;
-  try {
-    exposer = std::make_unique<prometheus::Exposer>(listen);
-  } catch (const std::exception&) {  // its text does not give the reason
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot listen on ", listen,
-                     ": the port is in use or the address is not this machine's; choose another "
-                     "with --metrics-listen HOST:PORT (port 0: any free one)"));
-  }
-  auto figures = std::make_shared<Figures>(engine, calls);
-  exposer->RegisterCollectable(figures);
-  const int port = exposer->GetListeningPorts().front();
-  return std::unique_ptr<MetricsPage>(new MetricsPage(absl::StrCat(address.host, ":", port),
-                                                      std::move(figures), std::move(exposer)));
+  ListenerOptions options;
+  options.flag = "--metrics-listen";
+  ASSIGN_OR_RETURN(Listener listener, Listener::Bind(listen, options));
+  const auto page = [figures = Figures(engine, calls)]() -> HttpServer::Answer {
+    std::ostringstream text;
+    prometheus::TextSerializer().Serialize(text, figures.Collect());
+    return {200, "text/plain; version=0.0.4; charset=utf-8", std::move(text).str()};
+  };
+  ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> server,
+                   HttpServer::Start(std::move(listener), {{"/metrics", page}}));
+  return std::unique_ptr<MetricsPage>(new MetricsPage(std::move(server)));
 }
 
 }  // namespace retnet

@@ -2,8 +2,6 @@
 #ifndef RETNET_SERVER_OPS_METRICS_H_
 #define RETNET_SERVER_OPS_METRICS_H_
 
-#include <prometheus/exposer.h>
-
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,10 +9,11 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "server/ops/call_metrics.h"
+#include "server/ops/http_server.h"
 
 namespace retnet {
 
-// Serves http://HOST:PORT/metrics on threads of its own. The values are collected when the page is
+// Serves http://HOST:PORT/metrics on a thread of its own. The values are collected when the page is
 // requested. The engine thread does no work for it. Thread-safe.
 class MetricsPage {
  public:
@@ -25,17 +24,12 @@ class MetricsPage {
                                                             const CallMetrics* calls);
 
   // HOST:PORT with the port in use.
-  const std::string& address() const { return address_; }
+  const std::string& address() const { return server_->address(); }
 
  private:
-  class Figures;
-  MetricsPage(std::string address, std::shared_ptr<Figures> figures,
-              std::unique_ptr<prometheus::Exposer> exposer)
-      : address_(std::move(address)), figures_(std::move(figures)), exposer_(std::move(exposer)) {}
+  explicit MetricsPage(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
 
-  const std::string address_;
-  const std::shared_ptr<Figures> figures_;
-  const std::unique_ptr<prometheus::Exposer> exposer_;  // ends first
+  const std::unique_ptr<HttpServer> server_;
 };
 
 }  // namespace retnet

@@ -153,6 +153,7 @@ absl::StatusOr<ScorePlan> PlanScore(const v1::ScoreRequest& wire, const ServedMo
   plan.request.session.id = wire.session_id();
   plan.request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
   plan.needs.look = !wire.session_id().empty();
+  ASSIGN_OR_RETURN(plan.request.session_tokens, SeenTokens(wire));
   if (wire.text().empty() && wire.token_ids().ids().empty() && !wire.session_id().empty()) {
     return absl::InvalidArgumentError("the request has no prompt; set text or token_ids");
   }

@@ -16,6 +16,7 @@
 #include "server/text/text_head.h"
 #include "server/wire/prompt_text.h"
 #include "server/wire/served_model.h"
+#include "server/wire/session_translation.h"
 
 namespace retnet {
 
@@ -75,6 +76,13 @@ absl::Status FillTokens(const std::vector<TokenId>& tokens, v1::TokenizeResponse
 // The text of token ids. Always valid UTF-8. INVALID_ARGUMENT if it is longer than a text may be.
 absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wire,
                                                 const ServedModel& model);
+
+// How many tokens of its session the client says that it has seen.
+template <typename Wire>
+absl::StatusOr<int32_t> SeenTokens(const Wire& wire) {
+  if (!wire.has_session_tokens()) return 0;
+  return SeenSessionTokens(wire.session_id(), wire.session_tokens());
+}
 
 // Whether `value` is from `least` to `greatest`.
 absl::Status CheckRange(std::string_view field, int64_t value, int64_t least, int64_t greatest);

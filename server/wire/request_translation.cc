@@ -32,6 +32,7 @@ absl::Status TranslateSession(const v1::GenerateRequest& wire, GenerationPlan* p
   plan->request.session.id = wire.session_id();
   plan->request.keep = !wire.has_keep() || wire.keep();
   plan->request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
+  ASSIGN_OR_RETURN(plan->request.session_tokens, SeenTokens(wire));
   return absl::OkStatus();
 }
 
@@ -139,6 +140,7 @@ absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                       : wire.has_keep()                   ? "keep"
                       : wire.when_busy() != 0             ? "when_busy"
                       : wire.cache_boundaries_size() != 0 ? "cache_boundaries"
+                      : wire.has_session_tokens()         ? "session_tokens"
                                                           : nullptr;
   if (other != nullptr) {
     return absl::InvalidArgumentError(

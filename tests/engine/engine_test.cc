@@ -76,6 +76,25 @@ TEST_F(EngineTest, SubmittedFromManyThreadsEqualsAlone) {
   EXPECT_GT(cancelled, 0);
 }
 
+TEST_F(EngineTest, AFullQueueHasRoomForWhoHasLessThanTheirShare) {
+  StartHeldWithOneSlot({.max_queue = 3});
+  std::vector<std::shared_ptr<RecordingSink>> flood;
+  for (int i = 0; i < 3; ++i) {
+    Submit(Generation(1), flood.emplace_back(std::make_shared<RecordingSink>()));
+  }
+  Request other = Generation(1);
+  other.tenant.principal = "modest";
+  const auto modest = std::make_shared<RecordingSink>();
+  Submit(other, modest);
+  Submit(other, std::make_shared<RecordingSink>());
+  const absl::Status refused = engine_->Submit(other, std::make_shared<RecordingSink>()).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << "2 of 4 are its share";
+  control_->Release();
+  EXPECT_TRUE(modest->AwaitDone().status.ok());
+  EXPECT_EQ(flood.back()->AwaitDone().status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(flood.front()->AwaitDone().status.ok());
+}
+
 TEST_F(EngineTest, RefusesAtOnceWhenTheQueueIsFull) {
   StartHeldWithOneSlot({.max_queue = 2});
   const auto sink = std::make_shared<RecordingSink>();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 
 namespace retnet {
 namespace {
@@ -124,6 +125,10 @@ Request RandomRequest(const FakeModelOptions& options, int32_t context_length,
   std::generate(request.prompt.begin(), request.prompt.end(), token);
   if (OneIn(4, random)) request.top_logprobs = Between(1, kMaxTopLogprobs, random);
   request.priority = OneIn(3, random) ? Between(-2, 2, random) : 0;
+  const int32_t principal = Between(0, 2, random);
+  request.tenant = {.principal = std::string(1, static_cast<char>('a' + principal)),
+                    .connection = OneIn(2, random) ? "1" : "2",
+                    .weight = 0.5 + principal};
   if (score) return request;
   RandomSampling(options, request.sampling, random);
   request.max_tokens = Between(1, 30, random);

@@ -92,6 +92,48 @@ TEST(Streams, OfAReaderThatComesLateLoseNothing) {
   EXPECT_EQ(streamed.text().substr(0, text.size()), text);
 }
 
+// One connection fills every slot and the queue; another one's requests are served beside it.
+TEST(Fairness, AClientIsServedBesideAFloodAndTheFloodGoesOn) {
+  FakeServerOptions options;
+  options.model.slots = 2;
+  options.model.step_time = absl::Milliseconds(1);
+  options.engine.max_queue = 4;
+  options.engine.max_context_length = 1 << 20;
+  FakeServer server(options);
+  v1::GenerateRequest endless = GreedyRequest(1 << 19);
+  endless.set_ignore_eos(true);
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>>> flood;
+  for (int i = 0; i < 6; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    flood.push_back(server.stub().Generate(contexts.back().get(), endless));
+    while (server.engine().stats().running + server.engine().stats().waiting < i + 1) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+  }
+  const auto modest = v1::Generation::NewStub(server.NewChannel());
+  for (int i = 0; i < 5; ++i) {
+    grpc::ClientContext context;
+    v1::CompleteResponse response;
+    const grpc::Status status = modest->Complete(&context, GreedyRequest(20), &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.usage().completion_tokens(), 20);
+  }
+  EXPECT_GE(server.engine().stats().preemptions, 1);
+  v1::GenerateResponse response;
+  EXPECT_EQ(flood.back()->Read(&response), false) << "the newest of the flood made room";
+  EXPECT_EQ(flood.back()->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(server.engine().stats().running + server.engine().stats().waiting, 5);
+  flood.pop_back();
+  for (const auto& context : contexts) context->TryCancel();
+  for (const auto& reader : flood) {
+    while (reader->Read(&response)) {
+    }
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  AwaitIdle(server.engine());
+}
+
 TEST(Streams, OfClientsThatLeaveFreeTheirSlots) {
   FakeServerOptions options;
   options.model.slots = 1;

@@ -23,6 +23,8 @@ class Process {
   // At least one byte more of its output; "" at the end.
   std::string ReadSome();
   void Signal(int signal);
+  // Until Wait.
+  pid_t pid() const { return pid_; }
   // Reads the rest of the output and waits. The exit code, or minus the signal that ended it.
   int Wait();
 

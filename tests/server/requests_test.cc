@@ -1,4 +1,4 @@
-// Requests that cannot be answered, and what else the server is asked.
+// Requests that cannot be answered.
 #include <grpcpp/generic/generic_stub.h>
 
 #include <string>
@@ -75,35 +75,6 @@ TEST(Requests, ForTextWithoutATokenizerSaySo) {
   const grpc::Status status = CompleteStatus(request, &server);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(status.error_message(), HasSubstr("tokenizer"));
-}
-
-TEST(Server, AnswersReflection) {
-  FakeServer server;
-  grpc::GenericStub stub(server.NewChannel());
-  grpc::ClientContext context;
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareCall(
-      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
-  void* tag = nullptr;
-  bool ok = false;
-  const auto wait = [&] { return queue.Next(&tag, &ok) && ok; };
-  call->StartCall(nullptr);
-  ASSERT_TRUE(wait());
-  const grpc::Slice list_services("\x3A\x01*");  // field 7, a string
-  call->Write(grpc::ByteBuffer(&list_services, 1), nullptr);
-  ASSERT_TRUE(wait());
-  grpc::ByteBuffer answer;
-  call->Read(&answer, nullptr);
-  ASSERT_TRUE(wait());
-  grpc::Slice slice;
-  ASSERT_TRUE(answer.DumpToSingleSlice(&slice).ok());
-  EXPECT_THAT(std::string(slice.begin(), slice.end()), HasSubstr("retnet.v1.Generation"));
-  call->WritesDone(nullptr);
-  ASSERT_TRUE(wait());
-  grpc::Status status;
-  call->Finish(&status, nullptr);
-  ASSERT_TRUE(wait());
-  EXPECT_TRUE(status.ok());
 }
 
 }  // namespace

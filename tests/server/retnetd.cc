@@ -19,12 +19,17 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
 }
 
 std::vector<std::string> ServerArguments(const std::vector<std::string>& flags,
-                                         std::optional<int> sequences, const std::string& model) {
+                                         std::optional<int> sequences, const std::string& model,
+                                         const std::string& redirections) {
   std::vector<std::string> arguments = {RETNETD_PATH, "--model", model, "--listen", "127.0.0.1:0"};
   if (sequences.has_value()) {
     arguments.insert(arguments.end(), {"--max-sequences", std::to_string(*sequences)});
   }
   arguments.insert(arguments.end(), flags.begin(), flags.end());
+  if (!redirections.empty()) {
+    const std::vector<std::string> shell = {"/bin/sh", "-c", "exec \"$0\" \"$@\" " + redirections};
+    arguments.insert(arguments.begin(), shell.begin(), shell.end());
+  }
   return arguments;
 }
 
@@ -45,8 +50,8 @@ const std::string& ModelFolder() {
 }
 
 Retnetd::Retnetd(const std::vector<std::string>& flags, std::optional<int> sequences,
-                 const std::string& model)
-    : process_(ServerArguments(flags, sequences, model)) {
+                 const std::string& model, const std::string& redirections)
+    : process_(ServerArguments(flags, sequences, model, redirections)) {
   const std::string line = process_.ReadLine();
   const std::string announcement = "listening on ";
   EXPECT_EQ(line.substr(0, announcement.size()), announcement) << process_.error();
@@ -70,12 +75,14 @@ ClientResult Retnetd::RunClient(const std::vector<std::string>& arguments,
   return {exit_code, process.output(), process.error()};
 }
 
-std::string Retnetd::Health() const {
+std::string Retnetd::Health(const std::string& service) const {
   using grpc::health::v1::HealthCheckResponse;
   grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
   HealthCheckResponse response;
   const grpc::Status status =
-      grpc::health::v1::Health::NewStub(NewChannel(address_))->Check(&context, {}, &response);
+      grpc::health::v1::Health::NewStub(NewChannel(address_))->Check(&context, request, &response);
   if (!status.ok()) return status.error_message();
   return HealthCheckResponse::ServingStatus_Name(response.status());
 }

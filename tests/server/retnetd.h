@@ -25,8 +25,9 @@ struct ClientResult {
 class Retnetd {
  public:
   // On a free port, with these flags beside. `sequences` is --max-sequences; nullopt: not given.
+  // `redirections` are the shell's, such as "2>&-".
   explicit Retnetd(const std::vector<std::string>& flags = {}, std::optional<int> sequences = 8,
-                   const std::string& model = ModelFolder());
+                   const std::string& model = ModelFolder(), const std::string& redirections = "");
 
   Process& process() { return process_; }
   const Process& process() const { return process_; }
@@ -39,8 +40,8 @@ class Retnetd {
   // Runs it to its end.
   ClientResult RunClient(const std::vector<std::string>& arguments,
                          const std::string& input = "") const;
-  // "SERVING", "NOT_SERVING" or the error.
-  std::string Health() const;
+  // "SERVING", "NOT_SERVING" or the error; of the server or of one service.
+  std::string Health(const std::string& service = "") const;
 
  private:
   Process process_;

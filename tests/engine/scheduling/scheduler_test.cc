@@ -1,63 +1,12 @@
-#include "engine/scheduling/scheduler.h"
-
-#include <gtest/gtest.h>
-
-#include <limits>
+#include <algorithm>
 #include <map>
-#include <memory>
 #include <random>
 #include <vector>
 
+#include "tests/engine/scheduling/scheduler_fixture.h"
+
 namespace retnet {
 namespace {
-
-int32_t Unlimited(int32_t) { return std::numeric_limits<int32_t>::max(); }
-
-// Sequences that run without a model: every sampled token is 0.
-class SchedulerTest : public testing::Test {
- protected:
-  Sequence* Make(int32_t prompt_tokens, int32_t max_tokens = 1000, int32_t priority = 0) {
-    Request request;
-    request.prompt.assign(prompt_tokens, 0);
-    request.max_tokens = max_tokens;
-    request.priority = priority;
-    sequences_.push_back(
-        std::make_unique<Sequence>(std::move(request), nullptr, 1 << 20, absl::UnixEpoch()));
-    sequences_.back()->set_id(sequences_.size());
-    return sequences_.back().get();
-  }
-
-  Sequence* Started(Scheduler& scheduler, Sequence* sequence) {
-    scheduler.Enqueue(sequence);
-    scheduler.Remove(sequence);
-    scheduler.Add(sequence);
-    return sequence;
-  }
-
-  // One step; returns its pieces. Sequences that finish are removed.
-  std::vector<ScheduledRows> RunStep(Scheduler& scheduler,
-                                     Scheduler::PromptBudget prompt_budget = Unlimited) {
-    const std::span<const ScheduledRows> batch = scheduler.NextBatch(prompt_budget);
-    const std::vector<ScheduledRows> pieces(batch.begin(), batch.end());
-    for (const auto& [sequence, rows] : pieces) {
-      std::vector<RowOutput> outputs;
-      outputs.reserve(rows);
-      sequence->NextSegment(rows, &outputs);
-      const std::vector<SampleResult> results(outputs.size(), SampleResult{.token = 0, .top = {}});
-      sequence->Accept(rows, results, absl::UnixEpoch());
-      if (sequence->finished()) scheduler.Remove(sequence);
-    }
-    return pieces;
-  }
-
-  static int32_t RowsOf(const std::vector<ScheduledRows>& pieces, const Sequence* sequence) {
-    int32_t rows = 0;
-    for (const ScheduledRows& piece : pieces) rows += piece.sequence == sequence ? piece.rows : 0;
-    return rows;
-  }
-
-  std::vector<std::unique_ptr<Sequence>> sequences_;
-};
 
 TEST_F(SchedulerTest, HasNothingToRunWithoutASlot) {
   Scheduler scheduler(16, 4);

@@ -8,92 +8,13 @@
 #include <map>
 
 #include "absl/time/clock.h"
-#include "tests/engine/snapshots/memory_store.h"
+#include "tests/engine/snapshots/controlled_store.h"
 #include "tests/engine/snapshots/sample_snapshot.h"
 
 namespace retnet {
 namespace {
 
 using ::testing::ElementsAre;
-
-// What a test knows of a store that another thread owns. Thread-safe.
-class StoreControl {
- public:
-  // From now on every call stops before it does anything, until Release.
-  void Hold() {
-    std::lock_guard lock(mutex_);
-    held_ = true;
-  }
-  void Release() {
-    std::lock_guard lock(mutex_);
-    held_ = false;
-    changed_.notify_all();
-  }
-  void AwaitStopped() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return stopped_; });
-  }
-  void Fail(absl::Status status) {
-    std::lock_guard lock(mutex_);
-    failure_ = std::move(status);
-  }
-  std::map<SessionKey, std::string>& bytes() { return bytes_; }  // only while the store is idle
-  std::vector<std::string> calls() {
-    std::lock_guard lock(mutex_);
-    return calls_;
-  }
-
-  absl::Status Enter(const std::string& call) {
-    std::unique_lock lock(mutex_);
-    stopped_ = true;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return !held_; });
-    stopped_ = false;
-    calls_.push_back(call);
-    return failure_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool held_ = false;
-  bool stopped_ = false;
-  absl::Status failure_;
-  std::vector<std::string> calls_;
-  std::map<SessionKey, std::string> bytes_;
-};
-
-class ControlledStore : public MemoryStore {
- public:
-  explicit ControlledStore(StoreControl* control)
-      : MemoryStore(&control->bytes(), /*shared=*/true), control_(*control) {}
-
-  absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
-                   const std::vector<SnapshotStamp>& over) override {
-    const absl::Status status = control_.Enter("put " + key.id);
-    return status.ok() ? MemoryStore::Put(key, bytes, expires, over) : status;
-  }
-  absl::StatusOr<std::string> Get(const SessionKey& key) override {
-    const absl::Status status = control_.Enter("get " + key.id);
-    return status.ok() ? MemoryStore::Get(key) : status;
-  }
-  absl::StatusOr<SnapshotStamp> Stamp(const SessionKey& key) override {
-    const absl::Status status = control_.Enter("stamp " + key.id);
-    return status.ok() ? MemoryStore::Stamp(key) : status;
-  }
-  absl::Status Delete(const SessionKey& key) override {
-    const absl::Status status = control_.Enter("delete " + key.id);
-    return status.ok() ? MemoryStore::Delete(key) : status;
-  }
-  absl::StatusOr<std::vector<std::string>> List(const std::string& owner, const std::string& first,
-                                                int32_t limit) override {
-    const absl::Status status = control_.Enter("list " + owner);
-    return status.ok() ? MemoryStore::List(owner, first, limit) : status;
-  }
-
- private:
-  StoreControl& control_;
-};
 
 constexpr int64_t kSnapshotBytes = 12 * 4 + 232;  // of SampleSnapshot(…, 12), as the queue counts
 
@@ -303,7 +224,7 @@ TEST_F(SnapshotIoTest, AFullQueueRefusesAndKeepsWhatItHas) {
   auto refused = Put(Sample("2"));
   auto newer = Put(Sample("1", /*seed=*/2));  // takes no more room than the one that it replaces
   control_.Release();
-  EXPECT_TRUE(absl::IsResourceExhausted(refused.get()));
+  EXPECT_TRUE(absl::IsCancelled(refused.get()));
   EXPECT_TRUE(first.get().ok());
   EXPECT_TRUE(newer.get().ok());
   EXPECT_EQ(io_->stats().queue_full, 1);
@@ -316,7 +237,7 @@ TEST_F(SnapshotIoTest, OneLargerThanTheQueueGoesThroughAlone) {
   HoldThread();
   auto refused = Put(Sample("2"));
   control_.Release();
-  EXPECT_TRUE(absl::IsResourceExhausted(refused.get()));
+  EXPECT_TRUE(absl::IsCancelled(refused.get()));
 }
 
 TEST_F(SnapshotIoTest, RefusesAndCountsWhatItMustNotLoad) {

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,24 +22,53 @@ namespace retnet {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+// A connection to a port of this machine.
+int Connect(const std::string& address) {
+  const auto port = htons(std::atoi(address.substr(address.rfind(':') + 1).c_str()));
+  const bool v6 = address.starts_with('[');
+  const int socket_fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+  sockaddr_in6 to_v6 = {};
+  to_v6.sin6_family = AF_INET6;
+  to_v6.sin6_addr = in6addr_loopback;
+  to_v6.sin6_port = port;
+  sockaddr_in to_v4 = {};
+  to_v4.sin_family = AF_INET;
+  to_v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to_v4.sin_port = port;
+  const auto* to =
+      v6 ? reinterpret_cast<const sockaddr*>(&to_v6) : reinterpret_cast<const sockaddr*>(&to_v4);
+  EXPECT_EQ(connect(socket_fd, to, v6 ? sizeof(to_v6) : sizeof(to_v4)), 0);
+  return socket_fd;
+}
+
+void Send(int socket_fd, const std::string& bytes) {
+  EXPECT_EQ(send(socket_fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), bytes.size());
+}
+
+// All that comes until the server closes.
+std::string Receive(int socket_fd) {
+  std::string received;
+  char buffer[4096];
+  for (ssize_t got; (got = recv(socket_fd, buffer, sizeof(buffer), 0)) > 0;) {
+    received.append(buffer, got);
+  }
+  close(socket_fd);
+  return received;
+}
+
+std::string Ask(const std::string& address, const std::string& first_line) {
+  const int socket_fd = Connect(address);
+  Send(socket_fd, first_line + "\r\nHost: here\r\nConnection: close\r\n\r\n");
+  return Receive(socket_fd);
+}
 
 // The answer to GET /metrics.
 std::string Fetch(const std::string& address) {
-  const int socket_fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in to = {};
-  to.sin_family = AF_INET;
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  to.sin_port = htons(std::atoi(address.substr(address.rfind(':') + 1).c_str()));
-  EXPECT_EQ(connect(socket_fd, reinterpret_cast<sockaddr*>(&to), sizeof(to)), 0);
-  const std::string request = "GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
-  EXPECT_EQ(send(socket_fd, request.data(), request.size(), 0), request.size());
-  std::string answer;
-  char buffer[4096];
-  for (ssize_t got; (got = recv(socket_fd, buffer, sizeof(buffer), 0)) > 0;) {
-    answer.append(buffer, got);
-  }
-  close(socket_fd);
+  const std::string answer = Ask(address, "GET /metrics HTTP/1.1");
   EXPECT_THAT(answer, HasSubstr("200 OK"));
+  EXPECT_THAT(answer, HasSubstr("Content-Type: text/plain; version=0.0.4"));
   return answer.substr(answer.find("\r\n\r\n") + 4);
 }
 
@@ -154,6 +185,84 @@ TEST_F(Metrics, ShowWhatRunsUnderVllmsNamesToo) {
   while (stream->Read(&response)) {
   }
   EXPECT_TRUE(stream->Finish().ok());
+}
+
+// Calls methods of so many names that the server does not have.
+void CallUnknownMethods(FakeServer* server, int names) {
+  grpc::GenericStub stub(server->NewChannel());
+  for (int i = 0; i < names; ++i) {
+    const std::string prefix = i % 2 == 0 ? "/retnet.v1.Generation/No" : "/no.Service/";
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto call =
+        stub.PrepareUnaryCall(&context, prefix + std::to_string(i), grpc::ByteBuffer(), &queue);
+    call->StartCall();
+    grpc::ByteBuffer answer;
+    grpc::Status status;
+    call->Finish(&answer, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  }
+}
+
+TEST_F(Metrics, CountUnknownMethodsUnderOneName) {
+  const size_t series = Get().values.size();
+  CallUnknownMethods(&server_, 200);
+  const Page page = Get();
+  EXPECT_EQ(page.values.size(), series + 1);
+  EXPECT_EQ(page["retnet_calls_total{service=\"unknown\",method=\"unknown\",code="
+                 "\"UNIMPLEMENTED\"}"],
+            200);
+  EXPECT_THAT(server_.metrics().calls(), SizeIs(1));
+}
+
+TEST_F(Metrics, CountCallsOfEveryService) {
+  server_.Health("");
+  EXPECT_EQ(Get()["retnet_calls_total{service=\"grpc.health.v1.Health\",method=\"Check\",code="
+                  "\"OK\"}"],
+            1);
+}
+
+TEST_F(Metrics, AreNotDelayedByIdleAndSlowConnections) {
+  // More than the server keeps, so that new ones must take the place of old ones.
+  std::vector<int> others;
+  for (int i = 0; i < 200; ++i) {
+    others.push_back(Connect(page_->address()));
+    if (i % 2 == 0) Send(others.back(), "GET /metrics HTTP/1.1\r\nHost");
+    if (i % 50 == 0) Get();
+  }
+  Get();
+  // The oldest made room.
+  char byte;
+  EXPECT_LE(recv(others.front(), &byte, 1, 0), 0);
+  for (const int connection : others) close(connection);
+  Get();
+}
+
+TEST_F(Metrics, KeepAConnectionForTheNextScrape) {
+  const int connection = Connect(page_->address());
+  Send(connection, "GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n");
+  char byte;
+  EXPECT_EQ(recv(connection, &byte, 1, 0), 1);
+  Send(connection, "GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+  const std::string both = Receive(connection);
+  EXPECT_NE(both.find("200 OK"), both.rfind("200 OK"));
+}
+
+TEST_F(Metrics, AreTheOnlyPage) {
+  EXPECT_THAT(Ask(page_->address(), "GET / HTTP/1.1"), HasSubstr("404 Not Found"));
+  EXPECT_THAT(Ask(page_->address(), "POST /metrics HTTP/1.1"), HasSubstr("405 Method Not Allowed"));
+  EXPECT_THAT(Ask(page_->address(), "HEAD /metrics HTTP/1.1"), HasSubstr("200 OK"));
+  Ask(page_->address(), "nonsense");
+  Get();
+}
+
+TEST_F(Metrics, AreServedOverIpv6) {
+  const auto page = MetricsPage::Start("[::1]:0", &server_.engine(), &server_.metrics());
+  if (!page.ok()) GTEST_SKIP() << "no IPv6 here: " << page.status();
+  EXPECT_EQ(Parse(Fetch((*page)->address()))["retnet_healthy"], 1);
 }
 
 TEST_F(Metrics, RefuseAnAddressInUse) {
