@@ -12,7 +12,7 @@
 #include "server/calls/converse_stream.h"
 #include "server/calls/score_stream.h"
 #include "server/calls/token_stream.h"
-#include "server/wire/caller.h"
+#include "server/identity/caller.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -159,15 +159,17 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               std::shared_ptr<Call> call, Translation<Wire, Plan> translate,
                               Submission<Plan> submit) {
   call->Open();
-  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
-    return call->Refuse(admitted);
-  }
+  absl::StatusOr<Caller> caller = admission_->Admit(*context);
+  absl::Status status = caller.status();
+  if (status.ok() && caller->principal != nullptr) status = caller->principal->Check();
+  if (!status.ok()) return call->Refuse(status);
+  call->ChargeTo(caller->principal);
   auto arrival = std::make_shared<Arrival<Wire, Plan>>();
   arrival->plan = translate;
   arrival->deadline = Deadline(*context);
   arrival->cancelled = [call] { return call->cancelled(); };
   arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
-  arrival->planned = [this, call, submit = std::move(submit), caller = CallerOf(*context),
+  arrival->planned = [this, call, submit = std::move(submit), caller = *std::move(caller),
                       deadline = arrival->deadline](Plan& made) {
     const auto plan = std::make_shared<Plan>(std::move(made));
     plan->request.session.owner = caller.owner;
@@ -221,12 +223,13 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::Converse(
     grpc::CallbackServerContext* context) {
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
   auto call = std::make_shared<ConverseStream>(
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_,
                                   &text_budget_},
-      CallerOf(*context), Deadline(*context));
+      caller.ok() ? *caller : Caller(), Deadline(*context));
   call->Open();
-  call->Start(admission_->Admit(*context));
+  call->Start(caller.status());
   return call.get();
 }
 
@@ -235,7 +238,7 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
     std::function<absl::Status(const Wire&, Response*)> make_result) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::Status status = admission_->Admit(*context);
+  absl::Status status = admission_->Admit(*context).status();
   TextBudget::Hold hold;
   if (status.ok()) {
     auto taken = text_budget_.Take(static_cast<int64_t>(bytes->Length()));
@@ -263,7 +266,7 @@ grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContex
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
+  if (absl::Status admitted = admission_->Admit(*context).status(); !admitted.ok()) {
     reactor->Finish(ToGrpcStatus(admitted));
     return reactor;
   }

@@ -9,7 +9,7 @@
 #include "engine/snapshots/snapshot.h"
 #include "kernels/status_macros.h"
 #include "server/calls/snapshot_streams.h"
-#include "server/wire/caller.h"
+#include "server/identity/caller.h"
 #include "server/wire/session_translation.h"
 
 namespace retnet {
@@ -58,14 +58,14 @@ grpc::ServerUnaryReactor* SessionService::Call(
   auto call = std::make_shared<SessionCall>(&admission_->in_flight_calls());
   call->Open();
   Wire request;
-  absl::Status status = admission_->Admit(*context);
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
+  absl::Status status = caller.status();
   if (status.ok()) status = admission_->Read(*bytes, &request);
   if (status.ok()) {
-    status = begin(request, CallerOf(*context).owner,
-                   [call, answer, describe](absl::StatusOr<Result> result) {
-                     if (result.ok()) *answer = describe(*result);
-                     call->End(result.status());
-                   });
+    status = begin(request, caller->owner, [call, answer, describe](absl::StatusOr<Result> result) {
+      if (result.ok()) *answer = describe(*result);
+      call->End(result.status());
+    });
   }
   if (!status.ok()) call->End(status);
   return call.get();
@@ -192,10 +192,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
   auto call = std::make_shared<SnapshotExport>(admission_);
   call->Open();
   const auto begin = [&]() -> absl::Status {
-    RETURN_IF_ERROR(admission_->Admit(*context));
+    ASSIGN_OR_RETURN(const Caller caller, admission_->Admit(*context));
     v1::ExportSessionRequest request;
     RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-    ASSIGN_OR_RETURN(SessionKey key, KeyOf(request.id(), CallerOf(*context).owner));
+    ASSIGN_OR_RETURN(SessionKey key, KeyOf(request.id(), caller.owner));
     engine_->ExportSession(std::move(key), [this, call](absl::StatusOr<Snapshot> snapshot) {
       if (!snapshot.ok()) return call->Send(snapshot.status());
       snapshots_.Post([this, call, snapshot = *std::move(snapshot)] {
@@ -210,9 +210,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* SessionService::Import(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* answer) {
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
   auto call = std::make_shared<SnapshotImport>(
       admission_, MaxSnapshotBytes(*engine_),
-      [this, answer, owner = CallerOf(*context).owner](
+      [this, answer, owner = caller.ok() ? caller->owner : ""](
           const v1::CreateSessionRequest& session, std::string snapshot,
           std::function<void(const absl::Status&)> end) {
         const absl::StatusOr<SessionSpec> spec = TranslateCreate(session, owner);
@@ -228,7 +229,7 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* SessionService::Import(
         });
       });
   call->Open();
-  call->Start(admission_->Admit(*context));
+  call->Start(caller.status());
   return call.get();
 }
 

@@ -31,6 +31,7 @@ ConverseStream::ConverseStream(CallContext context, Caller caller, absl::Time de
       chunks_(context_.model->tokenizer) {
   session_.owner = std::move(caller.owner);
   tenant_ = std::move(caller.tenant);
+  ChargeTo(std::move(caller.principal));
 }
 
 void ConverseStream::Start(const absl::Status& admitted) {
