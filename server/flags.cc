@@ -125,6 +125,10 @@ void AddLoadFlags(CLI::App* app, RetnetdOptions* options) {
             1 << 30, "TOKENS",
             "Most tokens of a sequence: the history of its session, the prompt and the answer "
             "together. A state has the same size at any length, so raise it for long sessions.");
+  AddNumber(app, "--max-text-bytes", &options->text.max_text_bytes, 1, 1 << 30, "BYTES",
+            "Most bytes of one text, and of one turn of a conversation. Longer ones are refused "
+            "before they are tokenized. Raise it to score longer texts in one request; "
+            "--max-message-bytes must be larger.");
   AddNumber(app, "--max-step-rows,--max-num-batched-tokens", &options->model.max_rows, 1, 1 << 16,
             "TOKENS",
             "Most tokens that one step (a forward pass of the model) computes. Raise it for "

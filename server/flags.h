@@ -11,6 +11,7 @@
 #include "engine/options.h"
 #include "models/load.h"
 #include "server/server.h"
+#include "server/text/text_limits.h"
 
 namespace retnet {
 
@@ -20,6 +21,7 @@ struct RetnetdOptions {
   ModelOptions model;
   EngineOptions engine;
   ServerOptions server;
+  TextLimits text;
   std::string metrics_listen;  // empty: no page
   double max_step_ms = absl::ToDoubleMilliseconds(EngineOptions().executor.max_step);
   int64_t host_state_bytes = -1;

@@ -154,9 +154,12 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   const bool has_store = store != nullptr;
   StoreWatch store_watch;
   Engine engine(std::move(model), engine_options, std::move(store), store_watch.Listener());
-  ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
+  ServedModel served{info,
+                     engine.options().max_context_length,
+                     tokenizer.get(),
                      std::move(defaults),
-                     options.speculate == "ngram" ? options.max_draft_tokens : 0};
+                     options.speculate == "ngram" ? options.max_draft_tokens : 0,
+                     options.text};
   RETURN_IF_ERROR(CheckDefaults(served));
   CallMetrics metrics;
   std::unique_ptr<MetricsPage> page;

@@ -112,7 +112,7 @@ class Server::Impl {
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
         interceptors;
     interceptors.push_back(std::make_unique<HealthMetadataLimit>(options_.max_metadata_bytes));
-    interceptors.push_back(std::make_unique<ResetLimit>(2 * options_.max_calls_per_connection));
+    interceptors.push_back(std::make_unique<ResetLimit>(options_.max_calls_per_connection));
     if (metrics_ != nullptr) interceptors.push_back(metrics_->Interceptor());
     builder->experimental().SetInterceptorCreators(std::move(interceptors));
     builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMostMetadataBytes);

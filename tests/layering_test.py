@@ -20,10 +20,11 @@ FOLDERS = {
 # is one folder. The first row that matches a file counts; a file without a row may include its own room alone.
 ROOMS = [
     (r"engine/(engine|executor|inbox|options)\.", r"engine/(scheduling|sessions|snapshots|states)/"),
+    (r"engine/request\.h", r"engine/states/token_history\.h"),
     (r"engine/sessions/", r"engine/((options|session|session_key|store_event)\.h|(scheduling|snapshots|states)/)"),
     (r"engine/scheduling/", r"engine/((options|request)\.h|states/)"),
     (r"engine/states/", r"engine/options\.h"),
-    (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/byte_vector\.h)"),
+    (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/(byte_vector|token_history)\.h)"),
     (r"server/[^/]+$", r"server/(calls|ops|text|wire)/"),
     (r"server/calls/", r"server/(ops|text|wire)/"),
     (r"server/wire/", r"server/text/"),

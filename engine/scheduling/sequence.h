@@ -71,9 +71,9 @@ class Sequence {
   void LeaveSlot() { slot_ = kNoSlot; }
 
   const TokenHistory& history() const { return history_; }
-  // Returns the history that a session keeps. Of a sequence that failed, it ends with the first
-  // token that is not computed, but has at least the tokens that the session had at the start. Only
-  // the completion may be used afterwards.
+  // Returns the history that a session keeps. Tokens that a stop string reaches into are not in it.
+  // Of a sequence that failed, it ends with the first token that is not computed, but has at least
+  // the tokens that the session had at the start. Only the completion may be used afterwards.
   TokenHistory TakeHistory();
   // Of the history, for the prefix cache.
   ChunkKeys& chunk_keys() { return chunk_keys_; }
@@ -138,7 +138,7 @@ class Sequence {
   void set_session_tokens(int32_t tokens) { completion_.session_tokens = tokens; }
 
  private:
-  void Begin();
+  void PutFirst(std::span<const TokenId> head);
   // False, and the sequence has ended, if the result has no token.
   bool AcceptResult(const SampleResult& result, absl::Time now);
   void AcceptToken(TokenId token, absl::Time now);
@@ -167,6 +167,7 @@ class Sequence {
   absl::Time submitted_;
   int32_t context_length_;
   int32_t session_tokens_ = 0;        // of the history, when it came
+  CutToken session_cut_;              // behind them
   int32_t prompt_tokens_;             // with them
   int32_t max_output_;                // tokens
   std::vector<TokenId> stop_tokens_;  // ascending
@@ -182,6 +183,7 @@ class Sequence {
   // While it decodes: the pending token, or kLastSampled, and the guesses.
   std::vector<TokenId> segment_tokens_;
   SlotId slot_ = kNoSlot;
+  StopDecision stop_;  // the one that finished it
   Tenants::Entry* tenant_ = nullptr;
   LogitEdits edits_;
   SampleRequest query_;  // of the next sampled token

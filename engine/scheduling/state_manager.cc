@@ -163,11 +163,16 @@ void StateManager::CacheFork(Sequence* sequence, int32_t tokens) {
   prefix_cache_.Insert(keys, tokens, std::move(state));
 }
 
-// At the end of an answer, with which the next turn's prompt begins.
+// At the end of an answer, with which the next turn's prompt begins; and where a request was given
+// up, since whoever gives up asks again.
 bool StateManager::CacheWhole(Sequence* sequence) {
-  if (!Shares(*sequence) || !sequence->completion().status.ok()) return false;
+  const absl::Status& status = sequence->completion().status;
+  const bool is_right =
+      status.ok() || absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
+  if (!Shares(*sequence) || !is_right) return false;
   const int32_t tokens = model_->state(sequence->slot()).base_position;
-  if (tokens == 0) return false;
+  // Behind the history the state has seen guesses that were in flight.
+  if (tokens == 0 || tokens > sequence->history().size()) return false;
   sequence->chunk_keys().Extend(sequence->history(), tokens);
   const auto keys = sequence->chunk_keys().keys();
   if (prefix_cache_.Contains(keys, tokens)) return false;

@@ -94,6 +94,7 @@ void Sessions::TakeSnapshot(Snapshot snapshot, Origin origin, Session* session) 
   session->version = snapshot.version;
   session->history = TokenHistory(std::move(snapshot.history), std::move(snapshot.class_runs));
   session->history.set_origin(origin);
+  session->history.set_cut(snapshot.cut);
   if (snapshot.shape.position == 0) return;
   session->state = {.state = state_cache_->Adopt(snapshot.shape, std::move(snapshot.state)),
                     .tokens = snapshot.shape.position};
@@ -269,6 +270,7 @@ Snapshot Sessions::SnapshotOf(const Session& session) const {
   snapshot.version = session.version;
   snapshot.history.assign(tokens.begin(), tokens.end());
   snapshot.class_runs.assign(class_runs.begin(), class_runs.end());
+  snapshot.cut = session.history.cut();
   snapshot.imported = session.history.origin() == Origin::kImported;
   return snapshot;
 }

@@ -23,6 +23,8 @@ constexpr uint32_t kWithoutFlags = 1;
 constexpr uint32_t kWithFlags = 2;
 constexpr uint8_t kImported = 1;
 constexpr uint8_t kSigned = 2;  // an HMAC of all bytes before it is behind the state
+constexpr uint8_t kCut = 4;
+constexpr uint8_t kKnownFlags = kImported | kSigned | kCut;
 constexpr size_t kChecksumBytes = sizeof(uint64_t);
 
 uint64_t Hash(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -65,18 +67,6 @@ bool IsFinite(std::span<const std::byte> state, Model::StateShape shape,
          !FindNotFinite(state.subspan(base_bytes), format.tail_type);
 }
 
-absl::Status CheckClassRuns(const std::vector<int32_t>& runs, int64_t length) {
-  int64_t least = 0;
-  for (const int32_t position : runs) {
-    if (position < least || position >= length) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the class of tokens changes at ", position, " in a history of ", length));
-    }
-    least = int64_t{position} + 1;
-  }
-  return absl::OkStatus();
-}
-
 // All that can be said without the state's bytes.
 absl::Status CheckConsistent(const Snapshot& snapshot, const SnapshotFormat& format) {
   const int32_t chunk = format.chunk;
@@ -93,7 +83,19 @@ absl::Status CheckConsistent(const Snapshot& snapshot, const SnapshotFormat& for
     return absl::InvalidArgumentError(
         absl::StrCat("token ", token, " in a history; the vocabulary has ", format.vocab_size));
   }
-  return CheckClassRuns(snapshot.class_runs, length);
+  const auto [cut, cut_bytes] = snapshot.cut;
+  if (cut != kNoToken && (cut < 0 || cut >= format.vocab_size || cut_bytes < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(cut_bytes, " bytes of token ", cut, " follow a history"));
+  }
+  for (int64_t least = 0; const int32_t at : snapshot.class_runs) {
+    if (at < least || at >= length) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the class of tokens changes at ", at, " in a history of ", length));
+    }
+    least = int64_t{at} + 1;
+  }
+  return absl::OkStatus();
 }
 
 uint8_t TypesByte(const SnapshotFormat& format) {
@@ -104,14 +106,20 @@ uint8_t TypesByte(const SnapshotFormat& format) {
 void WriteHeader(const Snapshot& snapshot, const SnapshotFormat& format, FieldWriter out) {
   const bool rounds =
       format.encoding != StateEncoding::kExact && Floats(snapshot.shape, format) > 0;
-  const uint8_t flags = static_cast<uint8_t>((snapshot.imported ? kImported : 0) |
-                                             (format.key != nullptr ? kSigned : 0));
+  const bool has_cut = snapshot.cut.token != kNoToken;
+  const auto flags =
+      static_cast<uint8_t>((snapshot.imported ? kImported : 0) |
+                           (format.key != nullptr ? kSigned : 0) | (has_cut ? kCut : 0));
   out.Number(flags == 0 ? kWithoutFlags : kWithFlags);
   out.Number(static_cast<uint8_t>(format.encoding));
   out.Number(static_cast<uint8_t>(format.zstd_level != 0));
   out.Number(static_cast<uint8_t>(snapshot.exact && !rounds));
   out.Number(TypesByte(format));
   if (flags != 0) out.Number(flags);
+  if (has_cut) {
+    out.Number(snapshot.cut.token);
+    out.Number(snapshot.cut.bytes);
+  }
   out.Number(format.model_fingerprint);
   out.Number(format.chunk);
   out.Number(format.base_bytes);
@@ -210,6 +218,10 @@ absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader&
   const auto tail_type = static_cast<ElementType>(types & 0xF);
   const auto flags = version == kWithFlags ? in.Number<uint8_t>() : uint8_t{0};
   snapshot->imported = (flags & kImported) != 0;
+  if ((flags & kCut) != 0) {
+    snapshot->cut.token = in.Number<TokenId>();
+    snapshot->cut.bytes = in.Number<int32_t>();
+  }
   const auto fingerprint = in.Number<uint64_t>();
   RETURN_IF_ERROR(CheckSame("model fingerprint", absl::StrCat(absl::Hex(fingerprint)),
                             absl::StrCat(absl::Hex(expected.model_fingerprint))));
@@ -220,7 +232,7 @@ absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader&
   RETURN_IF_ERROR(
       CheckSame("size of a token of a tail", in.Number<int64_t>(), expected.tail_token_bytes));
   if (encoding > static_cast<uint8_t>(StateEncoding::kInt8) || compressed > 1 ||
-      (flags & ~(kImported | kSigned)) != 0) {
+      (flags & ~kKnownFlags) != 0) {
     return absl::FailedPreconditionError("the snapshot's way of storing states is unknown here");
   }
   if (expected.key != nullptr && (flags & kSigned) == 0) {

@@ -18,6 +18,7 @@
 #include "engine/snapshots/snapshot_key.h"
 #include "engine/snapshots/state_codec.h"
 #include "engine/states/byte_vector.h"
+#include "engine/states/token_history.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -44,6 +45,7 @@ struct Snapshot {
   bool imported = false;
   // True if it was read with a key and has that key's HMAC: a server that has the key wrote it.
   bool authentic = false;
+  CutToken cut;  // behind the history
 };
 
 // What the bytes of a snapshot must agree with, and how new ones are written.

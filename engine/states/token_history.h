@@ -12,6 +12,14 @@
 
 namespace retnet {
 
+// The first bytes of a token, and not the rest of it. A stop string cut the token off.
+struct CutToken {
+  TokenId token = kNoToken;  // kNoToken: there is none
+  int32_t bytes = 0;
+
+  bool operator==(const CutToken&) const = default;
+};
+
 // Who vouches that a history's states are those of its tokens.
 enum class Origin : uint8_t {
   kComputed,  // this server: it computed them, or it read a snapshot that has an HMAC of its own key
@@ -49,12 +57,18 @@ class TokenHistory {
   // Forgets all but the first `size` tokens.
   void Truncate(int32_t size);
 
+  // What follows the newest token and is no token by itself. It becomes tokens with the text that
+  // is added next. Append and a Truncate that forgets something remove it.
+  const CutToken& cut() const { return cut_; }
+  void set_cut(CutToken cut) { cut_ = cut; }
+
  private:
   // The number of changes at or before `position`: odd within a run of sampled tokens.
   size_t Changes(int32_t position) const;
 
   std::vector<TokenId> tokens_;
   std::vector<int32_t> class_runs_;
+  CutToken cut_;
   Origin origin_ = Origin::kComputed;
 };
 

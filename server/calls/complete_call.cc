@@ -27,7 +27,7 @@ void CompleteCall::Answered(int sample, std::span<const SampleResult> answers) {
 
 void CompleteCall::Ended(int sample, const Completion& completion) {
   v1::CompleteResponse::Choice* choice = response_.mutable_choices(sample);
-  choice->mutable_text()->append(samples_[sample].Flush());
+  choice->mutable_text()->append(samples_[sample].Flush(completion));
   *choice->mutable_finish() = samples_[sample].Finish(sample, completion);
   AddUsage(completion.usage, response_.mutable_usage());
   if (!response_.session_id().empty()) response_.set_session_tokens(completion.session_tokens);

@@ -101,6 +101,11 @@ void EngineCall::Cancel() {
   CancelSubmitted();
 }
 
+bool EngineCall::cancelled() {
+  const MutexLock lock(&mu_);
+  return cancelled_;
+}
+
 void EngineCall::SampleEnded(int sample, const Completion& completion) {
   std::function<void()> model_failed;
   bool unsound = false;

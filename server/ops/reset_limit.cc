@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -76,13 +77,19 @@ class ResetLimit::Watch : public grpc::experimental::Interceptor {
       answered_ = true;
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE) &&
-        !answered_ && call_->server_context()->IsCancelled() && limit_->Count(peer_)) {
+        !answered_ && IsReset() && limit_->Count(peer_)) {
       limit_->Cut(peer_);
     }
     methods->Proceed();
   }
 
  private:
+  // Cancelled, and not because its time was over: that happens to every call of a busy server.
+  bool IsReset() const {
+    const grpc::ServerContextBase& context = *call_->server_context();
+    return context.IsCancelled() && std::chrono::system_clock::now() < context.deadline();
+  }
+
   ResetLimit* const limit_;
   ServerRpcInfo* const call_;
   const std::string peer_;  // gRPC often does not know it any more once a call is cancelled

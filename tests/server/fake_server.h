@@ -28,6 +28,7 @@ struct FakeServerOptions {
   EngineOptions engine;
   bool has_tokenizer = true;
   bool measured = false;  // whether it has metrics
+  TextLimits text;
 
   FakeServerOptions() {
     model.vocab_size = FakeTokenizer::WithBytes().vocab_size();
@@ -76,6 +77,7 @@ class FakeServer {
     ServedModel served;
     served.info = engine_->model_info();
     served.max_context_length = options.engine.max_context_length;
+    served.text = options.text;
     if (options.has_tokenizer) served.tokenizer = &tokenizer_;
     server_ = *Server::Start(server, std::move(served), engine_.get(),
                              options.measured ? &metrics_ : nullptr);

@@ -193,6 +193,24 @@ TEST(Snapshot, TheMarkOfAnImportedOneComesBackAndTakesAByte) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
 }
 
+TEST(Snapshot, ACutTokenComesBackAndTakesNineBytes) {
+  Snapshot snapshot = SampleSnapshot(kKey, 12);
+  const std::string plain = EncodeSnapshot(snapshot, SampleFormat()).value();
+  snapshot.cut = {.token = 3, .bytes = 2};
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+  std::string marked = EncodeSnapshot(snapshot, SampleFormat()).value();
+  std::string expected = plain;
+  expected[8] = 2;
+  expected.insert(16, std::string("\2\3\0\0\0\2\0\0\0", 9));
+  EXPECT_EQ(marked, Sealed(expected));
+  snapshot.imported = true;
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+  marked[21] = '\0';  // no byte is left
+  EXPECT_TRUE(absl::IsDataLoss(DecodeSnapshot(Sealed(marked), SampleFormat()).status()));
+  snapshot.cut.token = SampleFormat().vocab_size;
+  EXPECT_TRUE(absl::IsInvalidArgument(EncodeSnapshot(snapshot, SampleFormat()).status()));
+}
+
 TEST(Snapshot, ThatDoesNotAgreeWithItselfIsNotWritten) {
   const auto expect_refused = [](const Snapshot& snapshot, const std::string& what) {
     const absl::Status status = EncodeSnapshot(snapshot, SampleFormat()).status();
