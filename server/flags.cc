@@ -46,6 +46,12 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
       ->type_name("DIR")
       ->envname("RETNET_MODEL")
       ->required();
+  app->add_option(
+         "--served-model-name", options->model.served_name,
+         "Name of the model in GetModel and metrics. Set it where the folder's name says "
+         "little. By default it is that name, or owner/name for a folder in a cache of the "
+         "Hugging Face hub.")
+      ->type_name("NAME");
   app->add_option("--listen", options->server.listen,
                   "Address for gRPC calls. With port 0 the system picks a free port, which the "
                   "first line of output names. unix:PATH is a socket in the file system, for a "
