@@ -18,8 +18,7 @@ namespace retnet {
 namespace {
 
 constexpr std::string_view kMagic = "RNETSNAP";
-// Version 2 has one field more, the flags. A snapshot without flags is written as version 1, which
-// every release can read.
+// Version 2 has one field more, the flags. Without flags, version 1 is written, as ever.
 constexpr uint32_t kWithoutFlags = 1;
 constexpr uint32_t kWithFlags = 2;
 constexpr uint8_t kImported = 1;
