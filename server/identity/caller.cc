@@ -13,16 +13,6 @@
 namespace retnet {
 namespace {
 
-Caller CallerFor(std::shared_ptr<Principal> principal) {
-  // No peer's name has a space, so no principal takes the share of an address.
-  Tenant tenant{.principal = absl::StrCat("principal ", principal->name()),
-                .connection = "",
-                .weight = principal->weight()};
-  std::string owner = principal->name();
-  return {
-      .owner = std::move(owner), .tenant = std::move(tenant), .principal = std::move(principal)};
-}
-
 absl::string_view View(grpc::string_ref text) { return {text.data(), text.size()}; }
 
 // The name in the certificate that the connection's client has shown, and that a CA has signed: its
@@ -45,6 +35,16 @@ Tenant TenantOfPeer(const std::string& peer) {
   const size_t colon = has_port ? peer.rfind(':') : std::string::npos;
   if (colon == std::string::npos) return {.principal = peer, .connection = ""};
   return {.principal = peer.substr(0, colon), .connection = peer.substr(colon + 1)};
+}
+
+Caller CallerFor(std::shared_ptr<Principal> principal) {
+  // No peer's name has a space, so no principal takes the share of an address.
+  Tenant tenant{.principal = absl::StrCat("principal ", principal->name()),
+                .connection = "",
+                .weight = principal->weight()};
+  std::string owner = principal->name();
+  return {
+      .owner = std::move(owner), .tenant = std::move(tenant), .principal = std::move(principal)};
 }
 
 absl::StatusOr<Caller> CallerOf(const grpc::CallbackServerContext& context,

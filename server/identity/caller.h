@@ -30,6 +30,9 @@ struct Caller {
 absl::StatusOr<Caller> CallerOf(const grpc::CallbackServerContext& context,
                                 const Authenticator* authenticator);
 
+// The caller that a principal is: one tenant, whatever its connections.
+Caller CallerFor(std::shared_ptr<Principal> principal);
+
 // The tenant of a peer as gRPC names it, such as ipv4:127.0.0.1:40312 or ipv6:%5B::1%5D:40312: the
 // port tells the connections of an address apart.
 Tenant TenantOfPeer(const std::string& peer);

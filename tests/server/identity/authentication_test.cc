@@ -351,6 +351,23 @@ TEST_F(Authentication, LimitsTokensAMinute) {
   EXPECT_TRUE(Client(ChannelOf(alice_, server)).Complete(request).ok());
 }
 
+TEST_F(Authentication, WhatHasBeenUsedCountsWhenTheFileIsReadAgain) {
+  PrincipalLimits limits;
+  limits.tokens_per_minute = 20;
+  const std::string limited = NewToken("limited", limits);
+  FakeServer server(Options());
+  Client client(ChannelOf(limited, server));
+  v1::GenerateRequest request = GreedyRequest(200);
+  request.set_ignore_eos(true);
+  EXPECT_TRUE(client.Complete(request).ok());
+  EXPECT_TRUE(server.server().ReloadIdentity().ok());
+  EXPECT_EQ(client.Complete(request).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  limits.tokens_per_minute = 100000;
+  NewToken("limited", limits);
+  EXPECT_TRUE(server.server().ReloadIdentity().ok());
+  EXPECT_TRUE(client.Complete(request).ok());
+}
+
 TEST_F(Authentication, LimitsThePriority) {
   PrincipalLimits limits;
   limits.max_priority = 2;

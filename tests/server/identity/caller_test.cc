@@ -22,5 +22,18 @@ TEST(TenantOfPeer, IsTheAddressAndThePortTellsConnectionsApart) {
   }
 }
 
+TEST(CallerFor, APrincipalIsOneTenantWithItsWeight) {
+  PrincipalLimits limits;
+  limits.weight = 2.5;
+  const auto principal = std::make_shared<Principal>("ipv4:127.0.0.1", limits);
+  const Caller caller = CallerFor(principal);
+  EXPECT_EQ(caller.owner, "ipv4:127.0.0.1");
+  EXPECT_EQ(caller.principal, principal);
+  EXPECT_EQ(caller.tenant.connection, "");
+  EXPECT_EQ(caller.tenant.weight, 2.5);
+  // It takes nobody's share whose address is its name.
+  EXPECT_NE(caller.tenant.principal, TenantOfPeer("ipv4:127.0.0.1:40312").principal);
+}
+
 }  // namespace
 }  // namespace retnet
