@@ -77,9 +77,10 @@ std::string CheckpointName(const std::string& directory) {
     return path.filename().string();
   }
   // The cache writes owner/name as owner--name.
-  std::string name = repository.substr(prefix.size());
-  if (const size_t slash = name.find("--"); slash != std::string::npos) name.replace(slash, 2, "/");
-  return name;
+  const std::string name = repository.substr(prefix.size());
+  const size_t end = name.find("--");
+  if (end == std::string::npos) return name;
+  return absl::StrCat(name.substr(0, end), "/", name.substr(end + 2));
 }
 
 ElementType StateTypeOf(const ModelOptions& options) {

@@ -101,9 +101,10 @@ void GenerationService::Receive(const grpc::ByteBuffer* bytes,
   absl::StatusOr<TextBudget::Hold> hold = text_budget_.Take(static_cast<int64_t>(bytes->Length()));
   if (!hold.ok()) return arrival->refuse(hold.status());
   arrival->hold = *std::move(hold);
-  arrival->worker = WorkerFor(bytes->Length());
-  if (arrival->worker == nullptr) return Read(bytes, std::move(arrival));
-  arrival->worker->Post(
+  SerialExecutor* const worker = WorkerFor(bytes->Length());
+  arrival->worker = worker;
+  if (worker == nullptr) return Read(bytes, std::move(arrival));
+  worker->Post(
       [this, bytes, arrival = std::move(arrival)]() mutable { Read(bytes, std::move(arrival)); });
 }
 
