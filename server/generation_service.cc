@@ -11,6 +11,7 @@
 #include "server/calls/converse_stream.h"
 #include "server/calls/score_stream.h"
 #include "server/calls/token_stream.h"
+#include "server/calls/unary_call.h"
 #include "server/wire/caller.h"
 #include "server/wire/messages.h"
 
@@ -139,7 +140,7 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<TokenStream>(&admission_->in_flight_calls(), model_.tokenizer);
+  auto call = std::make_shared<TokenStream>(admission_, context, model_.tokenizer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
@@ -147,15 +148,14 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
 grpc::ServerUnaryReactor* GenerationService::Complete(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
-  auto call =
-      std::make_shared<CompleteCall>(&admission_->in_flight_calls(), model_.tokenizer, answer);
+  auto call = std::make_shared<CompleteCall>(admission_, context, model_.tokenizer, answer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<ScoreStream>(&admission_->in_flight_calls(), model_.tokenizer);
+  auto call = std::make_shared<ScoreStream>(admission_, context, model_.tokenizer);
   Begin<ScoreStream, v1::ScoreRequest, ScorePlan>(
       context, bytes, call, TranslateScore,
       [this, call](ScorePlan& plan, const SessionInfo& session) {
@@ -170,7 +170,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
     grpc::CallbackServerContext* context) {
   auto call = std::make_shared<ConverseStream>(
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_},
-      CallerOf(*context), Deadline(*context));
+      context, CallerOf(*context), Deadline(*context));
   call->Open();
   call->Start(admission_->Admit(*context));
   return call.get();
@@ -179,26 +179,26 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
 template <typename Wire, typename Response>
 grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
-    std::function<absl::Status(const Wire&, Response*)> make_result) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    absl::string_view advice, std::function<absl::Status(const Wire&, Response*)> make_result) {
+  auto call = std::make_shared<UnaryCall>(admission_, context, answer);
+  call->Open();
   Dispatch(bytes->Length(),
-           [this, bytes, answer, reactor, make_result, admitted = admission_->Admit(*context)] {
+           [this, bytes, call, advice, make_result, admitted = admission_->Admit(*context)] {
              Wire request;
              Response response;
              absl::Status status = admitted;
              if (status.ok()) status = admission_->Read(*bytes, &request);
              if (status.ok()) status = make_result(request, &response);
-             if (status.ok()) *answer = SerializeMessage(response);
-             reactor->Finish(ToGrpcStatus(status));
+             status.ok() ? call->Answer(response, advice) : call->Refuse(status);
            });
-  return reactor;
+  return call.get();
 }
 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
   return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
-      context, bytes, answer,
+      context, bytes, answer, "split the text",
       [this](const v1::TokenizeRequest& request, v1::TokenizeResponse* response) -> absl::Status {
         ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, TranslateTokenize(request, model_));
         response->mutable_token_ids()->Add(tokens.begin(), tokens.end());
@@ -210,7 +210,7 @@ grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerCont
                                                         const grpc::ByteBuffer* bytes,
                                                         grpc::ByteBuffer* answer) {
   return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-      context, bytes, answer,
+      context, bytes, answer, "send fewer token_ids a call",
       [this](const v1::DetokenizeRequest& request,
              v1::DetokenizeResponse* response) -> absl::Status {
         ASSIGN_OR_RETURN(*response->mutable_text(), TranslateDetokenize(request, model_));
@@ -222,7 +222,7 @@ grpc::ServerUnaryReactor* GenerationService::GetModel(grpc::CallbackServerContex
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
   return Answer<v1::GetModelRequest, v1::GetModelResponse>(
-      context, bytes, answer,
+      context, bytes, answer, "shorten the name of the model's folder",
       [this](const v1::GetModelRequest&, v1::GetModelResponse* response) -> absl::Status {
         DescribeModel(model_, engine_->options(), response);
         return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "engine/engine.h"
 #include "kernels/serial_executor.h"
 #include "retnet/v1/generation.grpc.pb.h"
@@ -72,10 +73,12 @@ class GenerationService final : public RawGeneration {
   template <typename Call>
   void BeginGeneration(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
                        std::shared_ptr<Call> call);
-  // Of calls that the engine has no part in: `make_result` fills the response message.
+  // Of calls that the engine has no part in: `make_result` fills the response message. `advice` is
+  // for one that a client would not receive: see CheckAnswerBytes.
   template <typename Wire, typename Response>
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
                                    const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
+                                   absl::string_view advice,
                                    std::function<absl::Status(const Wire&, Response*)> make_result);
 
   const ServedModel model_;

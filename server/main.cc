@@ -81,6 +81,12 @@ EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& 
   return engine;
 }
 
+ServerOptions MakeServerOptions(const RetnetdOptions& options) {
+  ServerOptions server = options.server;
+  server.streams.transfer_idle = absl::Seconds(options.transfer_idle_seconds);
+  return server;
+}
+
 // After the drain: what the process takes with it.
 ExitCode ReportLostSessions(const EngineStats& stats) {
   if (stats.sessions_not_stored > 0) {
@@ -137,7 +143,7 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
     kill(getpid(), SIGTERM);
   };
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Start(options.server, std::move(served), &engine,
+                   Server::Start(MakeServerOptions(options), std::move(served), &engine,
                                  page != nullptr ? &metrics : nullptr, failed));
   if (has_store) {
     store_watch.TellHealth([&](bool healthy) { server->SetServiceHealth(kStoreService, healthy); });

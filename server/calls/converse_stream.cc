@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
+#include "server/calls/end_call.h"
 #include "server/wire/messages.h"
 #include "server/wire/session_translation.h"
 
@@ -25,12 +26,15 @@ constexpr absl::Duration kForgottenSession = absl::Hours(24);
 
 }  // namespace
 
-ConverseStream::ConverseStream(CallContext context, Caller caller, absl::Time deadline)
+ConverseStream::ConverseStream(CallContext context, grpc::CallbackServerContext* grpc_context,
+                               Caller caller, absl::Time deadline)
     : EngineCall(&context.admission->in_flight_calls()),
       context_(context),
+      grpc_context_(grpc_context),
       deadline_(deadline),
       typed_(context_.model->tokenizer),
-      chunks_(context_.model->tokenizer) {
+      chunks_(context_.model->tokenizer),
+      unread_(&context_.admission->unread_output()) {
   session_.owner = std::move(caller.owner);
   tenant_ = std::move(caller.tenant);
 }
@@ -76,10 +80,28 @@ void ConverseStream::OnCancel() {
   Cancel();
 }
 
+void ConverseStream::OnDone() {
+  {
+    const MutexLock lock(&mu_);
+    unread_.Close();
+  }
+  Close();
+}
+
+void ConverseStream::EndUnread(const absl::Status& status) {
+  const MutexLock lock(&mu_);
+  if (!open()) return;
+  gone_ = true;
+  Fail(status);
+  // The write in flight fails, and OnCancel cancels the answer.
+  EndCall(grpc_context_, status);
+}
+
 void ConverseStream::OnWriteDone(bool ok) {
   {
     const MutexLock lock(&mu_);
     writing_ = false;
+    outgoing_.Clear();
     if (!ok) {
       gone_ = true;
       Fail(absl::CancelledError("the client has gone"));
@@ -132,17 +154,30 @@ void ConverseStream::End(const absl::Status& status) {
   Pump();
 }
 
+void ConverseStream::Push(v1::ConverseResponse event) {
+  const auto bytes = static_cast<int64_t>(event.SpaceUsedLong());
+  outbox_.emplace_back(std::move(event), bytes);
+  outbox_bytes_ += bytes;
+}
+
 void ConverseStream::Say(v1::ConverseResponse event) {
-  outbox_.push_back(std::move(event));
+  Push(std::move(event));
   Pump();
 }
 
 void ConverseStream::Pump() {
+  WriteNext();
+  unread_.Set(this, outbox_bytes_ + chunks_.bytes() +
+                        (writing_ ? static_cast<int64_t>(outgoing_.Length()) : 0));
+}
+
+void ConverseStream::WriteNext() {
   if (writing_ || finished_) return;
   v1::ConverseResponse event;
   bool more = false;
   if (!outbox_.empty()) {
-    event = std::move(outbox_.front());
+    event = std::move(outbox_.front().first);
+    outbox_bytes_ -= outbox_.front().second;
     outbox_.pop_front();
     more = true;
   } else {
@@ -342,7 +377,7 @@ void ConverseStream::Ended(int /*sample*/, const Completion& completion) {
   if (answering_) {
     answering_ = false;
     chunks_.End(0, completion);
-    while (chunks_.Take(event.mutable_chunk())) outbox_.push_back(std::exchange(event, {}));
+    while (chunks_.Take(event.mutable_chunk())) Push(std::exchange(event, {}));
     *event.mutable_final() = chunks_.TakeFinal();
   } else {
     event.mutable_typed()->set_session_tokens(completion.session_tokens);

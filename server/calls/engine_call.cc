@@ -119,12 +119,18 @@ void EngineCall::SampleEnded(int sample, const Completion& completion) {
 void EngineCall::EndSamples(int samples) {
   open_ -= samples;
   if (open_ > 0) return;
+  if (status_.ok()) status_ = CheckAnswer();
   if (!status_.ok() && !made_.id.empty()) access_->engine->DeleteSession(made_, [](const auto&) {});
   AllEnded(status_);
 }
 
 void EngineCall::StopSamples() {
   for (const RequestId id : submitted_) access_->engine->Stop(id);
+}
+
+void EngineCall::FailSamples(const absl::Status& status) {
+  if (status_.ok()) status_ = status;
+  for (const RequestId id : submitted_) access_->engine->Cancel(id);
 }
 
 void EngineCall::CancelSubmitted() {

@@ -11,6 +11,7 @@
 #include "engine/validate.h"
 #include "kernels/status_macros.h"
 #include "models/utf8.h"
+#include "server/wire/messages.h"
 #include "server/wire/session_translation.h"
 
 namespace retnet {
@@ -323,9 +324,16 @@ absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wir
                                                 const ServedModel& model) {
   if (model.tokenizer == nullptr) return NeedsTokenizer("Detokenize");
   const int32_t size = model.tokenizer->vocab_size();
+  size_t text_bytes = 0;
   for (int i = 0; i < wire.token_ids_size(); ++i) {
     const TokenId token = wire.token_ids(i);
     RETURN_IF_ERROR(CheckRange(absl::StrCat("token_ids[", i, "]"), token, 0, size - 1));
+    text_bytes += model.tokenizer->Bytes(token).size();
+    // Before the text takes many times the request's memory.
+    if (text_bytes <= kDefaultClientBytes) continue;
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the text of token_ids has more than ", kDefaultClientBytes,
+                     " bytes, which a client receives by default: send fewer token_ids a call"));
   }
   ASSIGN_OR_RETURN(const std::string bytes,
                    model.tokenizer->Decode(

@@ -26,6 +26,7 @@ namespace retnet {
 struct FakeServerOptions {
   FakeModelOptions model;
   EngineOptions engine;
+  StreamLimits streams;
   bool has_tokenizer = true;
   bool measured = false;  // whether it has metrics
 
@@ -73,6 +74,7 @@ class FakeServer {
         std::make_unique<FakeModel>(std::move(options.model), control_), options.engine);
     ServerOptions server;
     server.listen = "127.0.0.1:0";
+    server.streams = options.streams;
     ServedModel served;
     served.info = engine_->model_info();
     served.max_context_length = options.engine.max_context_length;
