@@ -195,7 +195,7 @@ void SnapshotImport::OnReadDone(bool ok) {
       }
       return;
     }
-    if (context().IsCancelled()) {
+    if (!idle_status().ok() || context().IsCancelled()) {
       Finish(ToGrpcStatus(idle_status().ok() ? absl::CancelledError("the client has gone")
                                              : idle_status()));
       return;

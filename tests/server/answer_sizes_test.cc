@@ -2,8 +2,10 @@
 // instead.
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/calls/chunk_queue.h"
@@ -60,7 +62,9 @@ TEST_F(LabelledSessions, AreListedInPagesThatFit) {
   do {
     const v1::ListSessionsResponse page = List(1000, token);
     ASSERT_TRUE(status_.ok()) << status_.error_message();
-    ASSERT_GT(page.sessions_size(), 50);
+    if (pages == 0) {
+      EXPECT_GT(page.sessions_size(), 60);
+    }
     ASSERT_LE(page.ByteSizeLong(), kBound);
     for (const v1::Session& session : page.sessions()) ++seen[session.id()];
     token = page.next_page_token();

@@ -40,7 +40,9 @@ class HoldingCall : public OpenCall {
 
 class UnreadOutputTest : public ::testing::Test {
  protected:
-  std::shared_ptr<HoldingCall> NewCall() { return std::make_shared<HoldingCall>(&calls_, &output_); }
+  std::shared_ptr<HoldingCall> NewCall() {
+    return std::make_shared<HoldingCall>(&calls_, &output_);
+  }
 
   InFlightCalls calls_;
   UnreadOutput output_{100};
