@@ -162,6 +162,7 @@ grpc::Status Chat::Answer(const std::string& text, grpc::ClientContext* context)
   v1::GenerateResponse response;
   while (reader->Read(&response)) {
     if (response.has_chunk()) std::cout << response.chunk().text() << std::flush;
+    if (!std::cout) context->TryCancel();  // nobody gets the rest
     if (response.has_final()) tokens_ = response.final().session_tokens();
   }
   std::cout << std::endl;
@@ -299,6 +300,10 @@ ExitCode Chat::Run() {
       status = Command(line.substr(1, space - 1), argument);
     } else {
       status = Turn(line.starts_with("//") ? line.substr(1) : line);
+    }
+    if (!std::cout) {
+      Close();
+      return kExitOutput;
     }
     if (status.ok()) continue;
     code = client_->Report(status);

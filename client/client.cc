@@ -3,10 +3,10 @@
 #include <google/protobuf/stubs/logging.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <utility>
@@ -63,6 +63,18 @@ std::string CodeName(grpc::StatusCode code) {
   }
 }
 
+void AvoidProxyOnLoopback(const std::string& target, grpc::ChannelArguments* arguments) {
+  std::string host = target;
+  for (const std::string scheme : {"dns:", "ipv4:", "ipv6:"}) {
+    if (host.starts_with(scheme)) host.erase(0, scheme.size());
+  }
+  host.erase(0, std::min(host.find_first_not_of('/'), host.size()));  // of dns:///HOST:PORT
+  const bool loopback = host.starts_with("127.") || host.starts_with("[::1]") ||
+                        host.starts_with("[::ffff:127.") || host == "localhost" ||
+                        host.starts_with("localhost:") || target.starts_with("unix");
+  if (loopback) arguments->SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+}
+
 Client::Client(const ClientOptions& options) : options_(options) {
   const sigset_t signals = Signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -71,6 +83,7 @@ Client::Client(const ClientOptions& options) : options_(options) {
   google::protobuf::SetLogHandler(nullptr);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
+  AvoidProxyOnLoopback(options.target, &arguments);
   channel_ =
       grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), arguments);
   if (options.timeout_seconds > 0) {

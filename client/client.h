@@ -4,6 +4,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/support/channel_arguments.h>
 
 #include <atomic>
 #include <functional>
@@ -18,11 +19,16 @@ namespace retnet {
 // The name of a status code as in gRPC's documentation, such as "RESOURCE_EXHAUSTED".
 std::string CodeName(grpc::StatusCode code);
 
+// Makes a channel to `target` not take the proxy that the environment names, if the target is this
+// machine itself.
+void AvoidProxyOnLoopback(const std::string& target, grpc::ChannelArguments* arguments);
+
 enum ExitCode : int {
   kExitOk = 0,
   kExitRefused = 1,  // the server answered with an error
   kExitUsage = 2,
   kExitUnreachable = 4,
+  kExitOutput = 5,  // the answer came and could not be written
 };
 
 struct ClientOptions {

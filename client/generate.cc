@@ -130,11 +130,13 @@ ExitCode RunGenerate(const v1::GenerateRequest& request, Client* client) {
     if (streams) {
       PrintChunk(response.chunk(), has_tokenizer);
       printed = true;
+      if (!std::cout) client->context()->TryCancel();  // nobody gets the rest
     } else {
       Collect(response.chunk(), &samples.at(response.chunk().index()));
     }
   }
   const grpc::Status status = reader->Finish();
+  if (!std::cout) return kExitOutput;
   if (streams && (printed || status.ok())) std::cout << std::endl;
   if (!status.ok()) return client->Report(status);
   if (client->json()) {

@@ -42,6 +42,7 @@ json ModelJson(const v1::GetModelResponse& model) {
                  {"max_context_length", model.max_context_length()},
                  {"max_sequences", model.max_sequences()},
                  {"max_queue", model.max_queue()},
+                 {"max_text_bytes", model.max_text_bytes()},
                  {"state_bytes", model.state_bytes()},
                  {"tail_token_bytes", model.tail_token_bytes()},
                  {"bos_token_id", nullptr},

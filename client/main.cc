@@ -1,8 +1,6 @@
 // retnet: the client of retnetd.
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -13,6 +11,7 @@
 #include "client/bench/bench.h"
 #include "client/client.h"
 #include "client/commands.h"
+#include "client/prompt_options.h"
 #include "client/request_options.h"
 #include "client/session_commands.h"
 #include "server/command_line.h"
@@ -21,50 +20,11 @@
 namespace retnet {
 namespace {
 
-// Where a command's prompt comes from: exactly one of the three.
-struct PromptOptions {
-  std::string text;
-  std::string file;
-  std::vector<int32_t> token_ids;
-  std::optional<bool> add_bos;
-};
-
-void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) {
-  command->option_defaults()->group("Prompt");
-  CLI::Option* text = command->add_option("text", prompt->text, "The text.");
-  CLI::Option* file = command
-                          ->add_option("-f,--file", prompt->file,
-                                       "Read the text from this file; - is standard input.")
-                          ->type_name("FILE")
-                          ->excludes(text);
-  if (takes_ids) {
-    command->add_option("--token-ids", prompt->token_ids, "Token ids instead of text, as in 5,6,7.")
-        ->type_name("IDS")
-        ->delimiter(',')
-        ->excludes(text)
-        ->excludes(file);
-  }
-  // An option group would do, but for positionals after "--".
-  command->final_callback([command] {
-    for (const char* option : {"text", "--file", "--token-ids", "--session"}) {
-      if (command->get_option_no_throw(option) != nullptr && command->count(option) > 0) return;
-    }
-    throw CLI::RequiredError("A prompt: text or --file");
-  });
-  CLI::Option* add_bos = command->add_flag_callback(
-      "--add-bos", [prompt] { prompt->add_bos = true; },
-      "Put the token for the beginning of a text (BOS) before the text. Default: as the "
-      "checkpoint's tokenizer_config.json says.");
-  command
-      ->add_flag_callback(
-          "--no-add-bos", [prompt] { prompt->add_bos = false; }, "Put no BOS before the text.")
-      ->excludes(add_bos);
-}
-
 void AddDetokenizeOptions(CLI::App* command, PromptOptions* prompt) {
   command->add_option("ids,--token-ids", prompt->token_ids, "The token ids, as in 5,6,7.")
       ->type_name("IDS")
       ->delimiter(',')
+      ->check(WholeNumber<int32_t>())
       ->required();
 }
 
@@ -73,18 +33,6 @@ void AddHealthOptions(CLI::App* command, std::string* service) {
       ->add_option("--service", *service,
                    "Ask for one gRPC service by its full name. Default: the whole server.")
       ->type_name("NAME");
-}
-
-// Throws CLI::ValidationError for a file that cannot be read.
-std::string ReadText(const PromptOptions& prompt) {
-  if (prompt.file.empty()) return prompt.text;
-  std::ifstream file;
-  if (prompt.file != "-") {
-    file.open(prompt.file, std::ios::binary);
-    if (!file) throw CLI::ValidationError("--file", prompt.file + " cannot be read");
-  }
-  std::istream& stream = prompt.file == "-" ? std::cin : file;
-  return std::string(std::istreambuf_iterator<char>(stream), {});
 }
 
 template <typename Request>
@@ -158,8 +106,9 @@ void AddSamplingOptions(CLI::App* command, v1::GenerateRequest* request) {
           [request](const std::vector<std::string>& biases) {
             for (const std::string& bias : biases) SetLogitBias(bias, request);
           },
-          "Add BIAS to the logit of token ID, as in 5=-2.5.")
+          "Add BIAS to the logit of token ID, as in 5=-2.5. May be given several times.")
       ->type_name("ID=BIAS")
+      ->allow_extra_args(false)
       ->option_text("-100 to 100");
   AddField(command, "-s,--seed", request, &Request::set_seed, "N",
            "The same seed gives the same text. Default: a random one, which --json reports.");
@@ -180,8 +129,9 @@ void AddAnswerOptions(CLI::App* command, v1::GenerateRequest* request) {
           [request](const std::vector<std::string>& stops) {
             for (const std::string& stop : stops) request->add_stop(stop);
           },
-          "End the answer before this string. Several may follow.")
-      ->type_name("TEXT");
+          "End the answer before this string. May be given several times.")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   command
       ->add_option_function<std::vector<int32_t>>(
           "--stop-token-ids",
@@ -190,7 +140,9 @@ void AddAnswerOptions(CLI::App* command, v1::GenerateRequest* request) {
           },
           "End the answer at one of these tokens, as in 5,6,7.")
       ->type_name("IDS")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(WholeNumber<int32_t>());
   command->add_flag_callback(
       "--ignore-eos", [request] { request->set_ignore_eos(true); },
       "Do not stop at the token for the end of a text (EOS).");
@@ -230,6 +182,9 @@ void AddSessionOptions(CLI::App* command, Request* request) {
   command->add_flag_callback(
       "--wait", [request] { request->set_when_busy(v1::WHEN_BUSY_WAIT); },
       "Wait while another request runs on the session. Default: fail with ABORTED.");
+  AddField(command, "--session-tokens", request, &Request::set_session_tokens, "N",
+           "Fail with ABORTED if the session has fewer than N tokens. Give what the last answer "
+           "reported, so that a session that a restart made older is noticed.");
 }
 
 void AddKeepOptions(CLI::App* command, v1::GenerateRequest* request) {
@@ -251,7 +206,9 @@ void AddKeepOptions(CLI::App* command, v1::GenerateRequest* request) {
           "Where beginnings that other prompts share end, as in 900,1200: bytes of the text, or "
           "tokens with --token-ids. The server keeps the states there.")
       ->type_name("PLACES")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(WholeNumber<int32_t>());
 }
 
 // With its \\n and \\t read as C does; other backslashes stay.
@@ -317,6 +274,14 @@ CLI::App* AddCommand(CLI::App* app, const std::string& name, const std::string& 
   return command;
 }
 
+// What the command returned, unless its output has got lost.
+ExitCode WithOutput(ExitCode code) {
+  std::cout << std::flush;
+  if (std::cout) return code;
+  std::cerr << "retnet: the standard output cannot be written" << std::endl;
+  return kExitOutput;
+}
+
 int Run(int argc, char** argv) {
   ReplaceClosedStreams(LostOutput::kIsAnError);
   CLI::App app("retnet calls a retnetd server.", "retnet");
@@ -363,17 +328,20 @@ int Run(int argc, char** argv) {
         *tokenize ? TokenizeRequestOf(prompt) : v1::TokenizeRequest();
     Client client(options);
     if (!client.Connect()) return kExitUnreachable;
-    if (*generate) return RunGenerate(generate_request, &client);
-    if (*score) return RunScore(score_request, &client);
-    if (*tokenize) return RunTokenize(tokenize_request, &client);
-    if (*detokenize) return RunDetokenize(DetokenizeRequestOf(prompt), &client);
-    if (*model) return RunModel(&client);
-    if (*chat) return RunChat(chat_options, &client);
-    if (session_commands.given()) return session_commands.Run(&client);
-    if (*bench) return RunBench(bench_options, Joined(argc, argv), &client);
-    return RunHealth(service, &client);
+    const auto run = [&] {
+      if (*generate) return RunGenerate(generate_request, &client);
+      if (*score) return RunScore(score_request, &client);
+      if (*tokenize) return RunTokenize(tokenize_request, &client);
+      if (*detokenize) return RunDetokenize(DetokenizeRequestOf(prompt), &client);
+      if (*model) return RunModel(&client);
+      if (*chat) return RunChat(chat_options, &client);
+      if (session_commands.given()) return session_commands.Run(&client);
+      if (*bench) return RunBench(bench_options, Joined(argc, argv), &client);
+      return RunHealth(service, &client);
+    };
+    return WithOutput(run());
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    return app.exit(error) == 0 ? WithOutput(kExitOk) : kExitUsage;
   }
 }
 

@@ -42,8 +42,9 @@ void SessionCommands::AddCreateOptions(CLI::App* command) {
               (*create_.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
             }
           },
-          "Note for your own use, stored with the session.")
-      ->type_name("KEY=VALUE");
+          "Note for your own use, stored with the session. May be given several times.")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
 }
 
 SessionCommands::SessionCommands(CLI::App* command) : command_(command) {
@@ -112,6 +113,7 @@ void SessionCommands::AddForkOptions(CLI::App* command) {
           "Copies to make, with ids that the server makes.")
       ->type_name("N")
       ->option_text("default: 1")
+      ->check(WholeNumber<int32_t>())
       ->excludes(new_ids);
 }
 

@@ -1,9 +1,11 @@
 #include "client/snapshot_file.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <system_error>
 
 namespace retnet {
 namespace {
@@ -19,7 +21,12 @@ grpc::Status FileError(const std::string& file, const std::string& what) {
 grpc::Status SaveSession(const std::string& id, const std::string& file, v1::Sessions::Stub* stub,
                          grpc::ClientContext* context) {
   const bool to_file = file != "-";
-  const std::string temporary = file + ".part";
+  std::error_code none;
+  const auto kind = std::filesystem::status(file, none).type();
+  // A device or a pipe is written, not replaced.
+  const bool replaces =
+      kind == std::filesystem::file_type::not_found || kind == std::filesystem::file_type::regular;
+  const std::string temporary = replaces ? file + ".part" : file;
   std::ofstream opened;
   if (to_file) {
     opened.open(temporary, std::ios::binary);
@@ -38,6 +45,8 @@ grpc::Status SaveSession(const std::string& id, const std::string& file, v1::Ses
   if (!out) status = FileError(file, "written");
   if (!to_file) return status;
   opened.close();
+  if (!opened) status = FileError(file, "written");
+  if (!replaces) return status;
   if (status.ok() && std::rename(temporary.c_str(), file.c_str()) != 0) {
     status = FileError(file, "written");
   }
@@ -67,7 +76,9 @@ grpc::Status LoadSession(const v1::CreateSessionRequest& session, const std::str
   } while (in);
   writer->WritesDone();
   const grpc::Status status = writer->Finish();
-  return in.bad() ? FileError(file, "read") : status;
+  // std::cin calls an error its end.
+  const bool broken = in.bad() || (file == "-" && std::ferror(stdin) != 0);
+  return broken ? FileError(file, "read") : status;
 }
 
 }  // namespace retnet

@@ -36,8 +36,8 @@ class Engine::Impl {
        std::unique_ptr<SnapshotStore> store, StoreListener listener)
       : info_(model->info()),
         options_(options),
-        format_(
-            MakeSnapshotFormat(info_, options.snapshots.encoding, options.snapshots.zstd_level)),
+        format_(MakeSnapshotFormat(info_, options.snapshots.encoding, options.snapshots.zstd_level,
+                                   options_.snapshots.key.get())),
         store_(MakeIo(std::move(store), format_, options.executor.state_cache.host_bytes)),
         executor_(
             std::move(model), options.executor, store_.get(),

@@ -252,7 +252,8 @@ absl::Status Executor::AcceptPiece(const LaunchedPiece& piece,
   results = results.first(sequence->Accept(rows, results, now));
   if (sequence->kind() == RequestKind::kGenerate) counters_.generated_tokens += results.size();
   if (!results.empty()) answered_.emplace_back(sequence, results);
-  if (sequence->computed_tokens() < position + rows) {  // wrong guesses are taken back
+  // Wrong guesses are taken back. Of a state that is not sound nothing is kept.
+  if (sequence->computed_tokens() < position + rows && sequence->state_is_sound()) {
     RETURN_IF_ERROR(model_->Truncate(sequence->slot(), sequence->computed_tokens()));
   }
   state_manager_.PieceEnded(sequence, position);

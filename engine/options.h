@@ -4,8 +4,10 @@
 #define RETNET_ENGINE_OPTIONS_H_
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/time/time.h"
+#include "engine/snapshots/snapshot_key.h"
 #include "engine/snapshots/state_codec.h"
 
 namespace retnet {
@@ -48,6 +50,8 @@ struct ExecutorOptions {
 struct SnapshotOptions {
   StateEncoding encoding = StateEncoding::kExact;
   int zstd_level = 0;  // 0: not compressed
+  std::shared_ptr<const SnapshotKey>
+      key;  // signs them, and only those so signed are taken; or null
 };
 
 struct EngineOptions {

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "engine/session_key.h"
+#include "engine/states/token_history.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -42,6 +43,16 @@ enum class FinishReason {
   kError,      // the status says why
 };
 
+// What a StopChecker says of a token. A text that ended before its stop string has fewer tokens than
+// were sampled: those that the string reaches into are no part of the history that is kept.
+struct StopDecision {
+  bool stops = false;
+  int32_t dropped_tokens = 0;  // the newest ones, this one included
+  CutToken cut;                // what is left of the first of them
+
+  StopDecision(bool stops = false) : stops(stops) {}  // NOLINT(google-explicit-constructor)
+};
+
 // Whose share of the engine a request uses. Tenants share slots, queue and the time of steps: the
 // principals by weight, the connections of one principal alike.
 struct Tenant {
@@ -51,9 +62,19 @@ struct Tenant {
 };
 
 // Called on the engine thread with each sampled token except stop tokens, in order, before the sink
-// gets the token. Returns true if the text now ends with a stop string. The request is then
-// finished, whatever min_tokens says. Must not block.
-using StopChecker = std::function<bool(TokenId)>;
+// gets the token. If it says that the text now ends with a stop string, the request is finished,
+// whatever min_tokens says. Must not block.
+using StopChecker = std::function<StopDecision(TokenId)>;
+
+// The tokens that precede a prompt on a session.
+struct PromptHead {
+  std::vector<TokenId> history;  // belong to the session's history, as its cut token; not scored
+  std::vector<TokenId> prompt;   // belong to the prompt
+};
+
+// Called once, on the engine thread, when the request's turn on its session has come, with the
+// session's history. Must not block.
+using HeadMaker = std::function<PromptHead(const TokenHistory& history)>;
 
 enum class RequestKind {
   kGenerate,
@@ -68,9 +89,9 @@ struct Request {
   // must have fewer tokens than the context length. A score may be longer: it adds nothing to a
   // history.
   std::vector<TokenId> prompt;
-  // Precedes the prompt if the session has no history, as BOS does. kNoToken for none. Read only
-  // with a session.
-  TokenId first_token = kNoToken;
+  // Makes the beginning of the prompt, which depends on the session's history: a BOS, or the tokens
+  // of a text's first word. May be empty. Called only with a session.
+  HeadMaker head;
   // session.owner owns the session and the cached prefixes that the request may use. With an id,
   // the prompt follows that session's history. A generation appends its tokens to the history. A
   // score scores only the prompt and leaves the history unchanged.
@@ -78,6 +99,8 @@ struct Request {
   Tenant tenant;
   bool keep = true;               // keep the session when this generation ends; otherwise delete it
   bool wait_for_session = false;  // wait while another request runs on it; otherwise ABORTED
+  // ABORTED if the session has fewer tokens: the client has seen so many. At least 0.
+  int32_t session_tokens = 0;
   // Lengths of the prompt at which its state is worth caching, ascending. The chunk boundary at or
   // before each is used. The engine may choose more.
   std::vector<int32_t> cache_boundaries;

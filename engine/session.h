@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/session_key.h"
@@ -47,6 +48,9 @@ struct SessionInfo {
   bool busy = false;     // a request runs on it
   uint64_t version = 0;  // rises with every change of the history
 };
+
+// ABORTED if a session has fewer tokens than a client has seen of it. A restart made it older.
+absl::Status CheckNotOlder(const SessionKey& key, int32_t tokens, int32_t seen);
 
 // The answer to a call on sessions: called once, on the engine thread, or by the call itself where
 // it is refused; must not block.

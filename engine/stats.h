@@ -9,16 +9,16 @@ namespace retnet {
 struct SnapshotIoStats {
   int64_t written = 0;
   int64_t written_bytes = 0;  // as stored
-  int64_t replaced = 0;       // puts that a newer one of their session spared
+  int64_t replaced = 0;       // writes that a newer snapshot of the same session made needless
   int64_t read = 0;
   int64_t read_bytes = 0;       // as stored
-  int64_t missing = 0;          // reads of what is not there
-  int64_t refused_damaged = 0;  // reads of bytes that do not hold together
-  int64_t refused_foreign = 0;  // reads of another model's, type's, version's or session's bytes
-  int64_t conflicts = 0;        // puts, and turns not put yet, that another server came before
-  int64_t queue_full = 0;       // puts
+  int64_t missing = 0;          // reads of a snapshot that the store does not have
+  int64_t refused_damaged = 0;  // reads of damaged bytes
+  int64_t refused_foreign = 0;  // reads of a snapshot that is another model's or session's
+  int64_t conflicts = 0;        // turns lost to another server that went on with the session
+  int64_t queue_full = 0;       // writes refused because too many bytes wait
   int64_t failed = 0;           // any other error, of any operation
-  int64_t queued_bytes = 0;     // of puts not finished, now
+  int64_t queued_bytes = 0;     // of writes not finished, now
 };
 
 struct EngineStats {

@@ -135,9 +135,7 @@ absl::Status CheckSharing(const Request& request) {
 
 absl::Status ValidateRequest(const Request& request, int32_t vocab_size, int32_t context_length) {
   RETURN_IF_ERROR(CheckPrompt(request, vocab_size, context_length));
-  if (request.first_token != kNoToken) {
-    RETURN_IF_ERROR(CheckTokens("first_token", std::span(&request.first_token, 1), vocab_size));
-  }
+  RETURN_IF_ERROR(CheckAtLeast("session_tokens", request.session_tokens, 0));
   RETURN_IF_ERROR(CheckRange("top_logprobs", request.top_logprobs, 0, kMaxTopLogprobs));
   if (request.kind == RequestKind::kScore) return absl::OkStatus();
   RETURN_IF_ERROR(CheckSharing(request));

@@ -3,6 +3,7 @@
 #ifndef RETNET_KERNELS_HOST_STEPS_H_
 #define RETNET_KERNELS_HOST_STEPS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,10 +29,11 @@ class HostLastTokens {
   TokenId Resolve(TokenId token) const {
     return token >= 0 ? token : tokens_[SlotOfLastToken(token)];
   }
-  // Stores results[i].token as the last token of slot keep_in[i], unless that is kNotKept.
+  // Stores results[i].token, or 0 for none, as the last token of slot keep_in[i], unless that is
+  // kNotKept.
   void Keep(std::span<const int32_t> keep_in, std::span<const SampleResult> results) {
     for (size_t i = 0; i < results.size(); ++i) {
-      if (keep_in[i] != kNotKept) tokens_[keep_in[i]] = results[i].token;
+      if (keep_in[i] != kNotKept) tokens_[keep_in[i]] = std::max(results[i].token, 0);
     }
   }
   void Copy(int32_t from, int32_t to) { tokens_[to] = tokens_[from]; }

@@ -38,8 +38,8 @@ struct LogitEdit {
 //                with key `seed` and counter (i / 4, draw low, draw high, 0).
 // So, for these parameters, the token depends only on the logits, `seed` and `draw`. It does not
 // depend on the batch or on the order of a sum.
-// Both before and after the edits, a NaN logit counts as −infinity, and +infinity as the greatest
-// finite number. If all logits are −infinity, the result is token 0.
+// After the edits, a logit that overflowed to +infinity counts as the greatest finite number, and
+// NaN as −infinity.
 struct Sampling {
   float temperature = 1.0f;
   int32_t top_k = 0;
@@ -59,8 +59,8 @@ struct TokenLogprob {
 };
 
 // What to compute from a row of logits. Log-probabilities are natural logarithms and of the model
-// itself: log softmax of the logits before edits and temperature. A logit that is or counts as
-// −infinity has log-probability −infinity. All tokens must be inside the vocabulary.
+// itself: log softmax of the logits before edits and temperature, but at least the least finite
+// number. All tokens must be inside the vocabulary.
 struct SampleRequest {
   TokenId scored_token = kNoToken;  // report its log-probability; kNoToken: sample a token
   Sampling sampling = {};           // ignored if scored_token is set
@@ -68,9 +68,13 @@ struct SampleRequest {
   int32_t top_logprobs = 0;         // also report the n most probable tokens, at most 20
 };
 
+// A row whose logits are not all finite has no result, whatever was asked of it: no probability can
+// be told from them. A row whose edits ban every token has none to sample. Both give kNoToken, NaN
+// and no top tokens, and change nothing about the rows beside them. The slot's last token is then
+// token 0, so that a step launched ahead has something to compute.
 struct SampleResult {
   TokenId token = kNoToken;                                 // the sampled or the scored token
-  float logprob = std::numeric_limits<float>::quiet_NaN();  // NaN unless requested
+  float logprob = std::numeric_limits<float>::quiet_NaN();  // NaN unless requested; else finite
   std::vector<TokenLogprob> top;  // most probable first, ties: lowest id first
 };
 

@@ -2,9 +2,15 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/element.h"
+#include "kernels/finite.h"
 
 namespace retnet {
 namespace {
@@ -13,6 +19,12 @@ class Hasher {
  public:
   Hasher() : state_(XXH3_createState()) { XXH3_64bits_reset(state_.get()); }
 
+  // The first tensor that has a number which is not finite, and where.
+  struct NotFinite {
+    HostTensor tensor;  // without data: none
+    int64_t element = 0;
+  };
+  const NotFinite& not_finite() const { return not_finite_; }
   uint64_t digest() const { return XXH3_64bits_digest(state_.get()); }
 
   template <typename T>
@@ -29,7 +41,17 @@ class Hasher {
     Number(static_cast<int32_t>(tensor.type));
     Number(tensor.rows);
     Number(tensor.columns);
-    Bytes(tensor.data, tensor.rows * tensor.columns * SizeOf(tensor.type));
+    // In blocks that the second look at finds in the processor's cache.
+    constexpr size_t kBlock = size_t{1} << 16;
+    const std::span all(tensor.data, tensor.rows * tensor.columns * SizeOf(tensor.type));
+    for (size_t first = 0; first < all.size(); first += kBlock) {
+      const auto block = all.subspan(first, std::min(kBlock, all.size() - first));
+      Bytes(block.data(), block.size());
+      if (not_finite_.tensor.data != nullptr) continue;
+      if (const auto found = FindNotFinite(block, tensor.type)) {
+        not_finite_ = {tensor, static_cast<int64_t>(first / SizeOf(tensor.type)) + *found};
+      }
+    }
   }
   void Tensors(const std::vector<HostTensor>& tensors) {
     Number(int64_t{static_cast<int64_t>(tensors.size())});
@@ -50,6 +72,7 @@ class Hasher {
   }
 
   const std::unique_ptr<XXH3_state_t, Free> state_;
+  NotFinite not_finite_;
 };
 
 void AddConfig(const RetNetConfig& config, Hasher& hasher) {
@@ -66,9 +89,22 @@ void AddConfig(const RetNetConfig& config, Hasher& hasher) {
   hasher.Numbers(config.decay);
 }
 
+absl::Status Refusal(const Checkpoint& checkpoint, const Hasher::NotFinite& found) {
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (tensor.stored.bytes.data() != found.tensor.data) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(tensor.file, ": tensor ", name, ": element ", found.element, " is ",
+                     ElementAt(found.tensor, found.element),
+                     "; every weight must be finite, so the file is damaged or its conversion "
+                     "overflowed"));
+  }
+  return absl::InternalError("a weight that is not of the checkpoint is not finite");
+}
+
 }  // namespace
 
-uint64_t Fingerprint(const RetNetConfig& config, const ModelWeights& weights) {
+absl::StatusOr<uint64_t> Fingerprint(const RetNetConfig& config, const Checkpoint& checkpoint,
+                                     const ModelWeights& weights) {
   Hasher hasher;
   AddConfig(config, hasher);
   hasher.Tensor(weights.embeddings);
@@ -84,6 +120,7 @@ uint64_t Fingerprint(const RetNetConfig& config, const ModelWeights& weights) {
   }
   hasher.Tensor(weights.norm);
   hasher.Optional(weights.head);
+  if (hasher.not_finite().tensor.data != nullptr) return Refusal(checkpoint, hasher.not_finite());
   return hasher.digest();
 }
 

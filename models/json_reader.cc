@@ -1,15 +1,13 @@
 #include "models/json_reader.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/regular_file.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
@@ -40,18 +38,7 @@ bool IsNumberWithin(const json& value, double minimum, double maximum) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    const std::string message = absl::StrCat(path, ": ", std::strerror(errno));
-    return errno == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
-  }
-  std::ostringstream contents;
-  contents << stream.rdbuf();
-  // Opening a directory succeeds; reading it fails.
-  if (stream.bad()) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
-  return std::move(contents).str();
-}
+absl::StatusOr<std::string> ReadFile(const std::string& path) { return ReadRegularFile(path); }
 
 absl::StatusOr<json> ParseJsonObject(std::string_view text, const std::string& file) {
   std::vector<std::set<std::string>> open_objects;  // the keys seen in each open object

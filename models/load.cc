@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
   RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(const ModelWeights weights, FindWeights(checkpoint, config));
-  info.fingerprint = Fingerprint(config, weights);
+  ASSIGN_OR_RETURN(info.fingerprint, Fingerprint(config, checkpoint, weights));
   if (options.device != "cpu") {
     auto model = MakeCudaModel(config, weights, options, info);
     if (options.device == "cuda" || !absl::IsUnavailable(model.status())) return model;

@@ -1,47 +1,27 @@
 #include "models/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/regular_file.h"
+#include "kernels/status_macros.h"
 
 namespace retnet {
-namespace {
-
-absl::Status Failure(const std::string& path, int error) {
-  const std::string message = absl::StrCat(path, ": ", std::strerror(error));
-  return error == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
-}
-
-}  // namespace
-
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return Failure(path, errno);
-  struct stat status;
-  void* data = MAP_FAILED;
-  int error = 0;
-  if (fstat(descriptor, &status) != 0) {
-    error = errno;
-  } else if (!S_ISREG(status.st_mode)) {
-    error = EINVAL;
-  } else if (status.st_size == 0) {
-    data = nullptr;  // the system refuses an empty mapping, but an empty file is not an error here
-  } else {
-    data = mmap(nullptr, status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    if (data == MAP_FAILED) error = errno;
+  ASSIGN_OR_RETURN(const RegularFile file, RegularFile::Open(path));
+  const auto size = static_cast<size_t>(file.size());
+  // The system refuses an empty mapping, but an empty file is not an error here.
+  if (size == 0) return MappedFile({});
+  void* const data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  if (data == MAP_FAILED) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", std::strerror(errno)));
   }
-  close(descriptor);
-  if (error != 0) return Failure(path, error);
-  const auto size = static_cast<size_t>(status.st_size);
   // Weights are packed once, from front to back: read ahead, and do not keep pages after use.
-  if (size > 0) madvise(data, size, MADV_SEQUENTIAL);
+  madvise(data, size, MADV_SEQUENTIAL);
   return MappedFile({static_cast<const std::byte*>(data), size});
 }
 

@@ -13,8 +13,7 @@ namespace retnet {
 // Owns the mapping; the destructor removes it. Movable.
 class MappedFile {
  public:
-  // NOT_FOUND if there is no such file. INVALID_ARGUMENT if it is not a regular file or cannot be
-  // mapped.
+  // Errors as RegularFile::Open, and INVALID_ARGUMENT if it cannot be mapped.
   static absl::StatusOr<MappedFile> Open(const std::string& path);
 
   MappedFile(MappedFile&& other) noexcept;

@@ -48,7 +48,9 @@ struct Segment {
   std::span<const RowOutput> outputs;
 };
 
-// The results of a step: for each segment in order, for each of its outputs in order.
+// The results of a step: for each segment in order, for each of its outputs in order. A row whose
+// logits are not finite has a result without a token (kernels/sampling.h). That is no error of the
+// model: the other rows are as they are without it. The state of its slot is worth nothing.
 struct StepResult {
   std::vector<SampleResult> results;
 };

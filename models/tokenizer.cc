@@ -5,6 +5,7 @@
 #include <sentencepiece_processor.h>
 #undef absl
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -15,6 +16,8 @@
 #include "kernels/sampling.h"
 #include "kernels/status_macros.h"
 #include "models/json_reader.h"
+#include "models/sentencepiece_model.h"
+#include "models/text_cuts.h"
 #include "models/utf8.h"
 
 namespace retnet {
@@ -24,8 +27,9 @@ constexpr char kSpaceMark[] = "\xe2\x96\x81";  // in pieces, U+2581 stands for a
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
-  explicit SentencePieceTokenizer(std::unique_ptr<sentencepiece::SentencePieceProcessor> processor)
-      : processor_(std::move(processor)) {
+  SentencePieceTokenizer(std::unique_ptr<sentencepiece::SentencePieceProcessor> processor,
+                         const SentencePieceModel& model)
+      : processor_(std::move(processor)), cuts_(model), fuses_unknown_(!model.byte_fallback) {
     const int32_t size = processor_->GetPieceSize();
     bytes_.reserve(size);
     for (int32_t id = 0; id < size; ++id) {
@@ -35,6 +39,7 @@ class SentencePieceTokenizer : public Tokenizer {
       }
     }
     adds_bos_ = processor_->bos_id() >= 0;
+    if (!cuts_.anchor().empty()) anchor_tokens_ = EncodeUtf8(cuts_.anchor())->size();
   }
 
   absl::Status ReadConfig(const std::string& path) {
@@ -55,11 +60,35 @@ class SentencePieceTokenizer : public Tokenizer {
     if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
       return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", *invalid));
     }
-    std::vector<TokenId> tokens;
-    const auto status = processor_->Encode({text.data(), text.size()}, &tokens);
-    if (!status.ok()) return absl::InternalError(absl::StrCat("SentencePiece: ", status.message()));
+    return EncodeUtf8(text);
+  }
+
+  absl::StatusOr<std::vector<TokenId>> EncodeNext(std::string_view text) const override {
+    if (text.empty() || anchor_tokens_ == 0) return Encode(text);
+    if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
+      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", *invalid));
+    }
+    std::string anchored = cuts_.anchor();
+    anchored += text;
+    ASSIGN_OR_RETURN(std::vector<TokenId> tokens, EncodeUtf8(anchored));
+    tokens.erase(tokens.begin(), tokens.begin() + std::min(anchor_tokens_, tokens.size()));
     return tokens;
   }
+
+  size_t FirstCut(std::string_view text, size_t from, size_t end) const override {
+    return cuts_.First(text, from, end);
+  }
+  size_t LastCut(std::string_view text) const override { return cuts_.Last(text); }
+
+  // Unknown characters that follow each other are one token.
+  void Join(std::span<const TokenId> next, std::vector<TokenId>* tokens) const override {
+    const bool meet = !tokens->empty() && !next.empty() && processor_->IsUnknown(tokens->back()) &&
+                      processor_->IsUnknown(next.front());
+    if (fuses_unknown_ && meet) next = next.subspan(1);
+    tokens->insert(tokens->end(), next.begin(), next.end());
+  }
+
+  size_t max_token_bytes() const override { return cuts_.max_token_bytes(); }
 
   absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const override {
     std::string text;
@@ -80,6 +109,13 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
  private:
+  absl::StatusOr<std::vector<TokenId>> EncodeUtf8(std::string_view text) const {
+    std::vector<TokenId> tokens;
+    const auto status = processor_->Encode({text.data(), text.size()}, &tokens);
+    if (!status.ok()) return absl::InternalError(absl::StrCat("SentencePiece: ", status.message()));
+    return tokens;
+  }
+
   std::string PieceBytes(int32_t id) const {
     if (processor_->IsControl(id)) return "";
     if (processor_->IsUnknown(id)) return processor_->DecodeIds({id});  // its text, " ⁇ "
@@ -93,6 +129,9 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
+  const TextCuts cuts_;
+  const bool fuses_unknown_;
+  size_t anchor_tokens_ = 0;        // 0: there is no anchor
   std::vector<std::string> bytes_;  // of each token
   // Whether Encode puts a space before the text, which Decode removes again.
   bool drops_leading_space_ = false;
@@ -110,7 +149,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& di
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": not a SentencePiece model: ", status.message()));
   }
-  auto tokenizer = std::make_unique<SentencePieceTokenizer>(std::move(processor));
+  const absl::StatusOr<SentencePieceModel> parsed = ParseSentencePieceModel(model);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", parsed.status().message()));
+  }
+  auto tokenizer = std::make_unique<SentencePieceTokenizer>(std::move(processor), *parsed);
   RETURN_IF_ERROR(tokenizer->ReadConfig(directory + "/tokenizer_config.json"));
   return tokenizer;
 }

@@ -30,7 +30,22 @@ class Tokenizer {
   virtual TokenId bos() const = 0;  // kNoToken if there is none
 
   // Adds no BOS or EOS. INVALID_ARGUMENT if the text is not UTF-8; the error names the byte.
+  // Memory: about 250 bytes for each byte of the text.
   virtual absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const = 0;
+  // The same for a text that follows other tokens: nothing is put before it, and a space that it
+  // begins with stays.
+  virtual absl::StatusOr<std::vector<TokenId>> EncodeNext(std::string_view text) const = 0;
+
+  // A cut is a position within a text such that Encode of the text is Encode of what is before the
+  // position, joined by Join with EncodeNext of what is behind it. It stays a cut whatever text is
+  // added. FirstCut gives the first one that is at `from` or behind it and before `end`, LastCut the
+  // last one; npos if there is none. The text is UTF-8.
+  virtual size_t FirstCut(std::string_view text, size_t from, size_t end) const = 0;
+  virtual size_t LastCut(std::string_view text) const = 0;
+  virtual void Join(std::span<const TokenId> next, std::vector<TokenId>* tokens) const = 0;
+  // The most bytes of a text that one token can stand for. 0: there is no bound.
+  virtual size_t max_token_bytes() const = 0;
+
   // The text of a whole token sequence: the bytes of its tokens, without the space that Encode puts
   // before the text. Control tokens have no bytes. The result is not UTF-8 if byte-fallback tokens
   // do not form complete characters. OUT_OF_RANGE for an id outside the vocabulary.

@@ -1,5 +1,6 @@
 #include "models/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace retnet {
@@ -63,6 +64,18 @@ void Utf8Assembler::Flush(std::string* text) {
   if (partial_.empty()) return;
   text->append(kReplacement);
   partial_.clear();
+}
+
+std::string_view IncompleteCharacter(std::string_view bytes) {
+  for (size_t length = 1; length <= std::min<size_t>(3, bytes.size()); ++length) {
+    const std::string_view end = bytes.substr(bytes.size() - length);
+    if ((end[0] & 0xC0) == 0x80) continue;
+    Utf8Assembler character;
+    std::string text;
+    character.Push(end, &text);
+    return character.pending() == length ? end : std::string_view();
+  }
+  return {};
 }
 
 std::optional<size_t> FirstInvalidUtf8(std::string_view text) {

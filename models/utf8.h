@@ -19,10 +19,15 @@ class Utf8Assembler {
   void Push(std::string_view bytes, std::string* text);
   // Ends the text: appends U+FFFD if a character is incomplete.
   void Flush(std::string* text);
+  // Bytes of an incomplete character: 0 to 3.
+  size_t pending() const { return partial_.size(); }
 
  private:
   std::string partial_;  // the beginning of an incomplete character: 0 to 3 bytes
 };
+
+// The bytes at the end of `bytes` that begin a character and do not complete it: 0 to 3.
+std::string_view IncompleteCharacter(std::string_view bytes);
 
 // The index of the first bytes that are not UTF-8, if any.
 std::optional<size_t> FirstInvalidUtf8(std::string_view text);

@@ -31,6 +31,7 @@ value ends a program with exit status 2 and a message that names the flag, the v
 | 2 | wrong usage | wrong usage |
 | 3 | the device of `--device` is not there | |
 | 4 | it drained, and sessions that should be in `--snapshot-store` are lost; the log says how many | the server cannot be reached |
+| 5 | | the answer came and could not be written |
 
 `retnet` ends by SIGINT when Ctrl-C cancels its call. A second signal ends `retnetd` at once. At SIGHUP
 `retnetd` reads again what it can reload, says so in its log, and goes on serving.

@@ -138,6 +138,10 @@ void AddLoadFlags(CLI::App* app, RetnetdOptions* options) {
             1 << 30, "TOKENS",
             "Most tokens of a sequence: the history of its session, the prompt and the answer "
             "together. A state has the same size at any length, so raise it for long sessions.");
+  AddNumber(app, "--max-text-bytes", &options->text.max_text_bytes, 1, 1 << 30, "BYTES",
+            "Most bytes of one text, and of one turn of a conversation. Longer ones are refused "
+            "before they are tokenized. Raise it to score longer texts in one request; "
+            "--max-message-bytes must be larger.");
   AddNumber(app, "--max-step-rows,--max-num-batched-tokens", &options->model.max_rows, 1, 1 << 16,
             "TOKENS",
             "Most tokens that one step (a forward pass of the model) computes. Raise it for "
@@ -168,8 +172,12 @@ void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
   app->add_option("--snapshot-store", options->snapshot_store,
                   "Where sessions are kept beyond the process: none, disk:DIR or "
                   "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]. Several servers may share a "
-                  "Redis.")
+                  "Redis. In user and password, %40 stands for @ and so on, as in every URL.")
       ->type_name("STORE");
+  app->add_flag("--snapshot-store-optional", options->snapshot_store_optional,
+                "Start even if the Redis of --snapshot-store cannot be reached or refuses the "
+                "password. It is tried again, and until then sessions are in memory alone. Set it "
+                "where a server without stored sessions is better than none.");
   AddNumber(app, "--snapshot-bytes", &options->snapshot_bytes, 0, int64_t{1} << 50, "BYTES",
             "Most bytes in the store. Beyond it the least recently used sessions are deleted. "
             "0: no limit.");
@@ -178,6 +186,13 @@ void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
           "and a good quarter of the space of fp32 and are NOT exact: answers may change.");
   AddNumber(app, "--snapshot-zstd-level", &options->engine.snapshots.zstd_level, 0, 19, "LEVEL",
             "Compression of snapshots. 0: none. Higher levels take less space and more time.");
+  app->add_option("--snapshot-key-file", options->snapshot_key_file,
+                  "File whose bytes, 32 to 4096, are the key that snapshots are signed with "
+                  "(HMAC-SHA256). Snapshots that are not signed with it are then refused, in the "
+                  "store and at Import. Set it where others can write to the store. Servers that "
+                  "share a store need the same key.")
+      ->type_name("FILE")
+      ->option_text("default: none");
   app->add_flag_callback(
       "--no-prefix-cache,--no-enable-prefix-caching",
       [options] { options->engine.executor.state_manager.prefix_cache = false; },

@@ -11,6 +11,7 @@
 #include "engine/options.h"
 #include "models/load.h"
 #include "server/server.h"
+#include "server/text/text_limits.h"
 
 namespace retnet {
 
@@ -20,13 +21,16 @@ struct RetnetdOptions {
   ModelOptions model;
   EngineOptions engine;
   ServerOptions server;
+  TextLimits text;
   std::string metrics_listen;  // empty: no page
   double max_step_ms = absl::ToDoubleMilliseconds(EngineOptions().executor.max_step);
   int64_t host_state_bytes = -1;
   int64_t preempted_state_bytes = -1;
   std::string snapshot_store = "none";
   int64_t snapshot_bytes = 0;
+  bool snapshot_store_optional = false;
   std::string snapshot_encoding = "exact";
+  std::string snapshot_key_file;  // empty: snapshots are not signed
   std::string speculate = "none";
   int32_t max_draft_tokens = 8;
   double drain_seconds = 30;

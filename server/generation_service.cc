@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "kernels/status_macros.h"
 #include "server/calls/complete_call.h"
@@ -18,8 +19,8 @@
 namespace retnet {
 namespace {
 
-// Tokenizing took 0.13 to 0.3 MB/s on a loaded machine: tens of milliseconds at the first bound,
-// one or two seconds at the second, so what is larger gets threads of its own.
+// Tokenizing took 1 to 4 MB/s in parts: a few milliseconds at the first bound, a quarter of a second
+// at the second.
 constexpr size_t kInlineRequestBytes = 4 << 10;
 constexpr size_t kMediumRequestBytes = 256 << 10;
 
@@ -54,6 +55,7 @@ void DescribeModel(const ServedModel& model, const EngineOptions& options,
   wire->set_max_sessions(info.slots);
 #pragma GCC diagnostic pop
   wire->set_max_queue(options.max_queue);
+  wire->set_max_text_bytes(model.text.max_text_bytes);
   wire->set_state_bytes(info.base_bytes);
   wire->set_tail_token_bytes(info.tail_token_bytes);
   if (info.bos != kNoToken) wire->set_bos_token_id(info.bos);
@@ -70,16 +72,69 @@ GenerationService::GenerationService(ServedModel model, EngineAccess access, Adm
     : model_(std::move(model)),
       access_(std::move(access)),
       engine_(access_.engine),
-      admission_(admission) {}
+      admission_(admission),
+      text_budget_(model_.text.texts_in_progress_bytes) {}
 
-void GenerationService::Dispatch(size_t request_bytes, std::function<void()> task) {
-  if (request_bytes <= kInlineRequestBytes) {
-    task();
-  } else if (request_bytes <= kMediumRequestBytes) {
-    medium_requests_.Post(std::move(task));
-  } else {
-    large_requests_.Post(std::move(task));
+SerialExecutor* GenerationService::WorkerFor(size_t request_bytes) {
+  if (request_bytes <= kInlineRequestBytes) return nullptr;
+  return request_bytes <= kMediumRequestBytes ? &medium_requests_ : &large_requests_;
+}
+
+template <typename Wire, typename Plan>
+struct GenerationService::Arrival {
+  // Makes a plan of the message; `planned` gets it once its prompt is complete, or `refuse` why not.
+  absl::StatusOr<Plan> (*plan)(const Wire& request, const ServedModel& model);
+  std::function<void(Plan& plan)> planned;
+  std::function<void(const absl::Status&)> refuse;
+  std::function<bool()> cancelled;
+  absl::Time deadline = absl::InfiniteFuture();
+
+  TextBudget::Hold hold;
+  SerialExecutor* worker = nullptr;
+  Wire message;  // the plan has references to its text
+  absl::StatusOr<Plan> made = absl::UnknownError("not read yet");
+};
+
+// The request's bytes live until the call ends, which it cannot before it is refused or planned.
+template <typename Wire, typename Plan>
+void GenerationService::Receive(const grpc::ByteBuffer* bytes,
+                                std::shared_ptr<Arrival<Wire, Plan>> arrival) {
+  absl::StatusOr<TextBudget::Hold> hold = text_budget_.Take(static_cast<int64_t>(bytes->Length()));
+  if (!hold.ok()) return arrival->refuse(hold.status());
+  arrival->hold = *std::move(hold);
+  arrival->worker = WorkerFor(bytes->Length());
+  if (arrival->worker == nullptr) return Read(bytes, std::move(arrival));
+  arrival->worker->Post(
+      [this, bytes, arrival = std::move(arrival)]() mutable { Read(bytes, std::move(arrival)); });
+}
+
+template <typename Wire, typename Plan>
+void GenerationService::Read(const grpc::ByteBuffer* bytes,
+                             std::shared_ptr<Arrival<Wire, Plan>> arrival) {
+  absl::Status status = admission_->Read(*bytes, &arrival->message);
+  if (status.ok()) {
+    arrival->made = arrival->plan(arrival->message, model_);
+    status = arrival->made.status();
   }
+  if (!status.ok()) return arrival->refuse(status);
+  Tokenize(std::move(arrival));
+}
+
+template <typename Wire, typename Plan>
+void GenerationService::Tokenize(std::shared_ptr<Arrival<Wire, Plan>> arrival) {
+  absl::StatusOr<bool> complete = false;
+  do {
+    if (arrival->cancelled()) return arrival->refuse(absl::CancelledError("the client has gone"));
+    if (absl::Now() >= arrival->deadline) {
+      return arrival->refuse(
+          absl::DeadlineExceededError("the deadline passed while the text was tokenized"));
+    }
+    complete = ContinuePrompt(&*arrival->made, model_);
+    if (!complete.ok()) return arrival->refuse(complete.status());
+  } while (!*complete && arrival->worker == nullptr);
+  if (*complete) return arrival->planned(*arrival->made);
+  SerialExecutor* const worker = arrival->worker;
+  worker->Post([this, arrival = std::move(arrival)]() mutable { Tokenize(std::move(arrival)); });
 }
 
 void GenerationService::PrepareSession(const SessionNeeds& needs, const SessionKey& session,
@@ -105,32 +160,31 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               std::shared_ptr<Call> call, Translation<Wire, Plan> translate,
                               Submission<Plan> submit) {
   call->Open();
-  // The request's bytes live until the call ends, which it cannot before Refuse or Submit.
-  Dispatch(
-      bytes->Length(), [this, bytes, call, translate, submit, caller = CallerOf(*context),
-                        deadline = Deadline(*context), admitted = admission_->Admit(*context)] {
-        const auto begin = [&]() -> absl::Status {
-          RETURN_IF_ERROR(admitted);
-          Wire request;
-          RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-          ASSIGN_OR_RETURN(Plan translated, translate(request, model_));
-          const auto plan = std::make_shared<Plan>(std::move(translated));
-          plan->request.session.owner = caller.owner;
-          plan->request.tenant = caller.tenant;
-          plan->request.deadline = deadline;
-          PrepareSession(plan->needs, plan->request.session, call,
-                         [plan, submit](const SessionInfo& session) { submit(*plan, session); });
-          return absl::OkStatus();
-        };
-        if (absl::Status status = begin(); !status.ok()) call->Refuse(status);
-      });
+  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
+    return call->Refuse(admitted);
+  }
+  auto arrival = std::make_shared<Arrival<Wire, Plan>>();
+  arrival->plan = translate;
+  arrival->deadline = Deadline(*context);
+  arrival->cancelled = [call] { return call->cancelled(); };
+  arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
+  arrival->planned = [this, call, submit = std::move(submit), caller = CallerOf(*context),
+                      deadline = arrival->deadline](Plan& made) {
+    const auto plan = std::make_shared<Plan>(std::move(made));
+    plan->request.session.owner = caller.owner;
+    plan->request.tenant = caller.tenant;
+    plan->request.deadline = deadline;
+    PrepareSession(plan->needs, plan->request.session, call,
+                   [plan, submit](const SessionInfo& session) { submit(*plan, session); });
+  };
+  Receive(bytes, std::move(arrival));
 }
 
 template <typename Call>
 void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* bytes, std::shared_ptr<Call> call) {
   Begin<Call, v1::GenerateRequest, GenerationPlan>(
-      context, bytes, call, TranslateGenerate,
+      context, bytes, call, PlanGenerate,
       [this, call](GenerationPlan& plan, const SessionInfo& session) {
         if (plan.needs.make) plan.request.session = session.key;
         call->Plan(plan);
@@ -157,8 +211,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
   auto call = std::make_shared<ScoreStream>(admission_, context, model_.tokenizer);
   Begin<ScoreStream, v1::ScoreRequest, ScorePlan>(
-      context, bytes, call, TranslateScore,
-      [this, call](ScorePlan& plan, const SessionInfo& session) {
+      context, bytes, call, PlanScore, [this, call](ScorePlan& plan, const SessionInfo& session) {
         plan.follows_history = session.tokens > 0;
         call->Plan(plan);
         call->Submit(&access_, {std::move(plan.request)});
@@ -169,7 +222,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::Converse(
     grpc::CallbackServerContext* context) {
   auto call = std::make_shared<ConverseStream>(
-      ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_},
+      ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_,
+                                  &text_budget_},
       context, CallerOf(*context), Deadline(*context));
   call->Open();
   call->Start(admission_->Admit(*context));
@@ -182,28 +236,51 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     absl::string_view advice, std::function<absl::Status(const Wire&, Response*)> make_result) {
   auto call = std::make_shared<UnaryCall>(admission_, context, answer);
   call->Open();
-  Dispatch(bytes->Length(),
-           [this, bytes, call, advice, make_result, admitted = admission_->Admit(*context)] {
-             Wire request;
-             Response response;
-             absl::Status status = admitted;
-             if (status.ok()) status = admission_->Read(*bytes, &request);
-             if (status.ok()) status = make_result(request, &response);
-             status.ok() ? call->Answer(response, advice) : call->Refuse(status);
-           });
+  absl::Status status = admission_->Admit(*context);
+  TextBudget::Hold hold;
+  if (status.ok()) {
+    auto taken = text_budget_.Take(static_cast<int64_t>(bytes->Length()));
+    status = taken.status();
+    if (taken.ok()) hold = *std::move(taken);
+  }
+  if (!status.ok()) {
+    call->Refuse(status);
+    return call.get();
+  }
+  auto task = [this, bytes, call, advice, make_result, hold = std::move(hold)] {
+    Wire request;
+    Response response;
+    absl::Status status = admission_->Read(*bytes, &request);
+    if (status.ok()) status = make_result(request, &response);
+    status.ok() ? call->Answer(response, advice) : call->Refuse(status);
+  };
+  SerialExecutor* const worker = WorkerFor(bytes->Length());
+  worker == nullptr ? task() : worker->Post(std::move(task));
   return call.get();
 }
 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
-  return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
-      context, bytes, answer, "split the text",
-      [this](const v1::TokenizeRequest& request, v1::TokenizeResponse* response) -> absl::Status {
-        ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, TranslateTokenize(request, model_));
-        response->mutable_token_ids()->Add(tokens.begin(), tokens.end());
-        return absl::OkStatus();
-      });
+  auto call = std::make_shared<UnaryCall>(admission_, context, answer);
+  call->Open();
+  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
+    call->Refuse(admitted);
+    return call.get();
+  }
+  auto arrival = std::make_shared<Arrival<v1::TokenizeRequest, PromptPlan>>();
+  arrival->plan = PlanTokenize;
+  arrival->deadline = Deadline(*context);
+  // The context lives until the call ends.
+  arrival->cancelled = [context] { return context->IsCancelled(); };
+  arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
+  arrival->planned = [call](PromptPlan& plan) {
+    v1::TokenizeResponse response;
+    const absl::Status status = FillTokens(plan.request.prompt, &response);
+    status.ok() ? call->Answer(response, "split the text") : call->Refuse(status);
+  };
+  Receive(bytes, std::move(arrival));
+  return call.get();
 }
 
 grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,

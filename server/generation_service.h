@@ -50,8 +50,20 @@ class GenerationService final : public RawGeneration {
                                      grpc::ByteBuffer* answer) override;
 
  private:
-  // Runs the task on this thread, or on a worker if a request of this size takes long.
-  void Dispatch(size_t request_bytes, std::function<void()> task);
+  // Where a request of this size is read and tokenized; null: on this thread. Long texts take turns
+  // on a worker: each tokenizes a part, some milliseconds long, and lines up again.
+  SerialExecutor* WorkerFor(size_t request_bytes);
+  // A call whose message is being read and whose text is being tokenized.
+  template <typename Wire, typename Plan>
+  struct Arrival;
+  // The way of a message: its share of the texts' budget, then Read on the right thread, then
+  // Tokenize until the plan is complete.
+  template <typename Wire, typename Plan>
+  void Receive(const grpc::ByteBuffer* bytes, std::shared_ptr<Arrival<Wire, Plan>> arrival);
+  template <typename Wire, typename Plan>
+  void Read(const grpc::ByteBuffer* bytes, std::shared_ptr<Arrival<Wire, Plan>> arrival);
+  template <typename Wire, typename Plan>
+  void Tokenize(std::shared_ptr<Arrival<Wire, Plan>> arrival);
   // Creates or looks up the session if the call needs that, then calls `submit` with it; without
   // needs, with an empty SessionInfo. Refuses the call when the engine says why not.
   void PrepareSession(const SessionNeeds& needs, const SessionKey& session,
@@ -73,8 +85,8 @@ class GenerationService final : public RawGeneration {
   template <typename Call>
   void BeginGeneration(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
                        std::shared_ptr<Call> call);
-  // Of calls that the engine has no part in: `make_result` fills the response message. `advice` is
-  // for one that a client would not receive: see CheckAnswerBytes.
+  // Of calls that neither engine nor tokenizer have a part in: `make_result` fills the response
+  // message. `advice` is for one that a client would not receive: see CheckAnswerBytes.
   template <typename Wire, typename Response>
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
                                    const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
@@ -85,8 +97,9 @@ class GenerationService final : public RawGeneration {
   const EngineAccess access_;
   Engine* const engine_;
   Admission* const admission_;
+  TextBudget text_budget_;  // before the workers, whose tasks hold shares
   // For what would keep gRPC's few threads too long: reading and tokenizing large requests. A
-  // prompt of pages does not wait behind books.
+  // prompt of pages does not take turns with books.
   SerialExecutor medium_requests_;
   SerialExecutor large_requests_;
   SerialExecutor conversations_;

@@ -25,6 +25,7 @@
 #include "server/ops/call_metrics.h"
 #include "server/ops/file_descriptor.h"
 #include "server/ops/logging.h"
+#include "server/ops/memory_trimmer.h"
 #include "server/ops/metrics.h"
 #include "server/ops/signals.h"
 #include "server/ops/store_watch.h"
@@ -69,7 +70,8 @@ int64_t HostStateBytes(const ModelInfo& info) {
   return std::clamp<int64_t>(free / 4, 0, StateCacheOptions().host_bytes);
 }
 
-EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& info) {
+absl::StatusOr<EngineOptions> MakeEngineOptions(const RetnetdOptions& options,
+                                                const ModelInfo& info) {
   EngineOptions engine = options.engine;
   engine.executor.state_cache.host_bytes =
       options.host_state_bytes >= 0 ? options.host_state_bytes : HostStateBytes(info);
@@ -78,6 +80,14 @@ EngineOptions MakeEngineOptions(const RetnetdOptions& options, const ModelInfo& 
   engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
   if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
+  if (!options.snapshot_key_file.empty()) {
+    absl::StatusOr<SnapshotKey> key = SnapshotKey::Read(options.snapshot_key_file);
+    if (!key.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("--snapshot-key-file ", key.status().message()));
+    }
+    engine.snapshots.key = std::make_shared<const SnapshotKey>(*std::move(key));
+  }
   return engine;
 }
 
@@ -85,6 +95,34 @@ ServerOptions MakeServerOptions(const RetnetdOptions& options) {
   ServerOptions server = options.server;
   server.streams.transfer_idle = absl::Seconds(options.transfer_idle_seconds);
   return server;
+}
+
+// nullptr where there is none. A store that does not work is an error, if it must.
+absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenStore(const RetnetdOptions& options,
+                                                         const ModelInfo& info) {
+  const SnapshotFormat format = MakeSnapshotFormat(info, StateEncoding::kExact, /*zstd_level=*/0);
+  // A session that was stored under a greater --max-context-length is still read.
+  const int64_t tokens = std::max(options.engine.max_context_length, 1 << 20);
+  absl::StatusOr<std::unique_ptr<SnapshotStore>> store = OpenSnapshotStore(
+      options.snapshot_store, options.snapshot_bytes, MostSnapshotBytes(format, tokens));
+  absl::Status status = store.status();
+  if (status.ok() && *store != nullptr) {
+    status = (*store)->Stamp(SessionKey()).status();
+    // One that answers nonsense may be a proxy that is not ready. It is told like any later one.
+    if (absl::IsInternal(status) || (!status.ok() && options.snapshot_store_optional)) {
+      Log(LogLevel::kError, absl::StrCat("--snapshot-store: ", status.message(),
+                                         "; sessions are in memory alone until it works"));
+      return store;
+    }
+    if (!status.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("--snapshot-store: ", status.message(),
+                       "; start it first, or start retnetd with --snapshot-store-optional"));
+    }
+  }
+  if (status.ok()) return store;
+  return absl::FailedPreconditionError(
+      absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", status.message()));
 }
 
 // After the drain: what the process takes with it.
@@ -103,6 +141,7 @@ ExitCode ReportLostSessions(const EngineStats& stats) {
 
 absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   RETURN_IF_ERROR(RaiseDescriptorLimit());
+  const MemoryTrimmer trimmer;
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
   const ModelInfo info = model->info();
   if (!info.device_note.empty()) {
@@ -116,19 +155,17 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
 
-  absl::StatusOr<std::unique_ptr<SnapshotStore>> store =
-      OpenSnapshotStore(options.snapshot_store, options.snapshot_bytes);
-  if (!store.ok()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", store.status().message()));
-  }
-  const bool has_store = *store != nullptr;
+  ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(options, info));
+  ASSIGN_OR_RETURN(std::unique_ptr<SnapshotStore> store, OpenStore(options, info));
+  const bool has_store = store != nullptr;
   StoreWatch store_watch;
-  Engine engine(std::move(model), MakeEngineOptions(options, info), *std::move(store),
-                store_watch.Listener());
-  ServedModel served{info, engine.options().max_context_length, tokenizer.get(),
+  Engine engine(std::move(model), engine_options, std::move(store), store_watch.Listener());
+  ServedModel served{info,
+                     engine.options().max_context_length,
+                     tokenizer.get(),
                      std::move(defaults),
-                     options.speculate == "ngram" ? options.max_draft_tokens : 0};
+                     options.speculate == "ngram" ? options.max_draft_tokens : 0,
+                     options.text};
   RETURN_IF_ERROR(CheckDefaults(served));
   CallMetrics metrics;
   std::unique_ptr<MetricsPage> page;

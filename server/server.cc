@@ -20,6 +20,7 @@
 #include "server/ops/grpc_acceptor.h"
 #include "server/ops/listener.h"
 #include "server/ops/logging.h"
+#include "server/ops/reset_limit.h"
 #include "server/reflection_service.h"
 #include "server/session_service.h"
 
@@ -111,6 +112,7 @@ class Server::Impl {
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
         interceptors;
     interceptors.push_back(std::make_unique<HealthMetadataLimit>(options_.max_metadata_bytes));
+    interceptors.push_back(std::make_unique<ResetLimit>(options_.max_calls_per_connection));
     if (metrics_ != nullptr) interceptors.push_back(metrics_->Interceptor());
     builder->experimental().SetInterceptorCreators(std::move(interceptors));
     builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMostMetadataBytes);

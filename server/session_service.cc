@@ -10,6 +10,7 @@
 #include "kernels/status_macros.h"
 #include "server/calls/snapshot_streams.h"
 #include "server/calls/unary_call.h"
+#include "server/text/text_limits.h"
 #include "server/wire/caller.h"
 #include "server/wire/messages.h"
 #include "server/wire/session_translation.h"
@@ -50,7 +51,7 @@ void DescribePage(const std::vector<SessionInfo>& sessions, int32_t page_size,
     DescribeSession(info, &session);
     bytes += session.ByteSizeLong() + kSessionHead;
     if (const int32_t taken = response->sessions_size();
-        taken == page_size || (taken > 0 && bytes > kDefaultClientBytes)) {
+        taken == page_size || (taken > 0 && bytes > kMaxAnswerBytes)) {
       response->set_next_page_token(response->sessions(taken - 1).id());
       return;
     }
@@ -64,12 +65,11 @@ absl::Status CheckForks(const SessionInfo& parent, const std::vector<std::string
   v1::Session session;
   DescribeSession(parent, &session);
   const size_t each = session.ByteSizeLong() + kIdBytes + kSessionHead;
-  if (each * ids.size() + kAnswerMargin <= kDefaultClientBytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat(ids.size(), " forks of a session with these labels have ", each * ids.size(),
-                   " bytes in the answer; a client receives ", kDefaultClientBytes,
-                   " by default: ask for at most ", (kDefaultClientBytes - kAnswerMargin) / each,
-                   " (new_ids or count) a call"));
+  if (each * ids.size() + kAnswerMargin <= kMaxAnswerBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      ids.size(), " forks of a session with these labels have ", each * ids.size(),
+      " bytes in the answer; a client receives ", kMaxAnswerBytes, " by default: ask for at most ",
+      (kMaxAnswerBytes - kAnswerMargin) / each, " (new_ids or count) a call"));
 }
 
 constexpr char kLargeSession[] = "give the session fewer labels";

@@ -1,6 +1,7 @@
 #include "client/bench/bench.h"
 
 #include <cmath>
+#include <cstdio>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -55,6 +56,9 @@ std::vector<DatasetLine> Dataset(const std::string& path) {
     if (!file) throw CLI::ValidationError("--dataset-path", path + " cannot be read");
   }
   auto lines = ReadDataset(path == "-" ? &std::cin : &file);
+  if (path == "-" && std::ferror(stdin) != 0) {  // which std::cin calls its end
+    throw CLI::ValidationError("--dataset-path", "- cannot be read");
+  }
   if (!lines.ok()) {
     throw CLI::ValidationError("--dataset-path",
                                absl::StrCat(path, ": ", std::string(lines.status().message())));
@@ -69,6 +73,13 @@ std::ofstream OutputFile(const std::string& flag, const std::string& path) {
   file.open(path, std::ios::binary);
   if (!file) throw CLI::ValidationError(flag, path + " cannot be written");
   return file;
+}
+
+// Whether all of it is in the file, which is closed.
+bool WriteAll(const std::string& text, std::ofstream* file) {
+  *file << text;
+  file->close();
+  return file->good();
 }
 
 Workload MakeWorkload(const BenchOptions& options, const v1::GetModelResponse& model,
@@ -195,7 +206,7 @@ ExitCode RunBench(const BenchOptions& options, const std::string& command, Clien
   ExitCode exit_code = kExitOk;
   if (!json_on_output && setting.is_sweep) std::cout << SweepHeading(options) << std::flush;
   for (const BenchPoint& point : points) {
-    if (interruption.interrupted() && !runs.empty()) break;
+    if ((interruption.interrupted() && !runs.empty()) || !std::cout) break;
     runs.push_back(bench.Run(point));
     if (IsRefused(runs.back())) exit_code = kExitRefused;
     if (json_on_output) continue;
@@ -211,9 +222,13 @@ ExitCode RunBench(const BenchOptions& options, const std::string& command, Clien
                         .dump(json_on_output ? -1 : 1, ' ', /*ensure_ascii=*/false,
                               nlohmann::json::error_handler_t::replace);
   if (json_on_output) std::cout << json << std::endl;
-  if (json_file.is_open()) json_file << json << "\n";
-  if (report_file.is_open()) report_file << BenchReport(setting, runs);
-  return exit_code;
+  const bool has_json = !json_file.is_open() || WriteAll(json + "\n", &json_file);
+  const bool has_report =
+      !report_file.is_open() || WriteAll(BenchReport(setting, runs), &report_file);
+  if (has_json && has_report) return exit_code;
+  std::cerr << "retnet: " << (has_json ? "--report " : "--json ")
+            << (has_json ? options.report_path : *options.json_path) << " cannot be written\n";
+  return kExitOutput;
 }
 
 }  // namespace retnet

@@ -13,12 +13,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "client/client.h"
 
 namespace retnet {
 namespace {
 
-grpc::ChannelArguments Arguments() {
+grpc::ChannelArguments Arguments(const std::string& target) {
   grpc::ChannelArguments arguments;
+  AvoidProxyOnLoopback(target, &arguments);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxReceiveMessageSize(-1);
   return arguments;
@@ -48,11 +50,11 @@ int ConnectedSocket(const std::string& host, const std::string& port) {
 }  // namespace
 
 std::shared_ptr<grpc::Channel> NewChannel(const std::string& target) {
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments());
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments(target));
 }
 
 std::shared_ptr<grpc::Channel> NewNarrowChannel(const std::string& target) {
-  grpc::ChannelArguments arguments = Arguments();
+  grpc::ChannelArguments arguments = Arguments(target);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
@@ -78,7 +80,7 @@ absl::StatusOr<std::shared_ptr<BreakableConnection>> BreakableConnection::Open(
 
 BreakableConnection::BreakableConnection(int socket, const std::string& target)
     : socket_(fcntl(socket, F_DUPFD_CLOEXEC, 0)),
-      channel_(grpc::CreateCustomInsecureChannelFromFd(target, socket, Arguments())) {}
+      channel_(grpc::CreateCustomInsecureChannelFromFd(target, socket, Arguments(target))) {}
 
 BreakableConnection::~BreakableConnection() { close(socket_); }
 

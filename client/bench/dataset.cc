@@ -68,6 +68,7 @@ absl::StatusOr<std::vector<DatasetLine>> ReadDataset(std::istream* file) {
     if (!line.ok()) return line.status();
     lines.push_back(*std::move(line));
   }
+  if (!file->eof()) return absl::InvalidArgumentError("it cannot be read");  // a folder, say
   if (lines.empty()) return absl::InvalidArgumentError("it has no lines");
   return lines;
 }

@@ -126,6 +126,7 @@ void AddWorkloadOptions(CLI::App* command, BenchOptions* options) {
       ->add_option("--seed", workload->seed,
                    "Seed for prompts, lengths and arrivals: the same one gives the same load.")
       ->type_name("N")
+      ->check(WholeNumber<uint64_t>())
       ->capture_default_str();
   command->add_flag_callback(
       "--ignore-eos", [workload] { workload->common.set_ignore_eos(true); },

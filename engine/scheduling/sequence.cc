@@ -41,6 +41,8 @@ SampleRequest ScoreQueryOf(TokenId given, const Request& request) {
   return query;
 }
 
+bool HasNoToken(const SampleResult& result) { return result.token == kNoToken; }
+
 }  // namespace
 
 Sequence::Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t context_length,
@@ -59,17 +61,26 @@ Sequence::Sequence(Request request, std::shared_ptr<TokenSink> sink, int32_t con
   if (!has_session()) FinishIfNothingIsLeft(submitted);
 }
 
-// Nothing is before it: BOS begins it.
-void Sequence::Begin() {
-  TokenHistory history({request_.first_token}, /*class_runs=*/{});
+void Sequence::PutFirst(std::span<const TokenId> head) {
+  if (head.empty()) return;
+  TokenHistory history({head.begin(), head.end()}, /*class_runs=*/{});
   history.Append(history_.tokens(), RowClass::kPrompt);
   history_ = std::move(history);
-  ++prompt_tokens_;
-  for (int32_t& boundary : request_.cache_boundaries) ++boundary;
+  const auto added = static_cast<int32_t>(head.size());
+  prompt_tokens_ += added;
+  for (int32_t& boundary : request_.cache_boundaries) boundary += added;
 }
 
 absl::Status Sequence::Continue(TokenHistory* session, StatePrefix* state) {
-  if (session->empty() && request_.first_token != kNoToken) Begin();
+  PromptHead head;
+  if (request_.head) head = request_.head(*session);
+  PutFirst(head.prompt);
+  // A score leaves the session as it is and so may add to its copy.
+  if (kind() != RequestKind::kScore) {
+    PutFirst(head.history);
+  } else {
+    session->Append(head.history, RowClass::kPrompt);
+  }
   const int64_t tokens = int64_t{session->size()} + prompt_tokens_;
   if (kind() != RequestKind::kScore && tokens >= context_length_) {
     return absl::InvalidArgumentError(
@@ -80,6 +91,7 @@ absl::Status Sequence::Continue(TokenHistory* session, StatePrefix* state) {
     return absl::InvalidArgumentError(
         "the prompt has 0 tokens and so has the session; together they must have at least 1");
   }
+  session_cut_ = session->cut();
   session->Append(history_.tokens(), RowClass::kPrompt);
   history_ = std::exchange(*session, TokenHistory());
   state_ = std::exchange(*state, {});
@@ -121,6 +133,11 @@ TokenHistory Sequence::TakeHistory() {
   if (!completion_.status.ok()) {
     const int32_t computed = computed_ == 0 ? 0 : computed_ + 1;
     history_.Truncate(std::min(std::max(computed, session_tokens_), history_.size()));
+    if (history_.size() == session_tokens_) history_.set_cut(session_cut_);
+  } else if (stop_.dropped_tokens > 0) {
+    RETNET_DCHECK(stop_.dropped_tokens <= output_tokens());
+    history_.Truncate(history_.size() - stop_.dropped_tokens);
+    history_.set_cut(stop_.cut);
   }
   return std::move(history_);
 }
@@ -201,22 +218,44 @@ size_t Sequence::Accept(int32_t rows, std::span<const SampleResult> results, abs
   const int32_t guesses = std::max(0, rows - RowsAfter(computed_));
   computed_ += rows - guesses;
   if (kind() != RequestKind::kGenerate || results.empty()) {
-    FinishIfNothingIsLeft(now);
+    const auto without = std::find_if(results.begin(), results.end(), HasNoToken);
+    without == results.end() ? FinishIfNothingIsLeft(now) : EndWithoutResult(now);
     CheckInvariants();
-    return results.size();
+    return without - results.begin();
   }
-  AcceptToken(results[0].token, now);
   int32_t right = 0;
+  size_t taken = AcceptResult(results[0], now) ? 1 : 0;
   while (right < guesses && !finished_ && segment_tokens_[right + 1] == history_.tokens().back()) {
     ++computed_;
-    AcceptToken(results[++right].token, now);
+    if (AcceptResult(results[++right], now)) ++taken;
   }
   if (guesses > 0) scheduled_tokens_ = computed_;
   lookup_.Learn(guesses, right);
   completion_.usage.drafted_tokens += guesses;
   completion_.usage.accepted_tokens += right;
   CheckInvariants();
-  return right + 1;
+  return taken;
+}
+
+bool Sequence::AcceptResult(const SampleResult& result, absl::Time now) {
+  if (HasNoToken(result)) {
+    EndWithoutResult(now);
+    return false;
+  }
+  AcceptToken(result.token, now);
+  return true;
+}
+
+// The row is computed, but what it stands for is not known: the newest token is pending again.
+void Sequence::EndWithoutResult(absl::Time now) {
+  state_is_sound_ = false;
+  const int32_t seen = computed_;
+  computed_ = std::min(computed_, std::max(history_.size() - 1, 0));
+  End(absl::InternalError(absl::StrCat(
+          "the model's logits are not finite within the first ", seen,
+          " tokens, so nothing can be told from them; the state is not kept, and a session "
+          "computes it again from its tokens")),
+      now);
 }
 
 void Sequence::AcceptToken(TokenId token, absl::Time now) {
@@ -227,7 +266,10 @@ void Sequence::AcceptToken(TokenId token, absl::Time now) {
   if (std::binary_search(stop_tokens_.begin(), stop_tokens_.end(), token)) {
     completion_.stop_token = token;
     Finish(FinishReason::kStop, now);
-  } else if (request_.stop && request_.stop(token)) {
+    return;
+  }
+  if (request_.stop) stop_ = request_.stop(token);
+  if (stop_.stops) {
     Finish(FinishReason::kStop, now);
   } else if (output_tokens() >= max_output_) {
     Finish(FinishReason::kLength, now);

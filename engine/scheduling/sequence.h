@@ -71,9 +71,9 @@ class Sequence {
   void LeaveSlot() { slot_ = kNoSlot; }
 
   const TokenHistory& history() const { return history_; }
-  // Returns the history that a session keeps. Of a sequence that failed, it ends with the first
-  // token that is not computed, but has at least the tokens that the session had at the start. Only
-  // the completion may be used afterwards.
+  // Returns the history that a session keeps. Tokens that a stop string reaches into are not in it.
+  // Of a sequence that failed, it ends with the first token that is not computed, but has at least
+  // the tokens that the session had at the start. Only the completion may be used afterwards.
   TokenHistory TakeHistory();
   // Of the history, for the prefix cache.
   ChunkKeys& chunk_keys() { return chunk_keys_; }
@@ -115,7 +115,8 @@ class Sequence {
   // The step that holds these rows begins.
   void MarkStarted(absl::Time now);
   // Takes the results of the `rows` rows of the oldest NextSegment in flight. Returns how many of
-  // them count: those behind a wrong guess do not, and the state must forget their tokens.
+  // them count: those behind a wrong guess do not, and the state must forget their tokens. A result
+  // without a token ends the sequence with INTERNAL; it does not count, and none behind it does.
   size_t Accept(int32_t rows, std::span<const SampleResult> results, absl::Time now);
   // Finishes it for a reason from outside: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE or the model's
   // failure. OK: its client has heard enough, and its session keeps the whole history.
@@ -128,6 +129,8 @@ class Sequence {
   // token, which a session computes when it goes on. Their results are dropped.
   void CountInFlightAsComputed();
 
+  // False once logits were not finite: the state is worth nothing, and nobody may go on from it.
+  bool state_is_sound() const { return state_is_sound_; }
   // By Accept or End; one that has nothing to compute is finished from the start.
   bool finished() const { return finished_; }
   // Of a finished sequence.
@@ -135,8 +138,11 @@ class Sequence {
   void set_session_tokens(int32_t tokens) { completion_.session_tokens = tokens; }
 
  private:
-  void Begin();
+  void PutFirst(std::span<const TokenId> head);
+  // False, and the sequence has ended, if the result has no token.
+  bool AcceptResult(const SampleResult& result, absl::Time now);
   void AcceptToken(TokenId token, absl::Time now);
+  void EndWithoutResult(absl::Time now);
   void Finish(FinishReason reason, absl::Time now);
   void FinishIfNothingIsLeft(absl::Time now);
   int32_t output_tokens() const { return history_.size() - prompt_tokens_; }
@@ -161,6 +167,7 @@ class Sequence {
   absl::Time submitted_;
   int32_t context_length_;
   int32_t session_tokens_ = 0;        // of the history, when it came
+  CutToken session_cut_;              // behind them
   int32_t prompt_tokens_;             // with them
   int32_t max_output_;                // tokens
   std::vector<TokenId> stop_tokens_;  // ascending
@@ -176,6 +183,7 @@ class Sequence {
   // While it decodes: the pending token, or kLastSampled, and the guesses.
   std::vector<TokenId> segment_tokens_;
   SlotId slot_ = kNoSlot;
+  StopDecision stop_;  // the one that finished it
   Tenants::Entry* tenant_ = nullptr;
   LogitEdits edits_;
   SampleRequest query_;  // of the next sampled token
@@ -184,6 +192,7 @@ class Sequence {
   bool continued_ = false;
   bool stops_ = false;
   bool finished_ = false;
+  bool state_is_sound_ = true;
   Completion completion_;
 };
 

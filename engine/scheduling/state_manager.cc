@@ -17,6 +17,12 @@ bool StateManager::Caches(const Sequence& sequence) const {
   return options_.prefix_cache && sequence.kind() != RequestKind::kScore;
 }
 
+// A state that came from outside may be anything, and so may all that is computed from it: whoever
+// made it must not choose what others get.
+bool StateManager::Shares(const Sequence& sequence) const {
+  return Caches(sequence) && sequence.history().origin() == Origin::kComputed;
+}
+
 // Before its first token there is no state to share.
 bool StateManager::Leads(const Sequence& sequence) {
   return sequence.request().samples > 1 && sequence.prompt_tokens() > 1;
@@ -35,7 +41,7 @@ bool StateManager::Plan(Sequence* sequence) {
 
 std::vector<int32_t> StateManager::Cuts(Sequence* sequence) {
   std::vector<int32_t> cuts;
-  if (Caches(*sequence)) {
+  if (Shares(*sequence)) {
     const auto keys = sequence->chunk_keys().keys();
     const int32_t new_from = sequence->prompt_tokens() - sequence->new_prompt_tokens();
     for (const int32_t boundary : sequence->request().cache_boundaries) {
@@ -133,6 +139,7 @@ bool StateManager::Preempt(Sequence* sequence) {
 }
 
 void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
+  if (!sequence->state_is_sound()) return;
   const int32_t position = sequence->computed_tokens();
   const int32_t prompt_tokens = sequence->prompt_tokens();
   if (sequence->PassCut()) {
@@ -147,7 +154,7 @@ void StateManager::PieceEnded(Sequence* sequence, int32_t first) {
 }
 
 void StateManager::CacheFork(Sequence* sequence, int32_t tokens) {
-  if (!Caches(*sequence) || tokens == 0) return;
+  if (!Shares(*sequence) || tokens == 0) return;
   const auto keys = sequence->chunk_keys().keys();
   if (prefix_cache_.Contains(keys, tokens)) return;
   StateRef state = state_cache_->ParkFork(sequence->slot(), tokens);
@@ -156,11 +163,16 @@ void StateManager::CacheFork(Sequence* sequence, int32_t tokens) {
   prefix_cache_.Insert(keys, tokens, std::move(state));
 }
 
-// At the end of an answer, with which the next turn's prompt begins.
+// At the end of an answer, with which the next turn's prompt begins; and where a request was given
+// up, since whoever gives up asks again.
 bool StateManager::CacheWhole(Sequence* sequence) {
-  if (!Caches(*sequence) || !sequence->completion().status.ok()) return false;
+  const absl::Status& status = sequence->completion().status;
+  const bool is_right =
+      status.ok() || absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
+  if (!Shares(*sequence) || !is_right) return false;
   const int32_t tokens = model_->state(sequence->slot()).base_position;
-  if (tokens == 0) return false;
+  // Behind the history the state has seen guesses that were in flight.
+  if (tokens == 0 || tokens > sequence->history().size()) return false;
   sequence->chunk_keys().Extend(sequence->history(), tokens);
   const auto keys = sequence->chunk_keys().keys();
   if (prefix_cache_.Contains(keys, tokens)) return false;
@@ -178,7 +190,7 @@ StatePrefix StateManager::Retire(Sequence* sequence, bool keep) {
     return state;
   }
   StatePrefix kept;
-  if (keep && ready(*sequence)) {
+  if (keep && ready(*sequence) && sequence->state_is_sound()) {
     kept = {.state = state_cache_->Park(sequence->slot()), .tokens = sequence->computed_tokens()};
   } else if (!ready(*sequence) || !CacheWhole(sequence)) {
     state_cache_->Release(sequence->slot());

@@ -46,8 +46,8 @@ class StateManager {
   void PieceEnded(Sequence* sequence, int32_t first);
 
   // Releases the slot of a finished sequence. With `keep` the state is parked for its session and
-  // returned, truncated to the tokens that the session keeps. Otherwise the prefix cache gets it,
-  // or it is dropped. One that has no slot returns the state it was to go on from.
+  // returned, truncated to the tokens that the session keeps, if it is sound. Otherwise the prefix
+  // cache gets it, or it is dropped. One that has no slot returns the state it was to go on from.
   StatePrefix Retire(Sequence* sequence, bool keep);
 
   void ClearCache() { prefix_cache_.Clear(); }
@@ -62,7 +62,10 @@ class StateManager {
     StatePrefix state;  // before the prompt's last token, once it is computed
   };
 
+  // The sequence may go on from cached prefixes.
   bool Caches(const Sequence& sequence) const;
+  // Others may go on from its states, too: this server vouches for them.
+  bool Shares(const Sequence& sequence) const;
   std::vector<int32_t> Cuts(Sequence* sequence);
   bool Join(Sequence* sequence);
   static bool Leads(const Sequence& sequence);

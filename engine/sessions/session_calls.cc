@@ -121,7 +121,7 @@ void Sessions::Import(const SessionSpec& spec, Snapshot snapshot, absl::Time now
                       const Reply<SessionInfo>& reply) {
   const auto shared = std::make_shared<Snapshot>(std::move(snapshot));
   const auto begin = [this, shared](Session* session) {
-    TakeSnapshot(std::move(*shared), session);
+    TakeSnapshot(std::move(*shared), Origin::kImported, session);
   };
   AddNew(spec, now, begin, reply);
 }

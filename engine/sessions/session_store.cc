@@ -101,7 +101,10 @@ void Sessions::FinishLoad(const SessionKey& key, std::shared_ptr<SnapshotLineage
   const absl::Duration ttl = snapshot->expires - snapshot->last_used;
   const SessionOr session = Add({.key = key, .ttl = ttl, .labels = snapshot->labels}, absl::Now());
   if (session.ok()) {
-    TakeSnapshot(*std::move(snapshot), *session);
+    const Origin origin = snapshot->imported    ? Origin::kImported
+                          : snapshot->authentic ? Origin::kComputed
+                                                : Origin::kStored;
+    TakeSnapshot(*std::move(snapshot), origin, *session);
     (*session)->lineage = std::move(lineage);
     (*session)->read_version = (*session)->written_version = (*session)->stored_version =
         (*session)->version;

@@ -89,10 +89,12 @@ void Sessions::AnswerLookups(const SessionKey& key, const absl::Status& error) {
 }
 
 // A version of the file that the table has not seen must not make the next one look older.
-void Sessions::TakeSnapshot(Snapshot snapshot, Session* session) {
+void Sessions::TakeSnapshot(Snapshot snapshot, Origin origin, Session* session) {
   session->created = snapshot.created;
   session->version = snapshot.version;
   session->history = TokenHistory(std::move(snapshot.history), std::move(snapshot.class_runs));
+  session->history.set_origin(origin);
+  session->history.set_cut(snapshot.cut);
   if (snapshot.shape.position == 0) return;
   session->state = {.state = state_cache_->Adopt(snapshot.shape, std::move(snapshot.state)),
                     .tokens = snapshot.shape.position};
@@ -185,10 +187,12 @@ void Sessions::Attach(Sequence* sequence) {
 }
 
 void Sessions::Run(Session* session, Sequence* sequence) {
-  absl::Status status;
-  if (session->lost) {  // since it began to wait
-    status = Lost(session->spec.key);
-  } else if (sequence->kind() == RequestKind::kScore) {
+  absl::Status status = session->lost  // since it began to wait
+                            ? Lost(session->spec.key)
+                            : CheckNotOlder(session->spec.key, session->history.size(),
+                                            sequence->request().session_tokens);
+  if (!status.ok()) return Decide(sequence, std::move(status));
+  if (sequence->kind() == RequestKind::kScore) {
     TokenHistory history = session->history;
     StatePrefix state = session->state;
     status = sequence->Continue(&history, &state);
@@ -266,6 +270,8 @@ Snapshot Sessions::SnapshotOf(const Session& session) const {
   snapshot.version = session.version;
   snapshot.history.assign(tokens.begin(), tokens.end());
   snapshot.class_runs.assign(class_runs.begin(), class_runs.end());
+  snapshot.cut = session.history.cut();
+  snapshot.imported = session.history.origin() == Origin::kImported;
   return snapshot;
 }
 

@@ -180,7 +180,7 @@ class Sessions {
   void Unindex(const Session& session);
   // The history has changed: a new version, which is written. The caller has called Unindex.
   void Changed(Session* session, absl::Time now);
-  void TakeSnapshot(Snapshot snapshot, Session* session);
+  void TakeSnapshot(Snapshot snapshot, Origin origin, Session* session);
 
   // --- Requests.
   void Decide(Sequence* sequence, absl::Status status);

@@ -120,14 +120,15 @@ absl::Status CheckKey(const SessionKey& key) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DiskStore>> DiskStore::Open(const std::string& folder,
-                                                           int64_t max_bytes) {
+                                                           int64_t max_bytes,
+                                                           int64_t max_snapshot_bytes) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return FileError(error.value(), folder);
   const std::string lock_path = folder + "/lock";
   const int lock = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock < 0) return FileError(errno, lock_path);
-  std::unique_ptr<DiskStore> store(new DiskStore(folder, max_bytes, lock));
+  std::unique_ptr<DiskStore> store(new DiskStore(folder, max_bytes, max_snapshot_bytes, lock));
   if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
     return absl::UnavailableError(folder + " is in use by another process");
   }
@@ -252,12 +253,19 @@ absl::StatusOr<std::string> DiskStore::Get(const SessionKey& key) {
   const auto entry = entries_.find(key);
   if (entry == entries_.end() || entry->second.expires <= absl::Now()) return missing;
   const std::string path = Path(key);
-  absl::StatusOr<std::string> bytes = ReadFileFrom(path, 0);
+  // A byte more tells that there is more, whatever the size was when it was noted.
+  const int64_t most = max_snapshot_bytes_ + TrailerBytes(key.id);
+  absl::StatusOr<std::string> bytes =
+      ReadFileFrom(path, 0, entry->second.bytes > most ? 0 : most + 1);
   if (absl::IsNotFound(bytes.status())) {  // somebody removed it
     Forget(entry);
     return missing;
   }
   RETURN_IF_ERROR(bytes.status());
+  if (entry->second.bytes > most || bytes->size() > most) {
+    return absl::DataLossError(absl::StrCat(path, ": a damaged file: it has more than the ", most,
+                                            " bytes of the largest snapshot"));
+  }
   const int64_t size = std::max<int64_t>(bytes->size() - TrailerBytes(key.id), 0);
   const int64_t footer = std::max<int64_t>(bytes->size() - kFooterBytes, 0);
   if (!ExpiresIn(std::string_view(*bytes).substr(footer))) {

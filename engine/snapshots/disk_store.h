@@ -24,10 +24,13 @@ class DiskStore : public SnapshotStore {
  public:
   // Makes the folder where there is none, finds what it holds, and removes what has expired or was
   // left half written. max_bytes bounds the files' sizes, 0 not at all; a file that is replaced
-  // counts no more, though it is there until its successor is. UNAVAILABLE while another process
+  // counts no more, though it is there until its successor is. A snapshot of more than
+  // max_snapshot_bytes is not read: Get says DATA_LOSS. UNAVAILABLE while another process
   // has the folder; errors of the system for one that cannot be written.
   static absl::StatusOr<std::unique_ptr<DiskStore>> Open(const std::string& folder,
-                                                         int64_t max_bytes);
+                                                         int64_t max_bytes,
+                                                         int64_t max_snapshot_bytes = int64_t{1}
+                                                                                      << 30);
   ~DiskStore() override;
 
   // INVALID_ARGUMENT, too, for an owner that makes no file name (80 bytes of any kind do, and 240
@@ -56,8 +59,11 @@ class DiskStore : public SnapshotStore {
   };
   using Entries = std::map<SessionKey, Entry>;
 
-  DiskStore(std::string folder, int64_t max_bytes, int lock)
-      : folder_(std::move(folder)), max_bytes_(max_bytes), lock_(lock) {}
+  DiskStore(std::string folder, int64_t max_bytes, int64_t max_snapshot_bytes, int lock)
+      : folder_(std::move(folder)),
+        max_bytes_(max_bytes),
+        max_snapshot_bytes_(max_snapshot_bytes),
+        lock_(lock) {}
 
   std::string OwnerFolder(const std::string& owner) const;
   std::string Path(const SessionKey& key) const;
@@ -70,6 +76,7 @@ class DiskStore : public SnapshotStore {
 
   const std::string folder_;
   const int64_t max_bytes_;
+  const int64_t max_snapshot_bytes_;
   const int lock_;  // a descriptor; the system gives the lock back with the process
 
   Entries entries_;

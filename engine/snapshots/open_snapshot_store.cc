@@ -17,18 +17,20 @@ constexpr std::string_view kRedis = "redis://";
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
-                                                                 int64_t max_bytes) {
+                                                                 int64_t max_bytes,
+                                                                 int64_t max_snapshot_bytes) {
   if (max_bytes < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("a snapshot store's bound is ", max_bytes, " bytes; it must be at least 0"));
   }
   if (spec == "none") return nullptr;
   if (spec.starts_with(kDisk) && spec.size() > kDisk.size()) {
-    return DiskStore::Open(spec.substr(kDisk.size()), max_bytes);
+    return DiskStore::Open(spec.substr(kDisk.size()), max_bytes, max_snapshot_bytes);
   }
   if (spec.starts_with(kRedis)) {
     ASSIGN_OR_RETURN(RedisOptions options, ParseRedisUrl(spec));
     options.max_bytes = max_bytes;
+    options.max_snapshot_bytes = max_snapshot_bytes;
     return std::make_unique<RedisStore>(std::move(options));
   }
   // Not the whole of it: there may be a password in it.

@@ -12,10 +12,10 @@
 namespace retnet {
 
 // "none": nullptr. "disk:DIR": a DiskStore. "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]": a
-// RedisStore. `max_bytes` bounds what it holds, 0 not at all; the least recently used go first.
-// INVALID_ARGUMENT for anything else.
-absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
-                                                                 int64_t max_bytes);
+// RedisStore. `max_bytes` bounds what it holds, 0 not at all; the least recently used go first. A
+// snapshot of more than `max_snapshot_bytes` is not read. INVALID_ARGUMENT for anything else.
+absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(
+    const std::string& spec, int64_t max_bytes, int64_t max_snapshot_bytes = int64_t{1} << 30);
 
 }  // namespace retnet
 

@@ -1,28 +1,24 @@
 #include "engine/snapshots/redis_store.h"
 
 #include <hiredis/hiredis.h>
-#include <pthread.h>
 #include <sys/time.h>
 
 #include <algorithm>
-#include <csignal>
 #include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "engine/snapshots/safe_name.h"
+#include "engine/snapshots/sigpipe_blocked.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
 namespace {
 
-constexpr absl::string_view kScheme = "redis://";
 constexpr std::string_view kPrefix = "retnet:snapshot:";
 // The range of a snapshot that is its stamp.
 constexpr std::string_view kStampFrom = "-8";
@@ -76,34 +72,30 @@ std::string Member(const SessionKey& key) {
   return absl::StrCat(SafeName(key.owner), ":", SafeName(key.id));
 }
 
-std::string TextOf(const redisReply& reply) {
-  return reply.type == REDIS_REPLY_STRING ? std::string(reply.str, reply.len) : "";
+absl::Status WrongReply(absl::string_view command) {
+  return absl::InternalError(absl::StrCat("Redis: not a reply to ", command));
+}
+
+absl::StatusOr<std::string> TextOf(const redisReply& reply, absl::string_view command) {
+  if (reply.type != REDIS_REPLY_STRING) return WrongReply(command);
+  return std::string(reply.str, reply.len);
 }
 
 std::string Key(const std::string& member) { return std::string(kPrefix) + member; }
 
-// A connection that Redis has closed must not end the process by SIGPIPE, whatever its disposition.
-class SigpipeBlocked {
- public:
-  SigpipeBlocked() {
-    sigemptyset(&sigpipe_);
-    sigaddset(&sigpipe_, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
-  }
-  SigpipeBlocked(const SigpipeBlocked&) = delete;
-  SigpipeBlocked& operator=(const SigpipeBlocked&) = delete;
-  ~SigpipeBlocked() {
-    if (sigismember(&before_, SIGPIPE) == 0) {
-      const timespec at_once = {};
-      sigtimedwait(&sigpipe_, nullptr, &at_once);  // takes one that came meanwhile
-    }
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
+// Replies to one call hold at most so much beside a snapshot: a page of keys, heads of snapshots.
+constexpr int64_t kMostOtherBytes = 64 << 20;
+constexpr int64_t kMostElements = 1 << 20;
 
- private:
-  sigset_t sigpipe_;
-  sigset_t before_;
-};
+const redisReplyObjectFunctions& DefaultReplyFunctions() {
+  static const redisReplyObjectFunctions& functions = *new redisReplyObjectFunctions([] {
+    redisReader* reader = redisReaderCreate();
+    const redisReplyObjectFunctions copy = *reader->fn;
+    redisReaderFree(reader);
+    return copy;
+  }());
+  return functions;
+}
 
 absl::Status ErrorReply(const redisReply& reply) {
   const absl::string_view message(reply.str, reply.len);
@@ -124,46 +116,6 @@ absl::Status StatusOf(const redisReply& reply) {
 
 }  // namespace
 
-absl::StatusOr<RedisOptions> ParseRedisUrl(const std::string& url) {
-  absl::string_view rest = url;
-  absl::ConsumePrefix(&rest, kScheme);
-  RedisOptions options;
-  const size_t at = rest.rfind('@');
-  const absl::string_view credentials = rest.substr(0, at == rest.npos ? 0 : at);
-  if (at != rest.npos) rest = rest.substr(at + 1);
-  const absl::Status refused = absl::InvalidArgumentError(absl::StrCat(
-      "snapshot store at ", rest, ": it must be redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"));
-  if (!absl::StartsWith(url, kScheme)) return refused;
-  if (at != rest.npos) {
-    const size_t colon = credentials.find(':');
-    if (colon == credentials.npos || colon + 1 == credentials.size()) return refused;
-    options.user = std::string(credentials.substr(0, colon));
-    options.password = std::string(credentials.substr(colon + 1));
-  }
-  if (const size_t slash = rest.find('/'); slash != rest.npos) {
-    if (!absl::SimpleAtoi(rest.substr(slash + 1), &options.database) || options.database < 0) {
-      return refused;
-    }
-    rest = rest.substr(0, slash);
-  }
-  const size_t closing = absl::StartsWith(rest, "[") ? rest.find(']') : 0;
-  if (closing == rest.npos) return refused;
-  if (const size_t colon = rest.find(':', closing); colon != rest.npos) {
-    if (!absl::SimpleAtoi(rest.substr(colon + 1), &options.port) || options.port < 1 ||
-        options.port > 65535) {
-      return refused;
-    }
-    rest = rest.substr(0, colon);
-  }
-  if (closing > 0) {
-    if (closing + 1 != rest.size()) return refused;
-    rest = rest.substr(1, closing - 1);
-  }
-  if (rest.empty() || rest.find_first_of("@[] ") != rest.npos) return refused;
-  options.host = std::string(rest);
-  return options;
-}
-
 void RedisStore::FreeContext::operator()(redisContext* context) const { redisFree(context); }
 void RedisStore::FreeReply::operator()(redisReply* reply) const { freeReplyObject(reply); }
 
@@ -172,9 +124,9 @@ RedisStore::RedisStore(RedisOptions options)
 
 RedisStore::~RedisStore() = default;
 
-absl::Status RedisStore::Lost(absl::string_view what) {
-  const absl::Status status = absl::UnavailableError(
-      absl::StrCat("Redis at ", options_.host, " port ", options_.port, ": ", what));
+absl::Status RedisStore::Lost(absl::string_view what, absl::StatusCode code) {
+  const absl::Status status(
+      code, absl::StrCat("Redis at ", options_.host, " port ", options_.port, ": ", what));
   context_ = nullptr;
   return status;
 }
@@ -184,16 +136,18 @@ absl::Status RedisStore::Connect() {
   if (begun < retry_at_) return Lost("cannot be reached; it is tried again soon");
   context_.reset(redisConnectWithTimeout(options_.host.c_str(), options_.port,
                                          absl::ToTimeval(options_.connect_timeout)));
-  const auto failed = [&](absl::string_view what) {
+  const auto failed = [&](absl::string_view what,
+                          absl::StatusCode code = absl::StatusCode::kUnavailable) {
     const absl::Time now = absl::Now();
     retry_at_ = now + 4 * (now - begun);
-    return Lost(what);
+    return Lost(what, code);
   };
   if (context_ == nullptr) return failed("out of memory");
   if (context_->err != 0) return failed(context_->errstr);
   if (redisSetTimeout(context_.get(), absl::ToTimeval(options_.stall_timeout)) != REDIS_OK) {
     return failed(context_->errstr);
   }
+  BoundReplies();
   absl::Status status;
   if (!options_.password.empty()) {
     const Command with_user = {"AUTH", options_.user, options_.password};
@@ -202,7 +156,7 @@ absl::Status RedisStore::Connect() {
   }
   const std::string database = absl::StrCat(options_.database);
   if (status.ok() && options_.database != 0) status = RunOnce({{"SELECT", database}}).status();
-  return status.ok() ? status : failed(status.message());
+  return status.ok() ? status : failed(status.message(), status.code());
 }
 
 absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::RunOnce(const Commands& commands) {
@@ -219,18 +173,58 @@ absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::RunOnce(const Command
       return Lost("out of memory");
     }
   }
+  budget_ = {.bytes = options_.max_snapshot_bytes + kMostOtherBytes, .elements = kMostElements};
   std::vector<Reply> replies;
   absl::Status status;
   while (replies.size() < commands.size()) {
-    void* reply = nullptr;
-    if (redisGetReply(context_.get(), &reply) != REDIS_OK || reply == nullptr) {
-      return Lost(context_->errstr);
-    }
-    replies.emplace_back(static_cast<redisReply*>(reply));
+    ASSIGN_OR_RETURN(Reply reply, ReadReply());
+    replies.push_back(std::move(reply));
     status.Update(StatusOf(*replies.back()));
   }
   RETURN_IF_ERROR(status);
   return replies;
+}
+
+// As redisGetReply, but for the bounds.
+absl::StatusOr<RedisStore::Reply> RedisStore::ReadReply() {
+  for (int all_sent = 0; all_sent == 0;) {
+    if (redisBufferWrite(context_.get(), &all_sent) != REDIS_OK) return Lost(context_->errstr);
+  }
+  while (true) {
+    void* reply = nullptr;
+    if (redisGetReplyFromReader(context_.get(), &reply) != REDIS_OK) {
+      const bool refused = budget_.elements < 0;
+      const bool garbled = refused || context_->err == REDIS_ERR_PROTOCOL;
+      return Lost(refused ? "a reply with more elements than any of Redis's" : context_->errstr,
+                  garbled ? absl::StatusCode::kInternal : absl::StatusCode::kUnavailable);
+    }
+    if (reply != nullptr) return Reply(static_cast<redisReply*>(reply));
+    const size_t before = context_->reader->len;
+    if (redisBufferRead(context_.get()) != REDIS_OK) return Lost(context_->errstr);
+    budget_.bytes -= static_cast<int64_t>(context_->reader->len - before);
+    if (budget_.bytes < 0) {
+      return Lost("a reply with more bytes than the largest snapshot has",
+                  absl::StatusCode::kInternal);
+    }
+  }
+}
+
+// An array is made when its head is read, before its elements come.
+void* RedisStore::CreateArray(const redisReadTask* task, int elements) {
+  auto* budget = static_cast<ReplyBudget*>(task->privdata);
+  budget->elements -= elements;
+  if (budget->elements < 0) return nullptr;
+  return DefaultReplyFunctions().createArray(task, elements);
+}
+
+void RedisStore::BoundReplies() {
+  static redisReplyObjectFunctions& functions = *new redisReplyObjectFunctions([] {
+    redisReplyObjectFunctions bounded = DefaultReplyFunctions();
+    bounded.createArray = CreateArray;
+    return bounded;
+  }());
+  context_->reader->fn = &functions;
+  context_->reader->privdata = &budget_;
 }
 
 absl::StatusOr<std::vector<RedisStore::Reply>> RedisStore::Run(const Commands& commands) {
@@ -297,13 +291,15 @@ absl::Status RedisStore::RunOver(const std::string& name, const SnapshotStamp& s
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<Reply> watched,
                      Run({{"WATCH", name}, {"GETRANGE", name, kStampFrom, kToEnd}}));
-    const absl::Status replaces = CheckReplaces(TextOf(*watched[1]), stamp, over);
+    const absl::StatusOr<std::string> there = TextOf(*watched[1], "GETRANGE");
+    const absl::Status replaces = there.ok() ? CheckReplaces(*there, stamp, over) : there.status();
     if (!replaces.ok()) {
       RunOnce({{"UNWATCH"}}).IgnoreError();
       return replaces;
     }
     const absl::StatusOr<std::vector<Reply>> replies = RunOnce(transaction);
-    if (replies.ok() && replies->back()->type != REDIS_REPLY_NIL) return absl::OkStatus();
+    if (replies.ok() && replies->back()->type == REDIS_REPLY_ARRAY) return absl::OkStatus();
+    if (replies.ok() && replies->back()->type != REDIS_REPLY_NIL) return WrongReply("EXEC");
     // Somebody came between, or the connection has ended, be it behind the EXEC.
     const bool again = replies.ok() || context_ == nullptr;
     if (!again || absl::Now() >= give_up) {
@@ -316,7 +312,7 @@ absl::Status RedisStore::RunOver(const std::string& name, const SnapshotStamp& s
 absl::StatusOr<SnapshotStamp> RedisStore::Stamp(const SessionKey& key) {
   const std::string name = Key(Member(key));
   ASSIGN_OR_RETURN(const std::vector<Reply> replies, Run({{"GETRANGE", name, kStampFrom, kToEnd}}));
-  return TextOf(*replies.front());
+  return TextOf(*replies.front(), "GETRANGE");
 }
 
 absl::StatusOr<std::string> RedisStore::Get(const SessionKey& key) {
@@ -327,8 +323,8 @@ absl::StatusOr<std::string> RedisStore::Get(const SessionKey& key) {
       const std::vector<Reply> replies,
       options_.max_bytes == 0 ? Run({get}) : Run({get, Index("touch", member, "", "")}));
   const redisReply& reply = *replies.front();
-  if (reply.type != REDIS_REPLY_STRING) return absl::NotFoundError("no such snapshot");
-  return std::string(reply.str, reply.len);
+  if (reply.type == REDIS_REPLY_NIL) return absl::NotFoundError("no such snapshot");
+  return TextOf(reply, "GET");
 }
 
 absl::Status RedisStore::Delete(const SessionKey& key) {
@@ -349,11 +345,12 @@ absl::StatusOr<std::vector<std::string>> RedisStore::List(const std::string& own
                      Run({{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"}}));
     const redisReply& page = *replies.front();
     if (page.type != REDIS_REPLY_ARRAY || page.elements != 2 ||
-        page.element[1]->type != REDIS_REPLY_ARRAY) {
-      return absl::UnavailableError("Redis: not a reply to SCAN");
+        page.element[0]->type != REDIS_REPLY_STRING || page.element[1]->type != REDIS_REPLY_ARRAY) {
+      return WrongReply("SCAN");
     }
     const redisReply& keys = *page.element[1];
     for (size_t i = 0; i < keys.elements; ++i) {
+      if (keys.element[i]->type != REDIS_REPLY_STRING) return WrongReply("SCAN");
       const std::string_view name(keys.element[i]->str, keys.element[i]->len);
       std::optional<std::string> id = NameOfSafe(name.substr(std::min(prefix.size(), name.size())));
       if (id && *id >= first) ids.insert(*std::move(id));
@@ -374,7 +371,9 @@ absl::StatusOr<std::vector<std::string>> RedisStore::Heads(const std::string& ow
   for (const std::string& name : names) commands.push_back({"GETRANGE", name, "0", last});
   ASSIGN_OR_RETURN(const std::vector<Reply> replies, Run(commands));
   std::vector<std::string> heads;
-  for (const Reply& reply : replies) heads.push_back(TextOf(*reply));
+  for (const Reply& reply : replies) {
+    ASSIGN_OR_RETURN(heads.emplace_back(), TextOf(*reply, "GETRANGE"));
+  }
   return heads;
 }
 

@@ -15,33 +15,20 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/snapshots/redis_url.h"
 #include "engine/snapshots/snapshot_store.h"
 
 struct redisContext;
+struct redisReadTask;
 struct redisReply;
 
 namespace retnet {
 
-struct RedisOptions {
-  std::string host;
-  int port = 6379;
-  int database = 0;
-  std::string user;       // empty: the default one
-  std::string password;   // empty: none
-  int64_t max_bytes = 0;  // 0: no bound of ours
-  absl::Duration connect_timeout = absl::Seconds(1);
-  // Without a byte sent or received.
-  absl::Duration stall_timeout = absl::Seconds(5);
-};
-
-// Of "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"; an IPv6 address in brackets.
-// INVALID_ARGUMENT, which does not repeat the password, for anything else.
-absl::StatusOr<RedisOptions> ParseRedisUrl(const std::string& url);
-
 // Connects when it is first used and again whenever the connection is lost. UNAVAILABLE while Redis
 // cannot be reached; after an attempt that took long, at once and for four times as long, so that
 // whoever waits for many calls does not wait for each; so, too, after a command that stalled.
-// Thread-compatible.
+// INTERNAL for a reply that Redis does not give: something else answers, and after that the
+// connection is given up. Thread-compatible.
 class RedisStore : public SnapshotStore {
  public:
   explicit RedisStore(RedisOptions options);
@@ -68,6 +55,11 @@ class RedisStore : public SnapshotStore {
     void operator()(redisReply* reply) const;
   };
   using Reply = std::unique_ptr<redisReply, FreeReply>;
+  // What the replies to some commands may still take.
+  struct ReplyBudget {
+    int64_t bytes = 0;     // that are received
+    int64_t elements = 0;  // of arrays
+  };
   using Command = std::vector<std::string_view>;
   using Commands = std::vector<Command>;
 
@@ -76,17 +68,21 @@ class RedisStore : public SnapshotStore {
   // on a new connection when the one there was has ended: so only what may be done twice.
   absl::StatusOr<std::vector<Reply>> Run(const Commands& commands);
   absl::StatusOr<std::vector<Reply>> RunOnce(const Commands& commands);
+  absl::StatusOr<Reply> ReadReply();
   // The same for a transaction on a key, if what is there may be replaced.
   absl::Status RunOver(const std::string& name, const SnapshotStamp& stamp,
                        const std::vector<SnapshotStamp>& over, const Commands& transaction);
-  // UNAVAILABLE with what went wrong on the connection, which is given up.
-  absl::Status Lost(absl::string_view what);
+  // What went wrong on the connection, which is given up.
+  absl::Status Lost(absl::string_view what, absl::StatusCode code = absl::StatusCode::kUnavailable);
+  static void* CreateArray(const redisReadTask* task, int elements);
+  void BoundReplies();
   Command Index(std::string_view operation, std::string_view member, std::string_view size,
                 std::string_view lifetime) const;
 
   const RedisOptions options_;
   const std::string max_bytes_;                         // as text
   std::unique_ptr<redisContext, FreeContext> context_;  // null: not connected
+  ReplyBudget budget_;                                  // the reader of context_ refers to it
   absl::Time retry_at_ = absl::InfinitePast();
 };
 

@@ -4,19 +4,28 @@
 #include <zstd.h>
 
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/snapshots/snapshot_fields.h"
 #include "engine/snapshots/state_codec.h"
+#include "kernels/finite.h"
 #include "kernels/status_macros.h"
 
 namespace retnet {
 namespace {
 
 constexpr std::string_view kMagic = "RNETSNAP";
-constexpr uint32_t kVersion = 1;
+// Version 2 has one field more, the flags. A snapshot without flags is written as version 1, which
+// every release can read.
+constexpr uint32_t kWithoutFlags = 1;
+constexpr uint32_t kWithFlags = 2;
+constexpr uint8_t kImported = 1;
+constexpr uint8_t kSigned = 2;  // an HMAC of all bytes before it is behind the state
+constexpr uint8_t kCut = 4;
+constexpr uint8_t kKnownFlags = kImported | kSigned | kCut;
 constexpr size_t kChecksumBytes = sizeof(uint64_t);
 
 uint64_t Hash(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -51,16 +60,12 @@ int64_t EncodedStateBytes(Model::StateShape shape, const SnapshotFormat& format,
          EncodedFloatBytes(floats, encoding);
 }
 
-absl::Status CheckClassRuns(const std::vector<int32_t>& runs, int64_t length) {
-  int64_t least = 0;
-  for (const int32_t position : runs) {
-    if (position < least || position >= length) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the class of tokens changes at ", position, " in a history of ", length));
-    }
-    least = int64_t{position} + 1;
-  }
-  return absl::OkStatus();
+// Whether every number of base and tail is finite. Whatever is computed from another is not either.
+bool IsFinite(std::span<const std::byte> state, Model::StateShape shape,
+              const SnapshotFormat& format) {
+  const int64_t base_bytes = shape.base_position > 0 ? format.base_bytes : 0;
+  return !FindNotFinite(state.first(base_bytes), format.base_type) &&
+         !FindNotFinite(state.subspan(base_bytes), format.tail_type);
 }
 
 // All that can be said without the state's bytes.
@@ -79,7 +84,19 @@ absl::Status CheckConsistent(const Snapshot& snapshot, const SnapshotFormat& for
     return absl::InvalidArgumentError(
         absl::StrCat("token ", token, " in a history; the vocabulary has ", format.vocab_size));
   }
-  return CheckClassRuns(snapshot.class_runs, length);
+  const auto [cut, cut_bytes] = snapshot.cut;
+  if (cut != kNoToken && (cut < 0 || cut >= format.vocab_size || cut_bytes < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(cut_bytes, " bytes of token ", cut, " follow a history"));
+  }
+  for (int64_t least = 0; const int32_t at : snapshot.class_runs) {
+    if (at < least || at >= length) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the class of tokens changes at ", at, " in a history of ", length));
+    }
+    least = int64_t{at} + 1;
+  }
+  return absl::OkStatus();
 }
 
 uint8_t TypesByte(const SnapshotFormat& format) {
@@ -90,11 +107,20 @@ uint8_t TypesByte(const SnapshotFormat& format) {
 void WriteHeader(const Snapshot& snapshot, const SnapshotFormat& format, FieldWriter out) {
   const bool rounds =
       format.encoding != StateEncoding::kExact && Floats(snapshot.shape, format) > 0;
-  out.Number(kVersion);
+  const bool has_cut = snapshot.cut.token != kNoToken;
+  const auto flags =
+      static_cast<uint8_t>((snapshot.imported ? kImported : 0) |
+                           (format.key != nullptr ? kSigned : 0) | (has_cut ? kCut : 0));
+  out.Number(flags == 0 ? kWithoutFlags : kWithFlags);
   out.Number(static_cast<uint8_t>(format.encoding));
   out.Number(static_cast<uint8_t>(format.zstd_level != 0));
   out.Number(static_cast<uint8_t>(snapshot.exact && !rounds));
   out.Number(TypesByte(format));
+  if (flags != 0) out.Number(flags);
+  if (has_cut) {
+    out.Number(snapshot.cut.token);
+    out.Number(snapshot.cut.bytes);
+  }
   out.Number(format.model_fingerprint);
   out.Number(format.chunk);
   out.Number(format.base_bytes);
@@ -175,18 +201,28 @@ absl::string_view Name(ElementType type) {
 struct Storage {
   StateEncoding encoding = StateEncoding::kExact;
   bool compressed = false;
+  bool is_signed = false;
 };
 
 // Reads up to the base position, and refuses what this model cannot go on from.
 absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader& in,
                                     Snapshot* snapshot) {
-  RETURN_IF_ERROR(CheckSame("format version", in.Number<uint32_t>(), kVersion));
+  const auto version = in.Number<uint32_t>();
+  const std::string known = absl::StrCat(kWithoutFlags, " or ", kWithFlags);
+  const bool is_known = version == kWithoutFlags || version == kWithFlags;
+  RETURN_IF_ERROR(CheckSame("format version", is_known ? known : absl::StrCat(version), known));
   const auto encoding = in.Number<uint8_t>();
   const auto compressed = in.Number<uint8_t>();
   snapshot->exact = in.Number<uint8_t>() != 0;
   const auto types = in.Number<uint8_t>();
   const auto base_type = static_cast<ElementType>(types >> 4);
   const auto tail_type = static_cast<ElementType>(types & 0xF);
+  const auto flags = version == kWithFlags ? in.Number<uint8_t>() : uint8_t{0};
+  snapshot->imported = (flags & kImported) != 0;
+  if ((flags & kCut) != 0) {
+    snapshot->cut.token = in.Number<TokenId>();
+    snapshot->cut.bytes = in.Number<int32_t>();
+  }
   const auto fingerprint = in.Number<uint64_t>();
   RETURN_IF_ERROR(CheckSame("model fingerprint", absl::StrCat(absl::Hex(fingerprint)),
                             absl::StrCat(absl::Hex(expected.model_fingerprint))));
@@ -196,10 +232,16 @@ absl::StatusOr<Storage> ReadStorage(const SnapshotFormat& expected, FieldReader&
   RETURN_IF_ERROR(CheckSame("size of a base", in.Number<int64_t>(), expected.base_bytes));
   RETURN_IF_ERROR(
       CheckSame("size of a token of a tail", in.Number<int64_t>(), expected.tail_token_bytes));
-  if (encoding > static_cast<uint8_t>(StateEncoding::kInt8) || compressed > 1) {
+  if (encoding > static_cast<uint8_t>(StateEncoding::kInt8) || compressed > 1 ||
+      (flags & ~kKnownFlags) != 0) {
     return absl::FailedPreconditionError("the snapshot's way of storing states is unknown here");
   }
-  return Storage{static_cast<StateEncoding>(encoding), compressed != 0};
+  if (expected.key != nullptr && (flags & kSigned) == 0) {
+    return absl::FailedPreconditionError(
+        "the snapshot has no HMAC; this server has a snapshot key and takes only snapshots that "
+        "were written with it");
+  }
+  return Storage{static_cast<StateEncoding>(encoding), compressed != 0, (flags & kSigned) != 0};
 }
 
 absl::Status ReadLabels(FieldReader& in, std::map<std::string, std::string>* labels) {
@@ -243,7 +285,7 @@ absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldRea
       static_cast<uint64_t>(EncodedStateBytes(snapshot->shape, expected, storage.encoding));
   const bool sized = in.Number<uint64_t>() == encoding;
   std::string_view stored = in.Take(in.Number<uint64_t>());
-  if (!in.ok() || !in.rest().empty() || !sized ||
+  if (!in.ok() || in.rest().size() != (storage.is_signed ? SnapshotKey::kHmacBytes : 0) || !sized ||
       (!storage.compressed && stored.size() != encoding)) {
     return Damaged("its state has the wrong size");
   }
@@ -256,13 +298,17 @@ absl::Status ReadState(const SnapshotFormat& expected, Storage storage, FieldRea
   }
   auto state = std::make_shared<ByteVector>(StateBytes(snapshot->shape, expected));
   DecodeState(stored, Floats(snapshot->shape, expected), storage.encoding, *state);
+  if (!IsFinite(*state, snapshot->shape, expected)) {
+    return Damaged("its state has a number that is NaN or infinite");
+  }
   snapshot->state = std::move(state);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level) {
+SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding, int zstd_level,
+                                  const SnapshotKey* key) {
   return {.model_fingerprint = info.fingerprint,
           .vocab_size = info.vocab_size,
           .chunk = info.chunk,
@@ -271,7 +317,16 @@ SnapshotFormat MakeSnapshotFormat(const ModelInfo& info, StateEncoding encoding,
           .base_type = info.base_type,
           .tail_type = info.tail_type,
           .encoding = encoding,
-          .zstd_level = zstd_level};
+          .zstd_level = zstd_level,
+          .key = key};
+}
+
+int64_t MostSnapshotBytes(const SnapshotFormat& format, int64_t tokens) {
+  constexpr int64_t kFieldsAndLabels = 1 << 20;
+  constexpr int64_t kTokenBytes = 2 * sizeof(TokenId);  // its id, and a change of class
+  const int64_t bytes = kFieldsAndLabels + tokens * kTokenBytes + format.base_bytes +
+                        format.chunk * format.tail_token_bytes;
+  return bytes + bytes / 64;  // what cannot be compressed grows a little
 }
 
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format) {
@@ -283,9 +338,16 @@ absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const Snaps
         absl::StrCat("a state of ", snapshot.shape.position, " tokens over a base at ",
                      snapshot.shape.base_position, " takes ", state_bytes, " bytes, not ", given));
   }
+  if (given > 0 && !IsFinite(*snapshot.state, snapshot.shape, format)) {
+    Snapshot without_state = snapshot;
+    without_state.shape = {};
+    without_state.state = nullptr;
+    return EncodeSnapshot(without_state, format);
+  }
   std::string bytes(kMagic);
   WriteHeader(snapshot, format, FieldWriter(&bytes));
   RETURN_IF_ERROR(WriteState(snapshot, format, &bytes));
+  if (format.key != nullptr) RETURN_IF_ERROR(format.key->Sign(&bytes));
   FieldWriter(&bytes).Number(Hash(bytes));
   return bytes;
 }
@@ -302,6 +364,10 @@ absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFo
   FieldReader in(body);
   Snapshot snapshot;
   ASSIGN_OR_RETURN(const Storage storage, ReadStorage(expected, in, &snapshot));
+  if (storage.is_signed && expected.key != nullptr) {
+    RETURN_IF_ERROR(expected.key->Check(whole));
+    snapshot.authentic = true;
+  }
   RETURN_IF_ERROR(ReadSession(in, &snapshot));
   if (const absl::Status consistent = CheckConsistent(snapshot, expected); !consistent.ok()) {
     const absl::string_view message = consistent.message();

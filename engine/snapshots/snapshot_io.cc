@@ -52,8 +52,8 @@ void SnapshotIo::Put(Snapshot snapshot, std::shared_ptr<SnapshotLineage> lineage
   if (others > 0 && others + bytes > max_queued_bytes_) {
     ++stats_.queue_full;
     Add(std::nullopt, [done = std::move(done), bytes, others] {
-      done(absl::CancelledError(absl::StrCat("a snapshot of ", bytes, " bytes behind ",
-                                                     others, " that wait to be stored")));
+      done(absl::CancelledError(absl::StrCat("a snapshot of ", bytes, " bytes behind ", others,
+                                             " that wait to be stored")));
     });
     return;
   }
@@ -200,7 +200,8 @@ void SnapshotIo::RunPut(Operation& put) {
 absl::Status SnapshotIo::Write(const Snapshot& snapshot, SnapshotLineage* lineage) {
   ASSIGN_OR_RETURN(const std::string bytes, EncodeSnapshot(snapshot, format_));
   const absl::Status status = store_->Put(snapshot.key, bytes, snapshot.expires, lineage->stamps);
-  if (absl::IsUnavailable(status)) lineage->stamps.push_back(StampOf(bytes));  // maybe it is there
+  const bool unknown = absl::IsUnavailable(status) || absl::IsInternal(status);
+  if (unknown) lineage->stamps.push_back(StampOf(bytes));  // maybe it is there
   RETURN_IF_ERROR(status);
   lineage->stamps = {StampOf(bytes)};
   const MutexLock lock(&mutex_);

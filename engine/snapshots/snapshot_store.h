@@ -21,7 +21,8 @@ using SnapshotStamp = std::string;
 SnapshotStamp StampOf(std::string_view bytes);
 
 // Calls block as long as a disk or a network does, so the engine thread must not make them.
-// Thread-compatible. UNAVAILABLE if the store cannot be reached at present.
+// Thread-compatible. UNAVAILABLE if the store cannot be reached at present, INTERNAL if what answers
+// is not such a store.
 class SnapshotStore {
  public:
   virtual ~SnapshotStore() = default;
@@ -32,7 +33,8 @@ class SnapshotStore {
   // Replaces the stored snapshot if its stamp is in `over` or is that of the new one. Whatever
   // happens, Get finds either the old or the new bytes, complete. ABORTED if another snapshot is
   // stored. RESOURCE_EXHAUSTED if there is no room on the medium or within the store's own bound.
-  // After an error the old bytes may still be stored; after UNAVAILABLE perhaps the new ones.
+  // After an error the old bytes may still be stored; after UNAVAILABLE or INTERNAL perhaps the
+  // new ones.
   virtual absl::Status Put(const SessionKey& key, std::string_view bytes, absl::Time expires,
                            const std::vector<SnapshotStamp>& over) = 0;
   // NOT_FOUND if the snapshot was never put, was deleted, has expired or made room for others.

@@ -29,12 +29,14 @@ void TokenHistory::Append(TokenId token, RowClass row_class) { Append({&token, 1
 
 void TokenHistory::Append(std::span<const TokenId> tokens, RowClass row_class) {
   if (tokens.empty()) return;
+  cut_ = {};
   const RowClass last = class_runs_.size() % 2 == 0 ? RowClass::kPrompt : RowClass::kSampled;
   if (row_class != last) class_runs_.push_back(size());
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }
 
 void TokenHistory::Truncate(int32_t size) {
+  if (size < this->size()) cut_ = {};
   tokens_.resize(size);
   while (!class_runs_.empty() && class_runs_.back() >= size) class_runs_.pop_back();
 }

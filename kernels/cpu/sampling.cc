@@ -28,7 +28,7 @@ float FromOrderedBits(int32_t ordered) {
                                            : ordered ^ std::numeric_limits<int32_t>::max());
 }
 
-// Replaces a logit that is not finite as kernels/sampling.h says.
+// What a logit that is not finite after the edits counts as: kernels/sampling.h.
 float Finite(float logit) {
   return std::isnan(logit) ? kMinusInfinity : std::min(logit, std::numeric_limits<float>::max());
 }
@@ -44,23 +44,25 @@ class Row {
         size_(RoundUp(columns, kLogitsPadding)),
         logits_(logits),
         tokens_(tokens),
-        greatest_(vectors.copy_finite(unedited, columns, logits)) {}
+        greatest_(vectors.copy(unedited, columns, logits)) {}
 
+  // If false, nothing else may be called.
+  bool IsFinite() const { return !std::isnan(greatest_); }
   // Must be called before Edit, so that LogProbability is that of the model itself.
   void SumProbabilities() {
-    if (greatest_ == kMinusInfinity) return;
     log_total_ =
         greatest_ + std::log(vectors_.sum_of_exponentials(logits_, size_, greatest_, 1.0f));
   }
   float LogProbability(TokenId token) const {
-    const float logit = Finite(unedited_[token]);
-    return logit == kMinusInfinity ? logit : static_cast<float>(logit - log_total_);
+    return static_cast<float>(
+        std::max(unedited_[token] - log_total_, double{std::numeric_limits<float>::lowest()}));
   }
 
   // The first `count` tokens in descending order of logit; among equals, the lowest id first. count
   // must be above 0. Valid until the next call of any function.
   std::span<const TokenId> MostProbable(int64_t count);
   void Edit(std::span<const LogitEdit> edits);
+  // kNoToken if the edits have banned all tokens.
   TokenId Sample(const Sampling& sampling);
 
  private:
@@ -147,9 +149,10 @@ std::span<const TokenId> Row::Cut(const Sampling& sampling) {
 }
 
 TokenId Row::Sample(const Sampling& sampling) {
+  if (greatest_ == kMinusInfinity) return kNoToken;
   vectors_.collect_at_least(logits_, size_, greatest_, tokens_);
   const TokenId first = tokens_[0];
-  if (sampling.temperature == 0 || greatest_ == kMinusInfinity) return first;
+  if (sampling.temperature == 0) return first;
   if (!CutsTopK(sampling) && !(sampling.top_p < 1)) {
     return vectors_.sample(logits_, size_, first, sampling);
   }
@@ -169,8 +172,11 @@ TokenId Row::Sample(const Sampling& sampling) {
 void SampleLogits(const SampleRequest& request, Row& row, SampleResult* result) {
   const bool is_scored = request.scored_token != kNoToken;
   const bool wants_logprob = is_scored || request.logprob;
-  if (wants_logprob || request.top_logprobs > 0) row.SumProbabilities();
+  result->token = kNoToken;
+  result->logprob = std::numeric_limits<float>::quiet_NaN();
   result->top.clear();
+  if (!row.IsFinite()) return;
+  if (wants_logprob || request.top_logprobs > 0) row.SumProbabilities();
   if (request.top_logprobs > 0) {
     for (TokenId token : row.MostProbable(request.top_logprobs)) {
       result->top.push_back({token, row.LogProbability(token)});
@@ -180,9 +186,12 @@ void SampleLogits(const SampleRequest& request, Row& row, SampleResult* result) 
   if (!is_scored) {
     row.Edit(request.sampling.edits);
     result->token = row.Sample(request.sampling);
+    if (result->token == kNoToken) {
+      result->top.clear();
+      return;
+    }
   }
-  result->logprob =
-      wants_logprob ? row.LogProbability(result->token) : std::numeric_limits<float>::quiet_NaN();
+  if (wants_logprob) result->logprob = row.LogProbability(result->token);
 }
 
 }  // namespace

@@ -34,12 +34,6 @@ static_assert(kLogitsPadding % kGroup == 0);
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-Vector Finite(Vector logits) {
-  const Floats d;
-  return hn::IfThenElse(hn::IsNaN(logits), hn::Set(d, kMinusInfinity),
-                        hn::Min(logits, hn::Set(d, std::numeric_limits<float>::max())));
-}
-
 float Greatest(const float* logits, int64_t size) {
   const Floats d;
   Vector greatest = hn::Load(d, logits);
@@ -49,16 +43,25 @@ float Greatest(const float* logits, int64_t size) {
   return hn::GetLane(hn::MaxOfLanes(d, greatest));
 }
 
-float CopyFinite(const float* from, int64_t columns, float* to) {
+// A number times zero is zero if it is finite, else NaN, which stays in a sum.
+float Copy(const float* from, int64_t columns, float* to) {
   const Floats d;
   const int64_t lanes = hn::Lanes(d);
-  const int64_t size = RoundUp(columns, kLogitsPadding);
+  Vector zeros = hn::Zero(d);
   int64_t i = 0;
-  for (; i + lanes <= columns; i += lanes) hn::Store(Finite(hn::LoadU(d, from + i)), d, to + i);
-  std::copy(from + i, from + columns, to + i);
+  for (; i + lanes <= columns; i += lanes) {
+    const Vector logits = hn::LoadU(d, from + i);
+    hn::Store(logits, d, to + i);
+    zeros = hn::MulAdd(logits, hn::Zero(d), zeros);
+  }
+  float zero = hn::GetLane(hn::SumOfLanes(d, zeros));
+  for (; i < columns; ++i) {
+    to[i] = from[i];
+    zero += from[i] * 0.0f;
+  }
+  const int64_t size = RoundUp(columns, kLogitsPadding);
   std::fill(to + columns, to + size, kMinusInfinity);
-  for (; i < size; i += lanes) hn::Store(Finite(hn::Load(d, to + i)), d, to + i);
-  return Greatest(to, size);
+  return std::isnan(zero) ? zero : Greatest(to, size);
 }
 
 int64_t CountAtLeast(const float* logits, int64_t size, float bound) {
@@ -216,7 +219,7 @@ TokenId Sample(const float* logits, int64_t size, TokenId first, const Sampling&
 }
 
 SamplingSimd MakeSamplingSimd() {
-  return {CopyFinite, Greatest, CountAtLeast, CollectAtLeast, SumOfExponentials, Sample};
+  return {Copy, Greatest, CountAtLeast, CollectAtLeast, SumOfExponentials, Sample};
 }
 
 }  // namespace

@@ -16,9 +16,8 @@ inline constexpr int64_t kLogitsPadding = 64;
 
 // In all functions, `size` is a multiple of kLogitsPadding and logits are finite or −infinity.
 struct SamplingSimd {
-  // Copies `columns` logits, replaces those that are not finite as kernels/sampling.h says, and
-  // pads them. Returns the greatest logit.
-  float (*copy_finite)(const float* from, int64_t columns, float* to);
+  // Copies `columns` logits and pads them. Returns the greatest one, or NaN if not all are finite.
+  float (*copy)(const float* from, int64_t columns, float* to);
   float (*greatest)(const float* logits, int64_t size);
   int64_t (*count_at_least)(const float* logits, int64_t size, float bound);
   // Writes the ids of the tokens in ascending order and returns their number. `tokens` must have

@@ -14,7 +14,7 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// What a logit that is not finite counts as: kernels/sampling.h.
+// What a logit that is not finite after the edits counts as: kernels/sampling.h.
 float Finite(float logit) {
   return std::isnan(logit) ? kMinusInfinity : std::min(logit, std::numeric_limits<float>::max());
 }
@@ -28,13 +28,13 @@ std::vector<TokenId> Order(const std::vector<float>& logits) {
   return order;
 }
 
-// log softmax(logits)[token]; −infinity for a token whose logit is.
-double LogProbability(const std::vector<float>& logits, TokenId token) {
-  if (logits[token] == kMinusInfinity) return kMinusInfinity;
+// log softmax(logits)[token], but at least the least finite number.
+float LogProbability(const std::vector<float>& logits, TokenId token) {
   const double greatest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (float logit : logits) sum += std::exp(logit - greatest);
-  return logits[token] - greatest - std::log(sum);
+  const double logprob = logits[token] - greatest - std::log(sum);
+  return static_cast<float>(std::max(logprob, double{std::numeric_limits<float>::lowest()}));
 }
 
 // The fewest first tokens whose probabilities reach top_p.
@@ -57,7 +57,8 @@ TokenId SampleToken(std::vector<float> logits, const Sampling& sampling) {
   }
   std::vector<TokenId> kept = Order(logits);
   const float greatest = logits[kept[0]];
-  if (sampling.temperature == 0 || greatest == kMinusInfinity) return kept[0];
+  if (greatest == kMinusInfinity) return kNoToken;  // all are banned
+  if (sampling.temperature == 0) return kept[0];
 
   if (sampling.top_k > 0 && sampling.top_k < kept.size()) kept.resize(sampling.top_k);
   std::vector<double> z;  // of the kept tokens, less the greatest, which changes no probability
@@ -88,17 +89,20 @@ void ReferenceKernels::Sample(MatrixView<const float> logits,
   for (size_t i = 0; i < requests.size(); ++i) {
     const SampleRequest& request = requests[i];
     std::vector<float> row(logits.row(i), logits.row(i) + logits.columns);
-    std::transform(row.begin(), row.end(), row.begin(), Finite);
     SampleResult& result = results[i];
     result = SampleResult{};
+    if (!std::all_of(row.begin(), row.end(), [](float logit) { return std::isfinite(logit); })) {
+      continue;
+    }
     result.token = request.scored_token != kNoToken ? request.scored_token
                                                     : SampleToken(row, request.sampling);
+    if (result.token == kNoToken) continue;
     if (request.scored_token != kNoToken || request.logprob) {
-      result.logprob = static_cast<float>(LogProbability(row, result.token));
+      result.logprob = LogProbability(row, result.token);
     }
     const std::vector<TokenId> order = Order(row);
     for (int32_t n = 0; n < request.top_logprobs && n < order.size(); ++n) {
-      result.top.push_back({order[n], static_cast<float>(LogProbability(row, order[n]))});
+      result.top.push_back({order[n], LogProbability(row, order[n])});
     }
   }
   last_tokens.Keep(keep_in, results);

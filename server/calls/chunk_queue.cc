@@ -49,7 +49,7 @@ void ChunkQueue::Accept(int sample, std::span<const SampleResult> answers) {
 }
 
 void ChunkQueue::End(int sample, const Completion& completion) {
-  if (std::string rest = samples_[sample].output.Flush(); !rest.empty()) {
+  if (std::string rest = samples_[sample].output.Flush(completion); !rest.empty()) {
     v1::TokenChunk* chunk = OpenChunk(sample, static_cast<int64_t>(rest.size()));
     chunk->mutable_text()->append(rest);
     chunk->set_completion_tokens(completion.usage.completion_tokens);

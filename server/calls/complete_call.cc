@@ -4,6 +4,7 @@
 
 #include "server/calls/end_call.h"
 #include "server/calls/unary_call.h"
+#include "server/text/text_limits.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -42,14 +43,14 @@ void CompleteCall::Count(size_t wire_bytes, int64_t held_bytes) {
   held_bytes_ += held_bytes;
   unread_.Set(this, held_bytes_);
   // Roughly, so that few steps are computed in vain; CheckAnswer is exact.
-  if (wire_bytes_ > kDefaultClientBytes + kDefaultClientBytes / 8) {
+  if (wire_bytes_ > kMaxAnswerBytes + kMaxAnswerBytes / 8) {
     FailSamples(CheckAnswerBytes(wire_bytes_, kAdvice));
   }
 }
 
 void CompleteCall::Ended(int sample, const Completion& completion) {
   v1::CompleteResponse::Choice* choice = response_.mutable_choices(sample);
-  choice->mutable_text()->append(samples_[sample].Flush());
+  choice->mutable_text()->append(samples_[sample].Flush(completion));
   *choice->mutable_finish() = samples_[sample].Finish(sample, completion);
   AddUsage(completion.usage, response_.mutable_usage());
   if (!response_.session_id().empty()) response_.set_session_tokens(completion.session_tokens);

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "kernels/status_macros.h"
 #include "server/calls/end_call.h"
 #include "server/wire/messages.h"
@@ -19,8 +19,6 @@ constexpr size_t kMaxInboxMessages = 1024;
 constexpr size_t kMaxOutboxMessages = 64;
 // Encoding more would keep other conversations waiting.
 constexpr size_t kLongTextBytes = 32 << 10;
-// A text without a space to cut it at cannot be computed while it is typed.
-constexpr size_t kMaxHeldBytes = 4 << 20;
 // When a session that should have been deleted goes at last, the server having been stopped.
 constexpr absl::Duration kForgottenSession = absl::Hours(24);
 
@@ -32,7 +30,7 @@ ConverseStream::ConverseStream(CallContext context, grpc::CallbackServerContext*
       context_(context),
       grpc_context_(grpc_context),
       deadline_(deadline),
-      typed_(context_.model->tokenizer),
+      typed_(context_.model->tokenizer, context_.model->text),
       chunks_(context_.model->tokenizer),
       unread_(&context_.admission->unread_output()) {
   session_.owner = std::move(caller.owner);
@@ -64,6 +62,10 @@ void ConverseStream::OnReadDone(bool ok) {
   if (absl::Status status = context_.admission->Read(incoming_, &message); !status.ok()) {
     return Fail(status);
   }
+  absl::StatusOr<TextBudget::Hold> hold =
+      context_.text_budget->Take(static_cast<int64_t>(incoming_.Length()));
+  if (!hold.ok()) return Fail(hold.status());
+  hold_.Add(*std::move(hold));
   inbox_bytes_ += incoming_.Length();
   inbox_.push_back(std::move(message));
   StopIfAsked();
@@ -127,6 +129,7 @@ void ConverseStream::Wake() {
 }
 
 void ConverseStream::Proceed() {
+  hold_.Keep(static_cast<int64_t>(inbox_bytes_ + typed_.held_bytes()));
   working_ = true;
   stalled_ = false;
   SetIdle(false);
@@ -135,6 +138,7 @@ void ConverseStream::Proceed() {
 }
 
 void ConverseStream::Rest() {
+  hold_.Keep(static_cast<int64_t>(inbox_bytes_ + typed_.held_bytes()));
   working_ = false;
   // A drain waits for what has been said to be written, not for what may be typed yet.
   SetIdle(!ended_ && !writing_ && outbox_.empty());
@@ -206,10 +210,8 @@ size_t ConverseStream::TakeMessages(Messages* messages) {
 }
 
 void ConverseStream::Continue() {
-  const auto messages = std::make_shared<Messages>();
+  const auto task = std::make_shared<Task>();
   std::optional<v1::ConverseRequest::Begin> begin;
-  bool closed = false;
-  bool is_long = false;
   {
     const MutexLock lock(&mu_);
     if (!failure_.ok()) return End(failure_);
@@ -219,8 +221,8 @@ void ConverseStream::Continue() {
     }
     if (inbox_.empty() && !closed_) return Rest();
     if (begun_) {
-      is_long = TakeMessages(messages.get()) > kLongTextBytes;
-      closed = closed_ && inbox_.empty();
+      task->is_long = TakeMessages(&task->messages) > kLongTextBytes;
+      task->closed = closed_ && inbox_.empty();
     } else {
       if (inbox_.empty()) return End(absl::OkStatus());
       begin.emplace();
@@ -231,10 +233,10 @@ void ConverseStream::Continue() {
     }
   }
   if (begin.has_value()) return Begin(*begin);
-  if (!is_long) return Obey(*messages, closed);
+  if (!task->is_long) return Obey(task);
   context_.worker_for_long_texts->Post(
-      [self = std::static_pointer_cast<ConverseStream>(shared_from_this()), messages, closed] {
-        self->Obey(*messages, closed);
+      [self = std::static_pointer_cast<ConverseStream>(shared_from_this()), task] {
+        self->Obey(task);
       });
 }
 
@@ -244,8 +246,12 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   keep_ = begin.has_keep() ? begin.keep() : named;
   wait_ = begin.when_busy() == v1::WHEN_BUSY_WAIT;
   priority_ = begin.priority();
-  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this())](
-                         absl::StatusOr<SessionInfo> session) {
+  const auto known = [self = std::static_pointer_cast<ConverseStream>(shared_from_this()),
+                      seen = begin.session_tokens()](absl::StatusOr<SessionInfo> session) {
+    if (session.ok()) {
+      const absl::Status older = CheckNotOlder(session->key, session->tokens, seen);
+      if (!older.ok()) session = older;
+    }
     const MutexLock lock(&self->mu_);
     if (session.ok()) {
       self->session_ = session->key;
@@ -260,11 +266,14 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   };
   SessionKey key = {session_.owner, begin.session_id()};
   absl::Status status = named ? CheckSessionId("session_id", key.id) : absl::OkStatus();
+  if (begin.has_session_tokens()) {
+    status.Update(SeenSessionTokens(key.id, begin.session_tokens()).status());
+  }
   if (status.ok() && context_.model->tokenizer != nullptr) {
     const auto bos = BosBefore(begin.has_add_bos() ? std::optional(begin.add_bos()) : std::nullopt,
                                *context_.model);
     status = bos.status();
-    if (bos.ok()) (begin.has_add_bos() ? bos_ : first_token_) = *bos;
+    if (bos.ok()) typed_.set_bos({.token = *bos, .only_if_first = !begin.has_add_bos()});
   }
   if (!status.ok()) {
     known(status);
@@ -276,94 +285,6 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
     if (!keep_) spec.ttl = kForgottenSession;
     context_.access->engine->CreateSession(std::move(spec), known);
   }
-}
-
-void ConverseStream::Obey(const Messages& messages, bool closed) {
-  const bool goes = !messages.empty() && messages.back().has_go();
-  absl::StatusOr<std::vector<TokenId>> prompt = Type(messages, /*turn_ends=*/goes || closed);
-  absl::Status status = prompt.status();
-  if (status.ok() && goes) {
-    status = Answer(messages.back().go(), *std::move(prompt));
-  } else if (status.ok() && !prompt->empty()) {
-    return Prefill(*std::move(prompt));
-  } else if (status.ok()) {
-    const MutexLock lock(&mu_);
-    if (closed) return End(absl::OkStatus());
-    Rest();
-    if (!inbox_.empty() || closed_ || !failure_.ok()) Wake();
-    return;
-  }
-  if (status.ok()) return;
-  const MutexLock lock(&mu_);
-  End(status);
-}
-
-absl::StatusOr<std::vector<TokenId>> ConverseStream::Type(const Messages& messages,
-                                                          bool turn_ends) {
-  for (const v1::ConverseRequest& message : messages) {
-    switch (message.event_case()) {
-      case v1::ConverseRequest::kText:
-        RETURN_IF_ERROR(typed_.PushText(message.text()));
-        break;
-      case v1::ConverseRequest::kTokenIds:
-        // Ids are taken as they are, at a history's begin too.
-        if (typed_.empty()) bos_ = first_token_ = kNoToken;
-        RETURN_IF_ERROR(typed_.PushTokens({message.token_ids().ids().data(),
-                                           static_cast<size_t>(message.token_ids().ids_size())}));
-        break;
-      case v1::ConverseRequest::kGo:
-      case v1::ConverseRequest::kStop:
-        break;
-      case v1::ConverseRequest::kBegin:
-        return absl::InvalidArgumentError("begin comes in a later message than the first");
-      case v1::ConverseRequest::EVENT_NOT_SET:
-        return absl::InvalidArgumentError(
-            "a message has none of begin, text, token_ids, go and stop");
-    }
-  }
-  const bool goes = !messages.empty() && messages.back().has_go();
-  ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
-                   turn_ends ? typed_.TakeAll() : typed_.TakeCertain());
-  if (typed_.held_bytes() > kMaxHeldBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("text has more than ", kMaxHeldBytes,
-                                                   " bytes and no space at which it can be cut"));
-  }
-  if (bos_ != kNoToken && (!tokens.empty() || goes)) {
-    tokens.insert(tokens.begin(), std::exchange(bos_, kNoToken));
-  }
-  return tokens;
-}
-
-Request ConverseStream::Prepared(Request request, std::vector<TokenId> prompt) const {
-  request.prompt = std::move(prompt);
-  request.first_token = first_token_;
-  request.session = session_;
-  request.tenant = tenant_;
-  request.keep = true;
-  request.wait_for_session = wait_;
-  request.priority = priority_;
-  request.deadline = deadline_;
-  return request;
-}
-
-absl::Status ConverseStream::Answer(const v1::GenerateRequest& go, std::vector<TokenId> prompt) {
-  ASSIGN_OR_RETURN(GenerationPlan plan, TranslateAnswer(go, *context_.model));
-  plan.request = Prepared(std::move(plan.request), std::move(prompt));
-  {
-    const MutexLock lock(&mu_);
-    answering_ = true;
-    chunks_.Begin(plan);
-  }
-  Submit(context_.access, SampleRequests(plan, context_.model->tokenizer));
-  const MutexLock lock(&mu_);
-  StopIfAsked();
-  return absl::OkStatus();
-}
-
-void ConverseStream::Prefill(std::vector<TokenId> prompt) {
-  Request request;
-  request.kind = RequestKind::kPrefill;
-  Submit(context_.access, {Prepared(std::move(request), std::move(prompt))});
 }
 
 void ConverseStream::Answered(int /*sample*/, std::span<const SampleResult> answers) {

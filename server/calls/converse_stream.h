@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -39,6 +40,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     Admission* admission = nullptr;
     SerialExecutor* worker = nullptr;
     SerialExecutor* worker_for_long_texts = nullptr;
+    TextBudget* text_budget = nullptr;
   };
 
   // `grpc_context` is the call's own, until OnDone.
@@ -80,21 +82,33 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Ends the running answer if the client has asked to stop it.
   void StopIfAsked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Moves messages out of the inbox, up to and including the next `go`. Returns their size in
-  // bytes.
+  // Moves messages out of the inbox, up to and including the next `go`. Returns the size of their
+  // texts in bytes.
   size_t TakeMessages(Messages* messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // These run on a worker. Continue starts the next activity.
   void Continue();
-  // Does what the messages ask for. `closed` means that the client sends nothing more.
-  void Obey(const Messages& messages, bool closed);
+  // Messages that are being obeyed.
+  struct Task {
+    Messages messages;
+    bool closed = false;   // the client sends nothing more
+    bool is_long = false;  // long texts take turns
+    bool goes() const { return !messages.empty() && messages.back().has_go(); }
+    bool turn_ends() const { return goes() || closed; }
+  };
+  // In converse_texts.cc. Does what the messages ask for: Type, then Tokenize until that is done, then Act.
+  void Obey(std::shared_ptr<Task> task);
   void Begin(const v1::ConverseRequest::Begin& begin);
-  // Returns the tokens that no later text can change, or all tokens if the turn ends.
-  absl::StatusOr<std::vector<TokenId>> Type(const Messages& messages, bool turn_ends);
-  absl::Status Answer(const v1::GenerateRequest& go, std::vector<TokenId> prompt);
-  void Prefill(std::vector<TokenId> prompt);
+  absl::Status Type(const Messages& messages);
+  // Tokenizes what no later text can change, or everything if the turn ends. Gives a long text one
+  // part at a time. Not OK if the call has ended meanwhile.
+  void Tokenize(std::shared_ptr<Task> task);
+  absl::Status MayGoOn() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Act(const Task& task);
+  absl::Status Answer(const v1::GenerateRequest& go, TypedTokens prompt);
+  void Prefill(TypedTokens prompt);
   // Completes a request with the session and the prompt.
-  Request Prepared(Request request, std::vector<TokenId> prompt) const;
+  void Prepare(TypedTokens prompt, PromptPlan* plan) const;
 
   const CallContext context_;
   grpc::CallbackServerContext* const grpc_context_;
@@ -107,12 +121,11 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   bool keep_ = false;
   bool wait_ = false;
   int32_t priority_ = 0;
-  TokenId bos_ = kNoToken;          // precedes the first text, unless kNoToken
-  TokenId first_token_ = kNoToken;  // precedes it if the history is empty
   TypedText typed_;
 
   std::deque<v1::ConverseRequest> inbox_ ABSL_GUARDED_BY(mu_);
   size_t inbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  TextBudget::Hold hold_ ABSL_GUARDED_BY(mu_);  // for the inbox and what is being tokenized
   grpc::ByteBuffer incoming_ ABSL_GUARDED_BY(mu_);
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;   // the client sends nothing more

@@ -3,7 +3,9 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/ops/logging.h"
 
 namespace retnet {
 
@@ -99,18 +101,29 @@ void EngineCall::Cancel() {
   CancelSubmitted();
 }
 
+bool EngineCall::cancelled() {
+  const MutexLock lock(&mu_);
+  return cancelled_;
+}
+
 void EngineCall::SampleEnded(int sample, const Completion& completion) {
   std::function<void()> model_failed;
+  bool unsound = false;
   bool cancel_others = false;
   {
     const MutexLock lock(&mu_);
     if (!completion.status.ok()) {
       cancel_others = status_.ok() && open_ > 1;
       if (status_.ok()) status_ = completion.status;
-      if (!access_->engine->healthy()) model_failed = access_->model_failed;
+      const bool healthy = access_->engine->healthy();
+      if (!healthy) model_failed = access_->model_failed;
+      unsound = healthy && absl::IsInternal(completion.status);
     }
     Ended(sample, completion);
     EndSamples(1);
+  }
+  if (unsound) {
+    Log(LogLevel::kError, absl::StrCat("a request failed: ", completion.status.message()));
   }
   if (cancel_others) CancelSubmitted();
   if (model_failed) model_failed();

@@ -39,6 +39,8 @@ class EngineCall : public OpenCall {
   void Refuse(const absl::Status& status);
   // Cancels the running samples within one step of the model.
   void Cancel();
+  // Whether Cancel has been called: what is still to be done for the call need not be done.
+  bool cancelled();
 
  protected:
   using OpenCall::OpenCall;

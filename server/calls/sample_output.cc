@@ -8,10 +8,17 @@
 namespace retnet {
 
 SampleOutput::SampleOutput(const GenerationPlan& plan, const Tokenizer* tokenizer)
-    : tokenizer_(tokenizer), text_(tokenizer, plan.text_stops), logprobs_(plan.request.logprobs) {
+    : tokenizer_(tokenizer),
+      text_(tokenizer, plan.text_stops, plan.begun),
+      logprobs_(plan.request.logprobs),
+      keeps_session_(!KeptSession(plan.request).empty()) {
   if (plan.text_stops.include) return;
   silent_tokens_ = plan.request.stop_token_ids;
   std::sort(silent_tokens_.begin(), silent_tokens_.end());
+}
+
+std::string SampleOutput::Flush(const Completion& completion) {
+  return text_.Flush(/*goes_on=*/keeps_session_ && completion.stop_token == kNoToken);
 }
 
 v1::Token SampleOutput::Accept(const SampleResult& answer) {

@@ -20,8 +20,9 @@ class SampleOutput {
   SampleOutput(const GenerationPlan& plan, const Tokenizer* tokenizer);
 
   v1::Token Accept(const SampleResult& answer);
-  // Returns the text that was held back. Call this after the last token.
-  std::string Flush() { return text_.Flush(); }
+  // Returns the text that was held back. Call this after the last token. If a session goes on, it
+  // keeps the beginning of a character for its next text.
+  std::string Flush(const Completion& completion);
   v1::Finish Finish(int32_t index, const Completion& completion) const;
 
  private:
@@ -29,6 +30,7 @@ class SampleOutput {
   Detokenizer text_;
   std::vector<TokenId> silent_tokens_;  // sorted: stop tokens, unless the text keeps them
   bool logprobs_;
+  bool keeps_session_;
 };
 
 // The memory that a token takes until it is written, about: the message's objects take several times

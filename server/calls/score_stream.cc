@@ -22,11 +22,9 @@ void ScoreStream::Plan(const ScorePlan& plan) {
     totals_.set_scored_bytes(plan.text_bytes);
     return;
   }
-  const bool begins = plan.request.first_token != kNoToken;
-  const TokenId first = begins ? plan.request.first_token : plan.request.prompt[0];
-  totals_.set_scored_bytes(plan.text_bytes - (begins ? 0 : plan.first_bytes));
+  totals_.set_scored_bytes(plan.text_bytes - plan.first_bytes);
   totals_.set_tokens(1);
-  waiting_.push_back({first, std::numeric_limits<float>::quiet_NaN()});
+  waiting_.push_back({plan.first_token, std::numeric_limits<float>::quiet_NaN()});
 }
 
 void ScoreStream::Answered(int /*sample*/, std::span<const SampleResult> answers) {

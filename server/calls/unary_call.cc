@@ -2,15 +2,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/calls/end_call.h"
+#include "server/text/text_limits.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
 
 absl::Status CheckAnswerBytes(size_t bytes, absl::string_view advice) {
-  if (bytes <= kDefaultClientBytes) return absl::OkStatus();
+  if (bytes <= kMaxAnswerBytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat("the answer has ", bytes,
-                                                   " bytes; a client receives ",
-                                                   kDefaultClientBytes, " by default: ", advice));
+                                                   " bytes; a client receives ", kMaxAnswerBytes,
+                                                   " by default: ", advice));
 }
 
 void UnaryCall::Answer(const google::protobuf::Message& response, absl::string_view advice) {

@@ -1,102 +1,115 @@
 #include "server/text/typed_text.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "kernels/status_macros.h"
 
 namespace retnet {
-namespace {
 
-// Encoded before every part but the first. Encoders treat the beginning of a text specially: they
-// add a space there or remove spaces. With this word in front, a part is encoded as a continuation.
-constexpr std::string_view kAnchor = "a";
-
-// The text of the unknown token, " ⁇ ". It is not a piece of any text.
-constexpr std::string_view kUnknownSurface = " \xE2\x81\x87 ";
-
-// True if the last character of `end`, which has several bytes, may become a space when the text is
-// normalised: a character from a block that holds Unicode's spaces or SentencePiece's mark
-// (U+2581).
-bool MayBeSpace(std::string_view end) {
-  for (const std::string_view block :
-       {"\xC2\x85", "\xC2\xA0", "\xE1\x9A\x80", "\xE3\x80\x80", "\xE2\x96\x81", "\xEF\xBB\xBF"}) {
-    if (end.substr(end.size() - std::min(end.size(), block.size())) == block) return true;
-  }
-  if (end.size() < 3) return false;
-  const std::string_view block = end.substr(end.size() - 3, 2);
-  return block == "\xE2\x80" || block == "\xE2\x81";
-}
-
-// The length of the longest prefix that ends with a word and is followed by a space. 0 if there is
-// none.
-size_t LastCut(std::string_view text) {
-  for (size_t i = text.size(); i-- > 1;) {
-    if (text[i] != ' ') continue;
-    const unsigned char before = text[i - 1];
-    if (before > ' ' && before != 0x7F && !MayBeSpace(text.substr(0, i))) return i;
-  }
-  return 0;
-}
-
-}  // namespace
-
-bool CutsAtSpaces(const Tokenizer& tokenizer) {
-  for (TokenId token = 0; token < tokenizer.vocab_size(); ++token) {
-    const std::string_view bytes = tokenizer.Bytes(token);
-    const size_t word = bytes.find_first_not_of(' ');
-    if (word == std::string_view::npos || bytes == kUnknownSurface) continue;
-    if (bytes.find(' ', word) != std::string_view::npos) return false;
-  }
-  return true;
-}
-
-TypedText::TypedText(const Tokenizer* tokenizer)
-    : tokenizer_(tokenizer), cuts_at_spaces_(tokenizer != nullptr && CutsAtSpaces(*tokenizer)) {}
+TypedText::TypedText(const Tokenizer* tokenizer, const TextLimits& limits)
+    : tokenizer_(tokenizer), limits_(limits), ready_{TextHead(tokenizer), {}} {}
 
 absl::Status TypedText::PushText(std::string_view piece) {
   if (tokenizer_ == nullptr) {
     return absl::FailedPreconditionError(
         "text needs a tokenizer and the model has none; it serves token ids only");
   }
-  held_ += piece;
+  turn_bytes_ += static_cast<int64_t>(piece.size());
+  RETURN_IF_ERROR(CheckTextBytes("the text of this turn", turn_bytes_, limits_, "split it"));
+  if (piece.empty()) return absl::OkStatus();
+  if (items_.empty() || items_.back().text.empty()) items_.emplace_back();
+  items_.back().text += piece;
   return absl::OkStatus();
 }
 
-absl::Status TypedText::PushTokens(std::span<const TokenId> tokens) {
-  RETURN_IF_ERROR(Encode(held_.size()));
-  begun_ = false;
-  ready_.insert(ready_.end(), tokens.begin(), tokens.end());
-  return absl::OkStatus();
+// Ids are taken as they are, at a history's begin too.
+void TypedText::PushTokens(std::span<const TokenId> tokens) {
+  if (tokens.empty()) return;
+  if (items_.empty()) bos_ = {};
+  items_.push_back({.text = "", .ids = {tokens.begin(), tokens.end()}});
+  uncut_bytes_ = 0;
 }
 
-absl::StatusOr<std::vector<TokenId>> TypedText::TakeCertain() {
-  if (cuts_at_spaces_) RETURN_IF_ERROR(Encode(LastCut(held_)));
-  return std::exchange(ready_, {});
+size_t TypedText::held_bytes() const {
+  size_t bytes = 0;
+  for (const Item& item : items_) bytes += item.text.size();
+  return bytes;
 }
 
-absl::StatusOr<std::vector<TokenId>> TypedText::TakeAll() {
-  RETURN_IF_ERROR(Encode(held_.size()));
-  begun_ = false;
-  return std::exchange(ready_, {});
+// Whether there is a cut depends on the characters beside it alone.
+size_t TypedText::CertainBytes() {
+  const std::string& text = items_.back().text;
+  const size_t cut = tokenizer_->LastCut(std::string_view(text).substr(uncut_bytes_));
+  if (cut != std::string_view::npos) return uncut_bytes_ + cut;
+  uncut_bytes_ = text.size();
+  do {
+    --uncut_bytes_;
+  } while (uncut_bytes_ > 0 && (text[uncut_bytes_] & 0xC0) == 0x80);
+  return 0;
 }
 
-absl::Status TypedText::Encode(size_t bytes) {
-  if (bytes == 0) return absl::OkStatus();
-  const std::string part = held_.substr(0, bytes);
-  if (!begun_) {
-    ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, tokenizer_->Encode(part));
-    ready_.insert(ready_.end(), tokens.begin(), tokens.end());
-  } else {
-    ASSIGN_OR_RETURN(const std::vector<TokenId> anchor, tokenizer_->Encode(kAnchor));
-    ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
-                     tokenizer_->Encode(std::string(kAnchor) + part));
-    ready_.insert(ready_.end(), tokens.begin() + std::min(anchor.size(), tokens.size()),
-                  tokens.end());
+absl::Status TypedText::BeginPart(size_t bytes) {
+  const std::string_view text = std::string_view(items_.front().text).substr(0, bytes);
+  size_t head_bytes = 0;
+  if (!turn_begun_) {
+    ready_.head = TextHead(tokenizer_, bos_);
+    ASSIGN_OR_RETURN(head_bytes, ready_.head.TakeFrom(text, limits_));
+    ready_.has_head_text = true;
+    last_ = ready_.head.last_token();
+    if (!bos_.only_if_first) bos_ = {};
   }
-  begun_ = true;
-  held_.erase(0, bytes);
+  turn_begun_ = true;
+  part_bytes_ = bytes;
+  part_.emplace(tokenizer_, text.substr(head_bytes), /*begins=*/false, limits_);
   return absl::OkStatus();
+}
+
+void TypedText::EndPart() {
+  const std::vector<TokenId> tokens = JoinBehind(*tokenizer_, last_, part_->TakeTokens());
+  ready_.tokens.insert(ready_.tokens.end(), tokens.begin(), tokens.end());
+  if (!tokens.empty()) last_ = tokens.back();
+  part_.reset();
+  uncut_bytes_ = 0;
+  items_.front().text.erase(0, part_bytes_);
+  if (items_.front().text.empty()) items_.pop_front();
+}
+
+absl::StatusOr<bool> TypedText::Step(bool turn_ends) {
+  if (part_.has_value()) {
+    RETURN_IF_ERROR(part_->Step("text"));
+  } else if (items_.empty()) {
+    return true;
+  } else if (std::vector<TokenId>& ids = items_.front().ids; !ids.empty()) {
+    ready_.tokens.insert(ready_.tokens.end(), ids.begin(), ids.end());
+    turn_begun_ = true;
+    last_ = kNoToken;
+    items_.pop_front();
+    return false;
+  } else {
+    const bool is_last = items_.size() == 1;
+    const size_t bytes = is_last && !turn_ends ? CertainBytes() : items_.front().text.size();
+    if (items_.front().text.size() - bytes > static_cast<size_t>(limits_.max_uncut_bytes)) {
+      return UncutText("text", bytes, limits_);
+    }
+    if (bytes == 0) return true;
+    RETURN_IF_ERROR(BeginPart(bytes));
+  }
+  if (part_->done()) EndPart();
+  return false;
+}
+
+TypedTokens TypedText::Take(bool turn_ends) {
+  // A turn without a text may still need the BOS, or end what a stop string has cut.
+  if (!turn_begun_ && turn_ends) {
+    ready_.head = TextHead(tokenizer_, bos_);
+    if (!bos_.only_if_first) bos_ = {};
+  }
+  if (turn_ends) {
+    turn_begun_ = false;
+    last_ = kNoToken;
+    turn_bytes_ = 0;
+  }
+  return std::exchange(ready_, TypedTokens{TextHead(tokenizer_), {}});
 }
 
 }  // namespace retnet

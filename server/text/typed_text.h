@@ -3,6 +3,8 @@
 #ifndef RETNET_SERVER_TEXT_TYPED_TEXT_H_
 #define RETNET_SERVER_TEXT_TYPED_TEXT_H_
 
+#include <deque>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,46 +12,69 @@
 
 #include "absl/status/statusor.h"
 #include "models/tokenizer.h"
+#include "server/text/text_encoding.h"
+#include "server/text/text_head.h"
+#include "server/text/text_limits.h"
 
 namespace retnet {
 
-// True if a text may be cut before a space that follows a word and its parts encoded one by one.
-// This holds if every token has spaces only at its beginning.
-bool CutsAtSpaces(const Tokenizer& tokenizer);
+// What a part of a turn adds to a session.
+struct TypedTokens {
+  TextHead head;                // of a text with which the turn begins
+  std::vector<TokenId> tokens;  // behind it
+  bool has_head_text = false;
 
-// One turn of a conversation: a sequence of texts and token ids. The tokens of a text do not depend
-// on how it was cut into pieces. Text that a later piece could still change is held back: the
-// newest word, or all of it if the vocabulary does not allow cuts at spaces. Thread-compatible. The
-// tokenizer must outlive it.
+  bool empty() const { return tokens.empty() && !has_head_text; }
+};
+
+// The turns of a conversation. Each is a sequence of texts and token ids. The tokens of a text do
+// not depend on how it was cut into pieces. Text that a later piece could still change is held back:
+// what follows the last cut. Thread-compatible. The tokenizer must outlive it.
 class TypedText {
  public:
   // If `tokenizer` is null, only token ids are accepted.
-  explicit TypedText(const Tokenizer* tokenizer);
+  TypedText(const Tokenizer* tokenizer, const TextLimits& limits);
 
-  // FAILED_PRECONDITION without a tokenizer.
+  // The BOS of the first text.
+  void set_bos(TextBos bos) { bos_ = bos; }
+
+  // FAILED_PRECONDITION without a tokenizer. INVALID_ARGUMENT if the turn's text is too long.
   absl::Status PushText(std::string_view piece);
   // Ends the text that came before the ids.
-  absl::Status PushTokens(std::span<const TokenId> tokens);
+  void PushTokens(std::span<const TokenId> tokens);
 
-  // Returns the new tokens that no later piece can change.
-  absl::StatusOr<std::vector<TokenId>> TakeCertain();
-  // Ends the turn. Returns all tokens that are left.
-  absl::StatusOr<std::vector<TokenId>> TakeAll();
+  // Tokenizes a part of what no later piece can change, or of all if the turn ends: some
+  // milliseconds. Returns whether nothing is left to do. INVALID_ARGUMENT for text that cannot be
+  // cut.
+  absl::StatusOr<bool> Step(bool turn_ends);
+  // What the steps gave. Call this after the last one.
+  TypedTokens Take(bool turn_ends);
 
-  // True if nothing is left to take.
-  bool empty() const { return ready_.empty() && held_.empty(); }
-  size_t held_bytes() const { return held_.size(); }
+  // Text that is held back.
+  size_t held_bytes() const;
 
  private:
-  // Encodes the first `bytes` bytes of held_ as a continuation of the text and moves the tokens to
-  // ready_.
-  absl::Status Encode(size_t bytes);
+  // A text, or token ids.
+  struct Item {
+    std::string text;
+    std::vector<TokenId> ids;
+  };
+  // How much of the last text is certain.
+  size_t CertainBytes();
+  absl::Status BeginPart(size_t bytes);
+  void EndPart();
 
   const Tokenizer* const tokenizer_;
-  const bool cuts_at_spaces_;
-  std::vector<TokenId> ready_;
-  std::string held_;    // text that is not encoded yet
-  bool begun_ = false;  // a part of this text has been encoded
+  const TextLimits limits_;
+  TextBos bos_;
+  std::deque<Item> items_;
+  size_t uncut_bytes_ = 0;   // of the last text: there is no cut before
+  bool turn_begun_ = false;  // some of its tokens have been taken, or will be
+  TokenId last_ = kNoToken;  // the newest token of the text that goes on; kNoToken: there is none
+  int64_t turn_bytes_ = 0;   // of its texts so far
+  std::optional<TextEncoding> part_;  // of the first item
+  size_t part_bytes_ = 0;             // with its head
+  TypedTokens ready_;
 };
 
 }  // namespace retnet

@@ -6,14 +6,9 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/status.h>
 
-#include <cstddef>
-
 #include "absl/status/status.h"
 
 namespace retnet {
-
-// The largest message that a gRPC client receives by default.
-inline constexpr size_t kDefaultClientBytes = 4 << 20;
 
 // Parses a request. Calls take raw bytes because gRPC's own parser answers UNIMPLEMENTED to text
 // that is not UTF-8. INVALID_ARGUMENT names the field and byte of such text. It also names the

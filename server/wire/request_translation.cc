@@ -10,9 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/validate.h"
 #include "kernels/status_macros.h"
-#include "models/utf8.h"
-#include "server/wire/messages.h"
-#include "server/wire/session_translation.h"
 
 namespace retnet {
 namespace {
@@ -22,119 +19,6 @@ constexpr int kMaxStopStrings = 32;
 constexpr size_t kMaxStopBytes = 256;
 constexpr int kMaxStopTokens = 1024;
 constexpr size_t kMaxBiases = 1024;
-constexpr int kMaxCacheBoundaries = 16;
-
-absl::Status CheckRange(std::string_view field, int64_t value, int64_t least, int64_t greatest) {
-  if (value >= least && value <= greatest) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(absl::string_view(field.data(), field.size()),
-                                                 " is ", value, "; it must be from ", least, " to ",
-                                                 greatest));
-}
-
-absl::Status CheckCount(std::string_view field, size_t count, size_t most) {
-  if (count <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(absl::string_view(field.data(), field.size()),
-                                                 " has ", count, " entries; at most ", most,
-                                                 " are allowed"));
-}
-
-absl::Status NeedsTokenizer(std::string_view field) {
-  return absl::FailedPreconditionError(
-      absl::StrCat(absl::string_view(field.data(), field.size()),
-                   " needs a tokenizer and the model has none; it serves token ids only"));
-}
-
-template <typename Wire>
-std::optional<bool> AddBosOf(const Wire& wire) {
-  return wire.has_add_bos() ? std::optional(wire.add_bos()) : std::nullopt;
-}
-
-// A prompt, before it is known whether BOS precedes it.
-struct Prompt {
-  std::vector<TokenId> tokens;  // without BOS
-  TokenId bos = kNoToken;       // precedes the tokens
-  bool bos_if_first = false;    // but only if the session has no history
-};
-
-// Reads the prompt of a Generate or Score request. A request on a session may have none.
-template <typename Wire>
-absl::StatusOr<Prompt> TranslatePrompt(const Wire& wire, const ServedModel& model) {
-  const bool on_session = !wire.session_id().empty();
-  if (on_session) RETURN_IF_ERROR(CheckSessionId("session_id", wire.session_id()));
-  Prompt prompt;
-  if (wire.has_token_ids()) {
-    if (wire.token_ids().ids().empty() && !on_session) {
-      return absl::InvalidArgumentError("token_ids is empty; it must have at least 1 token");
-    }
-    prompt.tokens.assign(wire.token_ids().ids().begin(), wire.token_ids().ids().end());
-    return prompt;
-  }
-  if (wire.text().empty() && !on_session) {
-    return absl::InvalidArgumentError(
-        wire.has_text() ? "text is empty; it must have at least 1 byte (to begin with nothing, "
-                          "send the BOS as token_ids)"
-                        : "the request has no prompt; set text or token_ids");
-  }
-  if (model.tokenizer == nullptr) {
-    if (wire.text().empty()) return prompt;
-    return NeedsTokenizer("text");
-  }
-  ASSIGN_OR_RETURN(prompt.bos, BosBefore(AddBosOf(wire), model));
-  prompt.bos_if_first = on_session && !wire.has_add_bos();
-  ASSIGN_OR_RETURN(prompt.tokens, model.tokenizer->Encode(wire.text()));
-  return prompt;
-}
-
-void SetPrompt(Prompt prompt, Request* request) {
-  request->prompt = std::move(prompt.tokens);
-  if (prompt.bos == kNoToken) return;
-  if (prompt.bos_if_first) {
-    request->first_token = prompt.bos;
-    return;
-  }
-  request->prompt.insert(request->prompt.begin(), prompt.bos);
-  for (int32_t& boundary : request->cache_boundaries) ++boundary;
-}
-
-// The number of tokens that a prefix of the text has in common with the whole text. Another text
-// with the same prefix may share them.
-absl::StatusOr<int32_t> CommonTokens(std::string_view beginning, const std::vector<TokenId>& tokens,
-                                     const ServedModel& model) {
-  ASSIGN_OR_RETURN(const std::vector<TokenId> begun, model.tokenizer->Encode(beginning));
-  const size_t most = std::min(begun.size(), tokens.size());
-  return static_cast<int32_t>(
-      std::mismatch(begun.begin(), begun.begin() + most, tokens.begin()).first - begun.begin());
-}
-
-// Lengths of `tokens`, which is the prompt without BOS.
-absl::StatusOr<std::vector<int32_t>> TranslateBoundaries(const v1::GenerateRequest& wire,
-                                                         const std::vector<TokenId>& tokens,
-                                                         const ServedModel& model) {
-  RETURN_IF_ERROR(
-      CheckCount("cache_boundaries", wire.cache_boundaries_size(), kMaxCacheBoundaries));
-  const std::string& text = wire.text();
-  std::vector<int32_t> lengths;
-  int32_t last = 0;
-  for (int i = 0; i < wire.cache_boundaries_size(); ++i) {
-    const std::string field = absl::StrCat("cache_boundaries[", i, "]");
-    const int32_t mark = wire.cache_boundaries(i);
-    RETURN_IF_ERROR(
-        CheckRange(field, mark, last + 1, wire.has_text() ? text.size() : tokens.size()));
-    last = mark;
-    if (!wire.has_text()) {
-      lengths.push_back(mark);
-      continue;
-    }
-    const std::string_view beginning = std::string_view(text).substr(0, mark);
-    if (FirstInvalidUtf8(beginning).has_value()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(field, " is ", mark, ", which is within a character of text"));
-    }
-    ASSIGN_OR_RETURN(const int32_t length, CommonTokens(beginning, tokens, model));
-    if (length > (lengths.empty() ? 0 : lengths.back())) lengths.push_back(length);
-  }
-  return lengths;
-}
 
 // Reads which session the request is on and whether it is kept.
 absl::Status TranslateSession(const v1::GenerateRequest& wire, GenerationPlan* plan) {
@@ -148,6 +32,7 @@ absl::Status TranslateSession(const v1::GenerateRequest& wire, GenerationPlan* p
   plan->request.session.id = wire.session_id();
   plan->request.keep = !wire.has_keep() || wire.keep();
   plan->request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
+  ASSIGN_OR_RETURN(plan->request.session_tokens, SeenTokens(wire));
   return absl::OkStatus();
 }
 
@@ -244,15 +129,6 @@ absl::StatusOr<GenerationPlan> TranslateSettings(const v1::GenerateRequest& wire
 
 }  // namespace
 
-absl::StatusOr<TokenId> BosBefore(std::optional<bool> add_bos, const ServedModel& model) {
-  if (!add_bos.value_or(model.tokenizer->adds_bos())) return kNoToken;
-  const TokenId bos = model.tokenizer->bos() != kNoToken ? model.tokenizer->bos() : model.info.bos;
-  if (bos == kNoToken) {
-    return absl::InvalidArgumentError("add_bos is true; the model has no BOS, so it must be false");
-  }
-  return bos;
-}
-
 absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                                                const ServedModel& model) {
   const char* other = wire.has_text()                     ? "text"
@@ -264,6 +140,7 @@ absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                       : wire.has_keep()                   ? "keep"
                       : wire.when_busy() != 0             ? "when_busy"
                       : wire.cache_boundaries_size() != 0 ? "cache_boundaries"
+                      : wire.has_session_tokens()         ? "session_tokens"
                                                           : nullptr;
   if (other != nullptr) {
     return absl::InvalidArgumentError(
@@ -272,77 +149,13 @@ absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
   return TranslateSettings(wire, model);
 }
 
-absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateRequest& wire,
-                                                 const ServedModel& model) {
+absl::StatusOr<GenerationPlan> PlanGenerate(const v1::GenerateRequest& wire,
+                                            const ServedModel& model) {
   // Cheap checks come before the prompt is tokenized.
   ASSIGN_OR_RETURN(GenerationPlan plan, TranslateSettings(wire, model));
   RETURN_IF_ERROR(TranslateSession(wire, &plan));
-  ASSIGN_OR_RETURN(Prompt prompt, TranslatePrompt(wire, model));
-  ASSIGN_OR_RETURN(plan.request.cache_boundaries, TranslateBoundaries(wire, prompt.tokens, model));
-  SetPrompt(std::move(prompt), &plan.request);
+  RETURN_IF_ERROR(PlanPrompt(wire, model, &plan));
   return plan;
-}
-
-absl::StatusOr<ScorePlan> TranslateScore(const v1::ScoreRequest& wire, const ServedModel& model) {
-  ScorePlan plan;
-  plan.request.kind = RequestKind::kScore;
-  plan.request.priority = wire.priority();
-  plan.request.session.id = wire.session_id();
-  plan.request.wait_for_session = wire.when_busy() == v1::WHEN_BUSY_WAIT;
-  plan.needs.look = !wire.session_id().empty();
-  ASSIGN_OR_RETURN(Prompt translated, TranslatePrompt(wire, model));
-  if (translated.tokens.empty()) {
-    return absl::InvalidArgumentError("the request has no prompt; set text or token_ids");
-  }
-  SetPrompt(std::move(translated), &plan.request);
-  if (model.tokenizer == nullptr) return plan;
-  const std::vector<TokenId>& prompt = plan.request.prompt;
-  if (wire.has_text()) {
-    // Normalising may change the bytes. The score is for the text as the client sent it.
-    plan.text_bytes = static_cast<int64_t>(wire.text().size());
-    ASSIGN_OR_RETURN(const std::string first, model.tokenizer->Decode({&prompt[0], 1}));
-    plan.first_bytes = static_cast<int64_t>(first.size());
-    return plan;
-  }
-  for (const TokenId token : prompt) {
-    plan.text_bytes += static_cast<int64_t>(model.tokenizer->Bytes(token).size());
-  }
-  plan.first_bytes = static_cast<int64_t>(model.tokenizer->Bytes(prompt[0]).size());
-  return plan;
-}
-
-absl::StatusOr<std::vector<TokenId>> TranslateTokenize(const v1::TokenizeRequest& wire,
-                                                       const ServedModel& model) {
-  if (model.tokenizer == nullptr) return NeedsTokenizer("text");
-  ASSIGN_OR_RETURN(const TokenId bos, BosBefore(AddBosOf(wire), model));
-  ASSIGN_OR_RETURN(std::vector<TokenId> tokens, model.tokenizer->Encode(wire.text()));
-  if (bos != kNoToken) tokens.insert(tokens.begin(), bos);
-  return tokens;
-}
-
-absl::StatusOr<std::string> TranslateDetokenize(const v1::DetokenizeRequest& wire,
-                                                const ServedModel& model) {
-  if (model.tokenizer == nullptr) return NeedsTokenizer("Detokenize");
-  const int32_t size = model.tokenizer->vocab_size();
-  size_t text_bytes = 0;
-  for (int i = 0; i < wire.token_ids_size(); ++i) {
-    const TokenId token = wire.token_ids(i);
-    RETURN_IF_ERROR(CheckRange(absl::StrCat("token_ids[", i, "]"), token, 0, size - 1));
-    text_bytes += model.tokenizer->Bytes(token).size();
-    // Before the text takes many times the request's memory.
-    if (text_bytes <= kDefaultClientBytes) continue;
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the text of token_ids has more than ", kDefaultClientBytes,
-                     " bytes, which a client receives by default: send fewer token_ids a call"));
-  }
-  ASSIGN_OR_RETURN(const std::string bytes,
-                   model.tokenizer->Decode(
-                       {wire.token_ids().data(), static_cast<size_t>(wire.token_ids_size())}));
-  std::string text;
-  Utf8Assembler characters;
-  characters.Push(bytes, &text);
-  characters.Flush(&text);
-  return text;
 }
 
 absl::Status CheckDefaults(const ServedModel& model) {
@@ -363,10 +176,11 @@ std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer*
   for (int32_t i = 0; i < plan.samples; ++i) {
     requests[i].sampling.seed = SampleSeed(plan.request.sampling.seed, i);
     if (plan.text_stops.strings.empty()) continue;
-    requests[i].stop = [text = Detokenizer(tokenizer, plan.text_stops)](TokenId token) mutable {
-      text.Push(token);
-      return text.stopped();
-    };
+    requests[i].stop =
+        [text = Detokenizer(tokenizer, plan.text_stops, plan.begun)](TokenId token) mutable {
+          text.Push(token);
+          return text.decision();
+        };
   }
   return requests;
 }

@@ -68,6 +68,17 @@ absl::Status CheckSessionId(std::string_view field, std::string_view id) {
                    "; it must be printable ASCII without '/'"));
 }
 
+absl::StatusOr<int32_t> SeenSessionTokens(std::string_view session_id, int32_t session_tokens) {
+  if (session_id.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("session_tokens is ", session_tokens,
+                     "; it must be left out where there is no session_id"));
+  }
+  if (session_tokens >= 0) return session_tokens;
+  return absl::InvalidArgumentError(
+      absl::StrCat("session_tokens is ", session_tokens, "; it must be at least 0"));
+}
+
 absl::StatusOr<SessionSpec> TranslateCreate(const v1::CreateSessionRequest& wire,
                                             const std::string& owner) {
   SessionSpec spec;

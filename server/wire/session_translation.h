@@ -16,6 +16,9 @@ namespace retnet {
 // INVALID_ARGUMENT names the field.
 absl::Status CheckSessionId(std::string_view field, std::string_view id);
 
+// The value of a field session_tokens beside this session_id.
+absl::StatusOr<int32_t> SeenSessionTokens(std::string_view session_id, int32_t session_tokens);
+
 absl::StatusOr<SessionSpec> TranslateCreate(const v1::CreateSessionRequest& wire,
                                             const std::string& owner);
 // The ids of the sessions to make. The engine chooses an id for each empty one.

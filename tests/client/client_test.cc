@@ -2,6 +2,8 @@
 #include <signal.h>
 
 #include <cmath>
+#include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -192,12 +194,151 @@ TEST_F(Client, ExitsWith2ForUsage) {
       {"generate", "Alice", "--logit-bias", "5"},
       {"generate", "--file", "/no/such/file"},
       {"detokenize", "five"},
+      {"generate", "Alice", "--seed", "18446744073709551616"},
+      {"generate", "Alice", "--seed", "-1"},
+      {"generate", "Alice", "--seed", "0x"},
+      {"generate", "Alice", "--top-k", "4294967297"},
+      {"generate", "Alice", "--max-tokens", "-2147483649"},
+      {"generate", "--token-ids", "5,4294967301"},
+      {"generate", "Alice", "--stop-token-ids", "4294967301"},
+      {"bench", "--seed", "18446744073709551616"},
+      {"bench", "--seed", "-1"},
+      {"sessions", "fork", "tale", "--count", "4294967297"},
   };
   for (const std::vector<std::string>& arguments : cases) {
     const ClientResult result = Run(arguments);
     EXPECT_EQ(result.exit_code, 2) << result.output;
     EXPECT_THAT(result.error, testing::Not(""));
   }
+}
+
+TEST_F(Client, TakesTheGreatestSeed) {
+  EXPECT_EQ(
+      RunJson({"generate", "Alice", "--max-tokens", "1", "--seed", "18446744073709551615"})["seed"],
+      18446744073709551615u);
+}
+
+TEST_F(Client, SaysThatAFolderIsNoFile) {
+  const std::string folder = testing::TempDir();
+  const std::vector<std::vector<std::string>> cases = {
+      {"generate", "--file", folder},
+      {"score", "--file", folder},
+      {"tokenize", "--file", folder},
+      {"sessions", "import", "--file", folder},
+      {"sessions", "export", "--file", folder, "folder"},
+      {"bench", "--dataset-path", folder},
+      {"bench", "--json", folder},
+      {"bench", "--report", folder},
+  };
+  ASSERT_EQ(Run({"sessions", "create", "folder"}).exit_code, 0);
+  for (const std::vector<std::string>& arguments : cases) {
+    const ClientResult result = Run(arguments);
+    EXPECT_THAT(result.exit_code, testing::AnyOf(1, 2)) << arguments[0] << " " << arguments[1];
+    EXPECT_THAT(result.error, HasSubstr(folder));
+    EXPECT_THAT(result.error, HasSubstr("cannot be "));
+  }
+  Process standard_input({"/bin/sh", "-c", "exec \"$0\" \"$@\" < /", RETNET_PATH, "--target",
+                          server_->address(), "generate", "--file", "-"});
+  EXPECT_EQ(standard_input.Wait(), 2);
+  EXPECT_THAT(standard_input.error(), HasSubstr("- cannot be read"));
+}
+
+TEST_F(Client, TakesOneValueForAnOptionAndLeavesThePrompt) {
+  const std::vector<std::vector<std::string>> cases = {
+      {"--stop", "king"},
+      {"--logit-bias", "5=-2"},
+      {"--stop-token-ids", "5"},
+      {"--stop-token-ids", "5,6"},
+      {"--cache-boundaries", "3,4"},
+      {"--stop", "king", "--stop", "queen"},
+  };
+  for (std::vector<std::string> arguments : cases) {
+    arguments.insert(arguments.begin(), {"generate", "--max-tokens", "3"});
+    arguments.push_back("Alice was");
+    const ClientResult result = Run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << arguments[3] << ": " << result.error;
+  }
+  const ClientResult made = Run({"sessions", "create", "--label", "who=me", "labelled"});
+  EXPECT_EQ(made.exit_code, 0) << made.error;
+  EXPECT_THAT(made.output, HasSubstr("labelled"));
+  EXPECT_THAT(Run({"generate", "--token-ids", "5", "Alice"}).error, HasSubstr("excludes"));
+}
+
+TEST_F(Client, ExitsWith5WhereItsOutputCannotBeWritten) {
+  ASSERT_EQ(Run({"sessions", "create", "full"}).exit_code, 0);
+  const std::vector<std::string> commands = {
+      "generate Alice --max-tokens 3",
+      "generate Alice --max-tokens 30000 --ignore-eos",
+      "generate Alice --max-tokens 3 --json",
+      "generate Alice --max-tokens 3 -n 2",
+      "score Alice",
+      "score Alice --json",
+      "tokenize Alice",
+      "detokenize 5,6,7",
+      "model",
+      "health",
+      "sessions list",
+      "sessions get full",
+      "sessions export full --file -",
+      "bench --num-prompts 1 --random-input-len 4 --random-output-len 2",
+      "bench --num-prompts 1 --random-input-len 4 --random-output-len 2 --json",
+      "bench --num-prompts 1 --random-input-len 4 --random-output-len 2 --json /dev/full",
+      "bench --num-prompts 1 --random-input-len 4 --random-output-len 2 --report /dev/full",
+      "--help",
+  };
+  for (const std::string& command : commands) {
+    for (const std::string closed : {">/dev/full", ">&-"}) {
+      Process process({"/bin/sh", "-c", "exec \"$0\" --target \"$1\" " + command + " " + closed,
+                       RETNET_PATH, server_->address()});
+      EXPECT_EQ(process.Wait(), 5) << command << " " << closed << ": " << process.error();
+      EXPECT_THAT(process.error(), HasSubstr("cannot be written")) << command;
+    }
+  }
+  Process chat({"/bin/sh", "-c", "exec \"$0\" --target \"$1\" chat --max-tokens 3 >/dev/full",
+                RETNET_PATH, server_->address()},
+               "Alice\nQueen\n");
+  EXPECT_EQ(chat.Wait(), 5) << chat.error();
+}
+
+TEST_F(Client, WritesIntoADeviceAndDoesNotReplaceIt) {
+  ASSERT_EQ(Run({"sessions", "create", "device"}).exit_code, 0);
+  EXPECT_EQ(Run({"sessions", "export", "device", "--file", "/dev/null"}).exit_code, 0);
+  EXPECT_EQ(Run({"sessions", "export", "device", "--file", "/dev/full"}).exit_code, 1);
+  for (const std::string device : {"/dev/null", "/dev/full"}) {
+    EXPECT_TRUE(std::filesystem::is_character_file(device)) << device;
+    EXPECT_FALSE(std::filesystem::exists(device + ".part"));
+  }
+}
+
+TEST_F(Client, TakesNoProxyToThisMachine) {
+  const std::string port = server_->address().substr(server_->address().rfind(':'));
+  for (const std::string variable : {"http_proxy", "https_proxy", "grpc_proxy"}) {
+    for (const std::string& target : {"127.0.0.1" + port, "localhost" + port,
+                                      "dns:///localhost" + port, "ipv4:127.0.0.1" + port}) {
+      Process process({"/usr/bin/env", "-u", "no_proxy", "-u", "no_grpc_proxy",
+                       variable + "=http://127.0.0.1:9", RETNET_PATH, "--target", target,
+                       "health"});
+      EXPECT_EQ(process.Wait(), 0) << variable << " " << target << ": " << process.error();
+    }
+  }
+}
+
+TEST_F(Client, SaysWhatItHasSeenOfASession) {
+  ASSERT_EQ(Run({"sessions", "create", "seen"}).exit_code, 0);
+  const json first = RunJson({"generate", "Alice was", "--session", "seen", "--max-tokens", "3"});
+  const int tokens = first["session_tokens"];
+  const ClientResult older = Run({"generate", "--session", "seen", "--max-tokens", "1",
+                                  "--session-tokens", std::to_string(tokens + 1)});
+  EXPECT_EQ(older.exit_code, 1);
+  EXPECT_THAT(older.error, HasSubstr("ABORTED: session seen has "));
+  EXPECT_EQ(
+      Run({"score", "Alice", "--session", "seen", "--session-tokens", std::to_string(tokens + 1)})
+          .exit_code,
+      1);
+  EXPECT_EQ(Run({"generate", "--session", "seen", "--max-tokens", "1", "--session-tokens",
+                 std::to_string(tokens)})
+                .exit_code,
+            0);
 }
 
 TEST_F(Client, ExitsWith4WhereNobodyListens) {

@@ -319,6 +319,42 @@ TEST_F(ExecutorTest, CancelFreesTheSlotForTheNextStep) {
   EXPECT_TRUE(waiting->completion().status.ok());
 }
 
+// Whoever gives a long prompt up asks again. So does whoever has lost patience in the middle of an
+// answer, with steps in flight or without.
+TEST_F(ExecutorTest, AnsweredAgainWhatWasGivenUpGoesOnFromWhatWasComputed) {
+  for (const int32_t in_flight : {1, 2}) {
+    for (const bool by_deadline : {false, true}) {
+      for (int turns = 1; turns < 30; ++turns) {
+        FakeModelOptions options;
+        options.steps_in_flight = in_flight;
+        Start(options, /*max_rows=*/5);
+        Request request = Generation(60, 30);
+        for (int32_t i = 0; i < 60; ++i) request.prompt[i] = i % 7;
+        request.sampling.temperature = 0.0f;
+        const Request again = request;
+        if (by_deadline) request.deadline = now_ + absl::Seconds(1);
+        const auto given_up = Admit(request);
+        for (int i = 0; i < turns; ++i) ASSERT_TRUE(Turn().ok());
+        if (given_up->done()) break;
+        const auto computed = static_cast<int32_t>(executor_->stats().prompt_tokens);
+        if (by_deadline) {
+          now_ += absl::Seconds(1);
+        } else {
+          executor_->Cancel(1);
+        }
+        const auto second = Admit(again);
+        while (!second->done()) ASSERT_TRUE(Turn().ok());
+        EXPECT_FALSE(given_up->completion().status.ok());
+        EXPECT_GE(second->completion().usage.cached_tokens, computed - 2 * options.chunk) << turns;
+        Start(options, 64);
+        const auto alone = Admit(again);
+        while (!alone->done()) ASSERT_TRUE(Turn().ok());
+        ASSERT_EQ(second->tokens(), alone->tokens());
+      }
+    }
+  }
+}
+
 TEST_F(ExecutorTest, DeadlinesEndWaitingAndRunningRequests) {
   FakeModelOptions options;
   options.slots = 1;

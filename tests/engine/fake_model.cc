@@ -21,6 +21,9 @@ uint64_t Mix(uint64_t hash, uint64_t value) {
   return x ^ (x >> 31);
 }
 
+// The hash of a state and one token more. As bytes of fp32 numbers it is finite.
+uint64_t MixState(uint64_t hash, uint64_t entry) { return Mix(hash, entry) & 0xBFFFFFFFBFFFFFFFu; }
+
 // In (0, 1).
 double Uniform(uint64_t hash) { return (static_cast<double>(hash >> 11) + 0.5) * 0x1p-53; }
 
@@ -70,6 +73,7 @@ TokenId SampleToken(const std::vector<float>& logits, const Sampling& sampling) 
 
 SampleResult AnswerAt(const FakeModelOptions& options, const Point& point,
                       const SampleRequest& query) {
+  if (options.not_finite && options.not_finite(point.position, point.last)) return {};
   const std::vector<float> logits = LogitsAt(options, point);
   double sum = 0.0;
   for (float logit : logits) sum += std::exp(static_cast<double>(logit));
@@ -102,7 +106,7 @@ SampleResult FakeResult(const FakeModelOptions& options, std::span<const TokenId
   Point point;
   for (int32_t i = 0; i < history.size(); ++i) {
     const RowClass row_class = class_at ? class_at(i) : RowClass::kPrompt;
-    point.hash = Mix(point.hash, TailEntry(options, history[i], row_class));
+    point.hash = MixState(point.hash, TailEntry(options, history[i], row_class));
   }
   point.position = static_cast<int32_t>(history.size()) - 1;
   point.last = history.back();
@@ -130,7 +134,7 @@ FakeModel::~FakeModel() {
 
 uint64_t FakeModel::Slot::hash() const {
   uint64_t hash = base;
-  for (const uint64_t entry : tail) hash = Mix(hash, entry);
+  for (const uint64_t entry : tail) hash = MixState(hash, entry);
   return hash;
 }
 
@@ -238,7 +242,7 @@ void FakeModel::Compute(const Segment& segment, std::vector<SampleResult>* resul
     const SampleRequest& query = segment.outputs[next_output++].request;
     const Point point = {.hash = slot.hash(), .position = position, .last = token};
     results->push_back(AnswerAt(options_, point, query));
-    if (query.scored_token == kNoToken) slot.last_sampled = results->back().token;
+    if (query.scored_token == kNoToken) slot.last_sampled = std::max(results->back().token, 0);
   }
 }
 

@@ -32,6 +32,8 @@ struct FakeModelOptions {
   absl::Duration row_time = absl::ZeroDuration();   // and so much longer for each row of its step
   // When set: the token that has by far the greatest logit after `last`, which is at `position`.
   std::function<TokenId(int32_t position, TokenId last)> next = nullptr;
+  // When set and true: the logits after `last`, which is at `position`, are not finite.
+  std::function<bool(int32_t position, TokenId last)> not_finite = nullptr;
   // Logits depend on the class that each token was computed in, as they do, by rounding, on CUDA.
   bool class_sensitive = false;
   // Transfers end a little later, on another thread.

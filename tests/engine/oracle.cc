@@ -106,7 +106,7 @@ Expected ExpectedOf(const FakeModelOptions& options, const Request& request, int
       expected.stop_token = token;
       return expected;
     }
-    if (stop && stop(token)) return expected;
+    if (stop && stop(token).stops) return expected;
     if (expected.results.size() == request.max_tokens || history.size() == context_length) {
       expected.reason = FinishReason::kLength;
       return expected;

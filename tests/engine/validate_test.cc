@@ -55,8 +55,6 @@ TEST(Validate, NamesFieldValueAndBoundOfIntegers) {
        [](Request& r) { r.prompt[2] = 50; }},
       {"prompt[0] is token -1; the vocabulary has tokens 0 to 49",
        [](Request& r) { r.prompt[0] = kNoToken; }},
-      {"first_token[0] is token 50; the vocabulary has tokens 0 to 49",
-       [](Request& r) { r.first_token = 50; }},
       {"max_tokens is 0; it must be at least 1", [](Request& r) { r.max_tokens = 0; }},
       {"min_tokens is -1; it must be from 0 to 5", [](Request& r) { r.min_tokens = -1; }},
       {"min_tokens is 6; it must be from 0 to 5", [](Request& r) { r.min_tokens = 6; }},

@@ -217,25 +217,84 @@ TYPED_TEST_P(SampleResults, TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWith
   EXPECT_EQ(order, (std::vector<TokenId>{1, 2, 4, 0, 3}));
 }
 
-TYPED_TEST_P(SampleResults, NumbersThatAreNotFiniteHaveAMeaning) {
-  EXPECT_EQ(this->Sample({kNaN, 1, kNaN}, {.temperature = 0}), 1);
-  EXPECT_EQ(this->Sampled({kNaN, 1, -kInfinity, 1.5f}, {}), (std::set<TokenId>{1, 3}));
-  EXPECT_EQ(this->Sampled({0, kInfinity, 5, kInfinity}, {}), (std::set<TokenId>{1, 3}));
-  for (float logit : {kNaN, -kInfinity}) {
-    const std::vector<float> none(70, logit);
-    for (const Sampling& sampling :
-         {Sampling{.temperature = 0}, Sampling{}, Sampling{.top_k = 2, .top_p = 0.5f},
-          Sampling{.top_p = 0.5f}, Sampling{.min_p = 0.5f}}) {
-      const SampleResult result =
-          this->Of(none, SampleRequest{.sampling = sampling, .logprob = true, .top_logprobs = 2});
-      EXPECT_EQ(result.token, 0);
-      EXPECT_EQ(result.logprob, -kInfinity);
-      ASSERT_EQ(result.top.size(), 2);
-      EXPECT_EQ(result.top[1], (TokenLogprob{1, -kInfinity}));
+// What can be asked of a row.
+inline std::vector<SampleRequest> EveryKindOfRequest() {
+  std::vector<SampleRequest> requests;
+  for (const Sampling& sampling :
+       {Sampling{.temperature = 0}, Sampling{}, Sampling{.top_k = 2, .top_p = 0.5f},
+        Sampling{.top_p = 0.5f}, Sampling{.min_p = 0.5f}}) {
+    requests.push_back({.sampling = sampling});
+    requests.push_back({.sampling = sampling, .logprob = true, .top_logprobs = 3});
+  }
+  requests.push_back({.scored_token = 1});
+  requests.push_back({.scored_token = 0, .top_logprobs = kMaxTopLogprobs});
+  return requests;
+}
+
+inline void ExpectNoResult(const SampleResult& result) {
+  EXPECT_EQ(result.token, kNoToken);
+  EXPECT_TRUE(std::isnan(result.logprob));
+  EXPECT_TRUE(result.top.empty());
+}
+
+// One such number anywhere in a row, among vector lanes and behind them, and rows of nothing else.
+// The rows beside it are as they are without it.
+TYPED_TEST_P(SampleResults, OfARowThatIsNotFiniteAreNone) {
+  constexpr int64_t kVocabulary = 131;
+  std::mt19937 random(9);
+  const std::vector<float> sound = NormalLogits(kVocabulary, 2, random);
+  std::vector<std::vector<float>> rows;
+  for (const float number : {kNaN, -kNaN, kInfinity, -kInfinity}) {
+    for (const int64_t at : {0, 1, 63, 64, 127, 129, 130}) {
+      rows.push_back(sound);
+      rows.back()[at] = number;
+    }
+    rows.emplace_back(kVocabulary, number);
+  }
+  for (const SampleRequest& request : EveryKindOfRequest()) {
+    std::vector<float> logits;
+    for (const std::vector<float>& row : rows) {
+      logits.insert(logits.end(), row.begin(), row.end());
+      logits.insert(logits.end(), sound.begin(), sound.end());
+    }
+    const SampleResult alone = this->Of(sound, request);
+    EXPECT_NE(alone.token, kNoToken);
+    const auto results = this->Of(logits, std::vector<SampleRequest>(2 * rows.size(), request));
+    for (size_t i = 0; i < rows.size(); ++i) {
+      SCOPED_TRACE(i);
+      ExpectNoResult(results[2 * i]);
+      EXPECT_EQ(results[2 * i + 1].token, alone.token);
+      EXPECT_EQ(results[2 * i + 1].top, alone.top);
     }
   }
-  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.scored_token = 0}).logprob, -kInfinity);
-  EXPECT_EQ(this->Of({kNaN, 0}, SampleRequest{.scored_token = 1}).logprob, 0);
+}
+
+TYPED_TEST_P(SampleResults, OfARowWhoseTokensAreAllBannedAreNone) {
+  std::vector<LogitEdit> ban;
+  for (TokenId token = 0; token < 4; ++token) ban.push_back({token, 1, -kInfinity});
+  for (SampleRequest request : EveryKindOfRequest()) {
+    request.sampling.edits = ban;
+    if (request.scored_token == kNoToken) {
+      ExpectNoResult(this->Of(FourLogits(), request));
+    } else {
+      EXPECT_EQ(this->Of(FourLogits(), request).token, request.scored_token);  // edits no scores
+    }
+  }
+}
+
+// The difference of two finite numbers may be none.
+TYPED_TEST_P(SampleResults, AreFiniteForEveryFiniteLogit) {
+  constexpr float kGreatest = std::numeric_limits<float>::max();
+  const std::vector<float> logits = {-kGreatest, kGreatest, 0, -1e38f, 1e38f};
+  for (const SampleRequest& request : EveryKindOfRequest()) {
+    const SampleResult result = this->Of(logits, request);
+    EXPECT_EQ(result.token, request.scored_token == kNoToken ? 1 : request.scored_token);
+    EXPECT_EQ(std::isfinite(result.logprob), request.logprob || request.scored_token != kNoToken);
+    for (const TokenLogprob& token : result.top) EXPECT_TRUE(std::isfinite(token.logprob));
+  }
+  // An edit may overflow; the token is then the best or the worst, not lost.
+  const std::vector<LogitEdit> edits = {{1, 0.01f, 100}, {3, 100, -100}};
+  EXPECT_EQ(this->Sample(logits, {.temperature = 0, .edits = edits}), 1);
 }
 
 TYPED_TEST_P(SampleResults, TinyTemperaturesAreGreedy) {
@@ -319,7 +378,8 @@ REGISTER_TYPED_TEST_SUITE_P(SampleResults, AtTemperatureZeroAreTheGreatestLogitO
                             LogprobsAreOfTheModelBeforeEditsAndTemperature,
                             LogprobsThatAreNotRequestedAreAbsent, ReportTheLogprobOfAScoredToken,
                             TopLogprobsHaveTheLowestIdFirstAmongEqualsAndEndWithTheVocabulary,
-                            NumbersThatAreNotFiniteHaveAMeaning, TinyTemperaturesAreGreedy,
+                            OfARowThatIsNotFiniteAreNone, OfARowWhoseTokensAreAllBannedAreNone,
+                            AreFiniteForEveryFiniteLogit, TinyTemperaturesAreGreedy,
                             AgreeWithTheReferenceInAnyBatch);
 
 }  // namespace retnet

@@ -68,7 +68,7 @@ TEST(Checkpoint, ABadShardIsRefusedByName) {
 
 TEST(Checkpoint, AFolderInPlaceOfAFileIsRefused) {
   const std::string directory = MakeTemporaryFolder();
-  ExpectRefused(MappedFile::Open(directory).status(), directory, "Invalid argument");
+  ExpectRefused(MappedFile::Open(directory).status(), directory, "not a regular file");
   EXPECT_EQ(MappedFile::Open(directory + "/x").status().code(), absl::StatusCode::kNotFound);
 }
 

@@ -1,13 +1,18 @@
 #include "models/fingerprint.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "models/load.h"
+#include "models/safetensors.h"
 #include "tests/models/random_checkpoint.h"
 #include "tests/models/safetensors_writer.h"
 
@@ -63,6 +68,64 @@ TEST(Fingerprint, EveryBitOfAWeightChangesIt) {
   }
   WriteFile(path, bytes);
   EXPECT_EQ(FingerprintOf(directory), fingerprint);
+}
+
+// In the first, the last and some other element of every tensor, in every type.
+TEST(Fingerprint, AWeightThatIsNotFiniteIsRefusedByItsName) {
+  const struct {
+    ElementType type;
+    std::string bits[3];  // NaN, infinity, −infinity
+  } cases[] = {
+      {ElementType::kFloat32,
+       {std::string("\1\0\x80\x7f", 4), std::string("\0\0\x80\x7f", 4),
+        std::string("\0\0\x80\xff", 4)}},
+      {ElementType::kFloat16,
+       {std::string("\1\x7c", 2), std::string("\0\x7c", 2), std::string("\0\xfc", 2)}},
+      {ElementType::kBFloat16,
+       {std::string("\x81\x7f", 2), std::string("\x80\x7f", 2), std::string("\x80\xff", 2)}}};
+  for (const auto& [type, bits] : cases) {
+    const std::string directory = WriteRandomCheckpoint({.config = kConfig, .type = type});
+    const std::string path = directory + "/model.safetensors";
+    std::ifstream stream(path, std::ios::binary);
+    const std::string file{std::istreambuf_iterator<char>(stream), {}};
+    const auto tensors = ParseSafetensors(std::as_bytes(std::span(file)), path);
+    ASSERT_TRUE(tensors.ok()) << tensors.status();
+    ASSERT_GT(tensors->size(), 20);
+    size_t number = 0;
+    for (const auto& [name, tensor] : *tensors) {
+      const size_t first = tensor.bytes.data() - std::as_bytes(std::span(file)).data();
+      const size_t elements = tensor.bytes.size() / bits[0].size();
+      for (const size_t element : {size_t{0}, elements / 3, elements - 1}) {
+        std::string changed = file;
+        changed.replace(first + element * bits[0].size(), bits[0].size(), bits[number++ % 3]);
+        WriteFile(path, changed);
+        const absl::Status status =
+            LoadModel(directory, {.device = "cpu", .threads = 1, .slots = 1}).status();
+        EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+        EXPECT_THAT(std::string(status.message()),
+                    testing::HasSubstr(
+                        absl::StrCat(path, ": tensor ", name, ": element ", element, " is ")));
+      }
+    }
+    WriteFile(path, file);
+    EXPECT_NE(FingerprintOf(directory), 0);
+  }
+}
+
+// The largest numbers are weights like others.
+TEST(Fingerprint, EveryFiniteWeightIsTaken) {
+  for (const auto& [type, bits] :
+       {std::pair(ElementType::kFloat32, std::string("\xff\xff\x7f\xff", 4)),
+        {ElementType::kFloat16, std::string("\xff\x7b", 2)},
+        {ElementType::kBFloat16, std::string("\x7f\xff", 2)}}) {
+    const std::string directory = WriteRandomCheckpoint({.config = kConfig, .type = type});
+    const std::string path = directory + "/model.safetensors";
+    std::ifstream stream(path, std::ios::binary);
+    std::string file{std::istreambuf_iterator<char>(stream), {}};
+    file.replace(file.size() - bits.size(), bits.size(), bits);
+    WriteFile(path, file);
+    EXPECT_NE(FingerprintOf(directory), 0);
+  }
 }
 
 }  // namespace

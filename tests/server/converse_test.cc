@@ -1,6 +1,7 @@
 // Conversations: text is computed as it is typed, and answered as if it had been sent at once.
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,9 +20,10 @@ class Talk {
  public:
   explicit Talk(FakeServer* server) : stream_(server->stub().Converse(&context_)) {}
 
-  void Begin(const std::string& session) {
+  void Begin(const std::string& session, std::optional<int32_t> session_tokens = std::nullopt) {
     v1::ConverseRequest request;
     request.mutable_begin()->set_session_id(session);
+    if (session_tokens) request.mutable_begin()->set_session_tokens(*session_tokens);
     stream_->Write(request);
   }
   void Type(const std::string& text) {
@@ -309,6 +311,37 @@ TEST(Converse, StopsWhatItHasNotBegunToAnswer) {
   EXPECT_EQ(talk.Answer().size(), 3) << "the next is not stopped";
   EXPECT_EQ(talk.final().finishes(0).reason(), v1::FINISH_REASON_LENGTH);
   EXPECT_TRUE(talk.Close().ok());
+}
+
+TEST(Converse, GoesOnWithNoSessionThatIsOlderThanWhatTheClientHasSeen) {
+  FakeServer server;
+  Create("talk", &server);
+  Talk first(&server);
+  first.Begin("talk");
+  first.Type("ab");
+  first.Go(Talk::Greedy(3));
+  first.Answer();
+  const int32_t tokens = first.final().session_tokens();
+  EXPECT_TRUE(first.Close().ok());
+  const auto begin = [&](const std::string& session, int32_t session_tokens) {
+    Talk talk(&server);
+    talk.Begin(session, session_tokens);
+    return talk.Close();
+  };
+  EXPECT_TRUE(begin("talk", tokens).ok());
+  const grpc::Status older = begin("talk", tokens + 1);
+  EXPECT_EQ(older.error_code(), grpc::StatusCode::ABORTED) << older.error_message();
+  EXPECT_THAT(older.error_message(), HasSubstr("session_tokens is"));
+  EXPECT_EQ(Find("talk", &server), grpc::StatusCode::OK);
+  EXPECT_EQ(begin("talk", -1).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(begin("", 1).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+
+  Talk talk(&server);
+  v1::GenerateRequest go = Talk::Greedy(1);
+  go.set_session_tokens(1);
+  talk.Type("a");
+  talk.Go(go);
+  EXPECT_THAT(talk.Close().error_message(), HasSubstr("go.session_tokens is set"));
 }
 
 }  // namespace

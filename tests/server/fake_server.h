@@ -29,6 +29,7 @@ struct FakeServerOptions {
   StreamLimits streams;
   bool has_tokenizer = true;
   bool measured = false;  // whether it has metrics
+  TextLimits text;
 
   FakeServerOptions() {
     model.vocab_size = FakeTokenizer::WithBytes().vocab_size();
@@ -78,6 +79,7 @@ class FakeServer {
     ServedModel served;
     served.info = engine_->model_info();
     served.max_context_length = options.engine.max_context_length;
+    served.text = options.text;
     if (options.has_tokenizer) served.tokenizer = &tokenizer_;
     server_ = *Server::Start(server, std::move(served), engine_.get(),
                              options.measured ? &metrics_ : nullptr);

@@ -2,6 +2,9 @@
 #ifndef RETNET_TESTS_SERVER_FAKE_TOKENIZER_H_
 #define RETNET_TESTS_SERVER_FAKE_TOKENIZER_H_
 
+#include <algorithm>
+#include <atomic>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,6 +42,7 @@ class FakeTokenizer : public Tokenizer {
 
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const override {
     std::vector<TokenId> tokens;
+    encoded_bytes_ += static_cast<int64_t>(text.size());
     while (!text.empty()) {
       TokenId best = kNoToken;
       for (TokenId i = 0; i < vocab_size(); ++i) {
@@ -51,6 +55,35 @@ class FakeTokenizer : public Tokenizer {
     }
     return tokens;
   }
+  // Of all texts so far.
+  int64_t encoded_bytes() const { return encoded_bytes_; }
+
+  // A text is the same wherever it stands.
+  absl::StatusOr<std::vector<TokenId>> EncodeNext(std::string_view text) const override {
+    return Encode(text);
+  }
+  // Before a space that follows anything else, if pieces have spaces only at their beginning.
+  size_t FirstCut(std::string_view text, size_t from, size_t end) const override {
+    end = std::min(end, text.size());
+    for (size_t i = std::max<size_t>(from, 1); i < end; ++i) {
+      if (text[i] == ' ' && text[i - 1] != ' ' && CutsAtSpaces()) return i;
+    }
+    return std::string_view::npos;
+  }
+  size_t LastCut(std::string_view text) const override {
+    for (size_t i = text.size(); i-- > 1;) {
+      if (FirstCut(text, i, i + 1) == i) return i;
+    }
+    return std::string_view::npos;
+  }
+  void Join(std::span<const TokenId> next, std::vector<TokenId>* tokens) const override {
+    tokens->insert(tokens->end(), next.begin(), next.end());
+  }
+  size_t max_token_bytes() const override {
+    size_t bytes = 0;
+    for (const std::string& piece : pieces_) bytes = std::max(bytes, piece.size());
+    return bytes;
+  }
   absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const override {
     std::string text;
     for (const TokenId token : tokens) text += Bytes(token);
@@ -61,8 +94,17 @@ class FakeTokenizer : public Tokenizer {
   }
 
  private:
+  bool CutsAtSpaces() const {
+    for (const std::string& piece : pieces_) {
+      const size_t word = piece.find_first_not_of(' ');
+      if (word != std::string::npos && piece.find(' ', word) != std::string::npos) return false;
+    }
+    return true;
+  }
+
   std::vector<std::string> pieces_;
   TokenId bos_;
+  mutable std::atomic<int64_t> encoded_bytes_ = 0;
 };
 
 }  // namespace retnet

@@ -111,6 +111,7 @@ TEST(Fairness, AClientIsServedBesideAFloodAndTheFloodGoesOn) {
       absl::SleepFor(absl::Milliseconds(1));
     }
   }
+  while (server.engine().stats().running < 2) absl::SleepFor(absl::Milliseconds(1));
   const auto modest = v1::Generation::NewStub(server.NewChannel());
   for (int i = 0; i < 5; ++i) {
     grpc::ClientContext context;

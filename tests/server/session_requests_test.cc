@@ -64,6 +64,59 @@ TEST_F(SessionRequests, BeginWithBosOnce) {
   EXPECT_EQ(final_.session_tokens(), 3);
 }
 
+TEST_F(SessionRequests, AreRefusedWhereTheSessionIsOlderThanWhatTheClientHasSeen) {
+  Create("talk");
+  Answer(On("talk", kFirst));
+  const int32_t tokens = final_.session_tokens();
+  v1::GenerateRequest request = On("talk", kSecond);
+  request.set_session_tokens(tokens + 1);
+  const grpc::Status older = server_.Generate(request).status;
+  EXPECT_EQ(older.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_THAT(older.error_message(),
+              HasSubstr("session talk has " + std::to_string(tokens) +
+                        " tokens and session_tokens is " + std::to_string(tokens + 1)));
+  EXPECT_EQ(Get("talk").tokens(), tokens) << "it stays as it is";
+  request.set_session_tokens(tokens);
+  Answer(request);
+  EXPECT_GT(final_.session_tokens(), tokens);
+  request.set_session_tokens(tokens);  // somebody else has gone on: it is not older
+  Answer(request);
+  request.set_session_tokens(0);
+  Answer(request);
+}
+
+TEST_F(SessionRequests, ScoreOnNoSessionThatIsOlderThanWhatTheClientHasSeen) {
+  Create("talk");
+  Answer(On("talk", kFirst));
+  const auto score = [&](int32_t session_tokens) {
+    grpc::ClientContext context;
+    v1::ScoreRequest request;
+    request.set_session_id("talk");
+    request.mutable_token_ids()->add_ids(5);
+    request.set_session_tokens(session_tokens);
+    const auto reader = server_.stub().Score(&context, request);
+    v1::ScoreResponse response;
+    while (reader->Read(&response)) {
+    }
+    return reader->Finish().error_code();
+  };
+  EXPECT_EQ(score(final_.session_tokens()), grpc::StatusCode::OK);
+  EXPECT_EQ(score(final_.session_tokens() + 1), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(score(-1), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(SessionRequests, NameASessionWhereTheyTellItsTokens) {
+  Create("talk");
+  v1::GenerateRequest request = On("", kFirst);
+  request.set_session_tokens(0);
+  EXPECT_THAT(server_.Generate(request).status.error_message(),
+              HasSubstr("session_tokens is 0; it must be left out where there is no session_id"));
+  request.set_session_id("talk");
+  request.set_session_tokens(-1);
+  EXPECT_THAT(server_.Generate(request).status.error_message(),
+              HasSubstr("session_tokens is -1; it must be at least 0"));
+}
+
 TEST_F(SessionRequests, AreMadeAndDeletedByARequest) {
   v1::GenerateRequest request = On("", kFirst);
   request.set_keep(true);

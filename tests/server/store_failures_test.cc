@@ -12,6 +12,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/snapshots/redis_server.h"
 #include "tests/server/retnetd.h"
 
 namespace retnet {
@@ -146,6 +147,42 @@ TEST_F(StoreFailures, LeaveNoSessionThatWasMadeForACallWhichTheDrainEnds) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(server.process().Wait(), 0) << server.process().error();
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/owner-anonymous"));
+}
+
+TEST_F(StoreFailures, OfARedisAtTheStartAreErrorsUnlessItIsOptional) {
+  if (!RedisServer::Installed()) {
+    GTEST_SKIP() << "there is no redis-server, which scripts/test.sh installs; nothing else shows "
+                    "what it refuses";
+  }
+  RedisServer redis({"--requirepass", "p@ss/w:rd"});
+  const std::string address = "127.0.0.1:" + std::to_string(redis.port());
+  const auto refused = [&](const std::string& url) {
+    Process process({RETNETD_PATH, "--model", ModelFolder(), "--listen", "127.0.0.1:0",
+                     "--snapshot-store", url});
+    EXPECT_EQ(process.Wait(), 1) << url;
+    EXPECT_THAT(process.error(), HasSubstr("--snapshot-store-optional"));
+    EXPECT_THAT(process.error(), Not(HasSubstr("hush")));
+    return process.error();
+  };
+  EXPECT_THAT(refused("redis://" + address), HasSubstr("refused"));  // nobody listens yet
+  redis.Start();
+  EXPECT_THAT(refused("redis://" + address), HasSubstr("NOAUTH"));
+  EXPECT_THAT(refused("redis://:hush@" + address), HasSubstr("WRONGPASS"));
+  const std::string right = "redis://:p%40ss%2Fw%3Ard@" + address;
+  {
+    Retnetd server({"--snapshot-store", right});
+    EXPECT_EQ(server.Health(kService), "SERVING");
+    EXPECT_EQ(End(&server), 0) << server.process().error();
+  }
+  redis.Kill();
+  Retnetd server({"--snapshot-store", right, "--snapshot-store-optional"});
+  while (server.Health(kService) != "NOT_SERVING") {
+  }
+  EXPECT_THAT(server.process().error(), HasSubstr("sessions are in memory alone"));
+  redis.Start();
+  AwaitLog(server, "snapshot store: can be read again");
+  EXPECT_EQ(server.Health(kService), "SERVING");
+  EXPECT_EQ(End(&server), 0) << server.process().error();
 }
 
 }  // namespace

@@ -193,7 +193,7 @@ void CudaSampler::Write(Step& step) const {
       SampleResult& result = pending.results[i];
       result.token = step.chosen()[row].token;
       result.logprob = step.chosen()[row].logprob;
-      result.top.assign(top, top + step.top_counts[row]);
+      result.top.assign(top, top + (result.token == kNoToken ? 0 : step.top_counts[row]));
     }
   }
   step.Clear();

@@ -27,7 +27,11 @@ struct Shared {
   int top_count;
 };
 
-// Replaces a logit that is not finite as kernels/sampling.h says. Adding 0 turns −0 into 0.
+// In place of a key, which is less: the row has a logit that is not finite.
+constexpr uint64_t kNotFinite = ~uint64_t{0};
+
+// What a logit that is not finite after the edits counts as: kernels/sampling.h. Adding 0 turns −0
+// into 0.
 __device__ float Finite(float logit) {
   return isnan(logit) ? -INFINITY : fminf(logit, kGreatestFloat) + 0.0f;
 }
@@ -46,12 +50,15 @@ __device__ double FromOrderedBits(uint64_t ordered) {
       static_cast<int64_t>(ordered >> 63 != 0 ? ordered & ~(uint64_t{1} << 63) : ~ordered));
 }
 
-// Copies logits [row.columns] to `row`, made finite and padded. Returns the key of the first token.
-__device__ uint64_t CopyFinite(const float* logits, const EditedRow& row, Shared* shared) {
+// Copies logits [row.columns] to `row` and pads them. Returns the key of the first token, or
+// kNotFinite.
+__device__ uint64_t Copy(const float* logits, const EditedRow& row, Shared* shared) {
   uint64_t greatest = 0;
   for (int32_t i = threadIdx.x; i < EditedStride(row.columns); i += blockDim.x) {
-    row.logits[i] = i < row.columns ? Finite(logits[i]) : -INFINITY;
-    if (i < row.columns) greatest = max(greatest, KeyOf(row.logits[i], i));
+    row.logits[i] = i < row.columns ? logits[i] + 0.0f : -INFINITY;  // −0 becomes 0
+    if (i >= row.columns) continue;
+    const bool finite = fabsf(row.logits[i]) <= kGreatestFloat;
+    greatest = max(greatest, finite ? KeyOf(row.logits[i], i) : kNotFinite);
   }
   return BlockMax(greatest, shared->greatest);
 }
@@ -211,12 +218,13 @@ class Gumbel {
 
 __device__ TokenId Sample(const EditedRow& row, const DeviceRequest& request, uint64_t first,
                           Shared* shared) {
-  if (request.temperature == 0 || LogitOf(first) == -INFINITY) return TokenOf(first);
+  if (LogitOf(first) == -INFINITY) return kNoToken;  // all are banned
+  if (request.temperature == 0) return TokenOf(first);
   return Gumbel(row, request, first, Cut(row, request, first, shared)).Sample(shared);
 }
 
 __device__ float LogProbability(float logit, double log_total) {
-  return logit == -INFINITY ? logit : static_cast<float>(logit - log_total);
+  return static_cast<float>(fmax(logit - log_total, -double{kGreatestFloat}));
 }
 
 // Writes the `count` first tokens to `top`, best first.
@@ -238,6 +246,12 @@ __device__ void WriteTop(const EditedRow& row, int32_t count, uint64_t first, do
   }
 }
 
+__device__ void WriteChosen(const SampledRows& rows, const DeviceRequest& request, TokenId token,
+                            float logprob) {
+  if (request.keep_in != kNotKept) rows.last_tokens[request.keep_in] = max(token, 0);
+  rows.chosen[blockIdx.x] = {token, logprob};
+}
+
 __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
   __shared__ Shared shared;
   LetNextKernelBegin();
@@ -246,11 +260,15 @@ __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
   const int32_t columns = static_cast<int32_t>(rows.logits.columns);
   const float* logits = rows.logits.row(blockIdx.x);
   const EditedRow row{rows.edited + blockIdx.x * EditedStride(columns), columns};
-  uint64_t first = CopyFinite(logits, row, &shared);
+  uint64_t first = Copy(logits, row, &shared);
+  if (first == kNotFinite) {
+    if (threadIdx.x == 0) WriteChosen(rows, request, kNoToken, NAN);
+    return;
+  }
 
   const bool wants_logprob = request.scored_token != kNoToken || request.logprob;
   double log_total = 0;
-  if ((wants_logprob || request.top_logprobs > 0) && LogitOf(first) != -INFINITY) {
+  if (wants_logprob || request.top_logprobs > 0) {
     log_total = LogTotal(row, LogitOf(first), &shared);
   }
   if (request.top_logprobs > 0) {
@@ -266,9 +284,8 @@ __global__ void __launch_bounds__(kMostThreads, 1) SampleRow(SampledRows rows) {
     token = Sample(row, request, first, &shared);
   }
   if (threadIdx.x == 0) {
-    if (request.keep_in != kNotKept) rows.last_tokens[request.keep_in] = token;
-    rows.chosen[blockIdx.x] = {
-        token, wants_logprob ? LogProbability(Finite(logits[token]), log_total) : NAN};
+    const bool tells = wants_logprob && token != kNoToken;
+    WriteChosen(rows, request, token, tells ? LogProbability(logits[token], log_total) : NAN);
   }
 }
 

@@ -31,7 +31,7 @@ struct DeviceRequest {
   const LogitEdit* edits = nullptr;  // on the device
   int32_t edit_count = 0;
   int32_t top_logprobs = 0;
-  int32_t keep_in = kNotKept;  // the slot whose last token the sampled token becomes
+  int32_t keep_in = kNotKept;  // the slot whose last token the sampled token, or 0, becomes
   bool logprob = false;
 };
 
@@ -40,8 +40,9 @@ struct SampledRows {
   MatrixView<const float> logits;
   const DeviceRequest* requests = nullptr;  // [logits.rows]
   float* edited = nullptr;                  // scratch [logits.rows, EditedStride(logits.columns)]
-  TokenLogprob* chosen = nullptr;           // [logits.rows]; logprob is NaN unless requested
-  // [logits.rows, kMaxTopLogprobs]; of each row, the first top_logprobs are written.
+  // [logits.rows]; kNoToken for a row without a result; logprob is NaN unless requested.
+  TokenLogprob* chosen = nullptr;
+  // [logits.rows, kMaxTopLogprobs]; of each row with a result, the first top_logprobs are written.
   TokenLogprob* top = nullptr;
   TokenId* last_tokens = nullptr;  // [slots]
 };

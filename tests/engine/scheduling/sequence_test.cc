@@ -130,7 +130,7 @@ TEST(Sequence, ScoresEveryPromptTokenButTheFirst) {
     EXPECT_EQ(segment.outputs[row].request.scored_token, 11 + row);
     EXPECT_EQ(segment.outputs[row].request.top_logprobs, 3);
   }
-  sequence.Accept(2, std::vector<SampleResult>(2), At(1));
+  sequence.Accept(2, std::vector<SampleResult>{{11, -1.0f, {}}, {12, -1.0f, {}}}, At(1));
   EXPECT_FALSE(sequence.finished());
   Compute(sequence, 1, 13);
   ASSERT_TRUE(sequence.finished());

@@ -38,7 +38,8 @@ class SessionsTest : public testing::Test {
     if (with_store) {
       io_ = std::make_unique<SnapshotIo>(
           std::make_unique<MemoryStore>(&stored_, shared_store_),
-          MakeSnapshotFormat(model->info(), StateEncoding::kExact, /*zstd_level=*/0), 1 << 30);
+          MakeSnapshotFormat(model->info(), StateEncoding::kExact, /*zstd_level=*/0, key_),
+          1 << 30);
     }
     executor_ = std::make_unique<Executor>(std::move(model), executor, io_.get(),
                                            [this](std::function<void()> task) {
@@ -173,7 +174,8 @@ class SessionsTest : public testing::Test {
   ExecutorOptions executor_options_;
   std::shared_ptr<FakeModelControl> control_;
   bool shared_store_ = false;
-  MemoryStore::Entries stored_;  // may be looked into after AwaitStored
+  const SnapshotKey* key_ = nullptr;  // of the store's snapshots
+  MemoryStore::Entries stored_;       // may be looked into after AwaitStored
   std::mutex mutex_;
   std::vector<std::function<void()>> tasks_;  // guarded by mutex_
   std::unique_ptr<SnapshotIo> io_;

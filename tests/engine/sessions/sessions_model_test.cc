@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "tests/engine/oracle.h"
 #include "tests/engine/recording_sink.h"
+#include "tests/engine/sessions/engine_on_model.h"
 #include "tests/models/random_checkpoint.h"
 #include "tests/models/test_model.h"
 
@@ -21,47 +22,6 @@ namespace {
 
 constexpr int32_t kVocabulary = 13;  // guesses come true
 constexpr int32_t kMaxRows = 200;
-
-// A TestModel's model, which keeps it.
-class OwnedModel : public Model {
- public:
-  explicit OwnedModel(TestModel model) : model_(std::move(model)) {
-    model_->set_transfer_done(
-        [this](Ticket ticket, absl::Status status) { transfer_done_(ticket, std::move(status)); });
-  }
-  const ModelInfo& info() const override { return model_->info(); }
-  absl::Status Launch(std::span<const Segment> segments) override {
-    return model_->Launch(segments);
-  }
-  absl::Status Wait(StepResult* result) override { return model_->Wait(result); }
-  absl::Status Fork(SlotId from, SlotId to, int32_t position) override {
-    return model_->Fork(from, to, position);
-  }
-  absl::Status Truncate(SlotId slot, int32_t position) override {
-    return model_->Truncate(slot, position);
-  }
-  absl::Status Clear(SlotId slot) override { return model_->Clear(slot); }
-  StateShape state(SlotId slot) const override { return model_->state(slot); }
-  absl::StatusOr<Ticket> StartRead(SlotId slot, std::span<std::byte> bytes) override {
-    return model_->StartRead(slot, bytes);
-  }
-  absl::StatusOr<Ticket> StartWrite(std::span<const std::byte> bytes, StateShape shape,
-                                    SlotId slot) override {
-    return model_->StartWrite(bytes, shape, slot);
-  }
-
- private:
-  TestModel model_;
-};
-
-template <typename T>
-T Await(const std::function<void(Reply<T>)>& call) {
-  std::promise<absl::StatusOr<T>> promise;
-  call([&promise](absl::StatusOr<T> answer) { promise.set_value(std::move(answer)); });
-  absl::StatusOr<T> answer = promise.get_future().get();
-  EXPECT_TRUE(answer.ok()) << answer.status();
-  return *std::move(answer);
-}
 
 class SessionsOnModels : public ::testing::TestWithParam<int> {
  protected:

@@ -36,9 +36,9 @@ class DiskStoreTest : public testing::Test {
   ~DiskStoreTest() override { fs::remove_all(folder_); }
 
   // What a new process would see.
-  void Open(int64_t max_bytes = 0) {
+  void Open(int64_t max_bytes = 0, int64_t max_snapshot_bytes = 1 << 20) {
     store_ = nullptr;
-    auto store = DiskStore::Open(folder_, max_bytes);
+    auto store = DiskStore::Open(folder_, max_bytes, max_snapshot_bytes);
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
   }
@@ -267,6 +267,24 @@ TEST_F(DiskStoreTest, AFileThatLostItsEndIsDataLoss) {
   fs::remove(path);
   EXPECT_EQ(Get({"ann", "1"}), "NOT_FOUND");
   EXPECT_EQ(store_->bytes(), 0);
+}
+
+TEST_F(DiskStoreTest, AFileLargerThanAnySnapshotIsDataLossAndIsNotRead) {
+  Open(/*max_bytes=*/0, /*max_snapshot_bytes=*/100);
+  ASSERT_TRUE(Put({"ann", "1"}, std::string(99, 'x')).ok());
+  ASSERT_TRUE(Put({"ann", "2"}, std::string(100, 'x')).ok());
+  ASSERT_TRUE(Put({"ann", "3"}, std::string(101, 'x')).ok());
+  EXPECT_EQ(Get({"ann", "1"}), std::string(99, 'x'));
+  EXPECT_EQ(Get({"ann", "2"}), std::string(100, 'x'));
+  EXPECT_EQ(Get({"ann", "3"}), "DATA_LOSS");
+  // A terabyte that takes no room on the disk: there at the start, and grown since.
+  fs::resize_file(folder_ + "/owner-ann/1.snapshot", int64_t{1} << 40);
+  EXPECT_EQ(Get({"ann", "1"}), "DATA_LOSS");
+  Open(/*max_bytes=*/0, /*max_snapshot_bytes=*/100);
+  EXPECT_EQ(Get({"ann", "1"}), "DATA_LOSS");
+  EXPECT_THAT(std::string(store_->Get({"ann", "1"}).status().message()),
+              HasSubstr("more than the 124 bytes of the largest snapshot"));
+  EXPECT_EQ(Get({"ann", "2"}), std::string(100, 'x'));
 }
 
 TEST_F(DiskStoreTest, IsForOneProcessAtATime) {

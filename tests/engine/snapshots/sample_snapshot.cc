@@ -54,6 +54,8 @@ void ExpectSame(const Snapshot& found, const Snapshot& expected) {
   EXPECT_EQ(found.shape.base_position, expected.shape.base_position);
   EXPECT_EQ(found.shape.position, expected.shape.position);
   EXPECT_EQ(found.exact, expected.exact);
+  EXPECT_EQ(found.imported, expected.imported);
+  EXPECT_EQ(found.cut, expected.cut);
   ASSERT_NE(found.state, nullptr);
   EXPECT_EQ(*found.state, *expected.state);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "engine/snapshots/snapshot.h"
@@ -81,6 +82,30 @@ TEST(SnapshotDocument, ShowsTheBytesOfItsExample) {
   const absl::StatusOr<Snapshot> read = DecodeSnapshot(shown, ExampleFormat());
   ASSERT_TRUE(read.ok()) << read.status();
   ExpectSame(*read, ExampleSnapshot());
+}
+
+TEST(SnapshotDocument, ShowsTheBytesOfItsExampleSigned) {
+  const std::string path = testing::TempDir() + "/snapshot_document_key";
+  std::string bytes;
+  for (char byte = 0; byte < 32; ++byte) bytes += byte;
+  std::ofstream(path, std::ios::binary) << bytes;
+  const SnapshotKey key = SnapshotKey::Read(path).value();
+  SnapshotFormat format = ExampleFormat();
+  format.key = &key;
+  // What the table shows takes the place of what is there; the flags, and what is behind the state,
+  // come in between.
+  std::string expected = EncodeSnapshot(ExampleSnapshot(), ExampleFormat()).value();
+  expected.insert(16, 1, '\0');
+  expected.insert(196, 32, '\0');
+  const std::vector<Row> rows = RowsUnder("### The example, signed");
+  EXPECT_EQ(rows.size(), 4);
+  for (const Row& row : rows) {
+    expected.replace(std::stoul(row.name), row.bytes.size(), row.bytes);
+  }
+  const absl::StatusOr<std::string> written = EncodeSnapshot(ExampleSnapshot(), format);
+  ASSERT_TRUE(written.ok()) << written.status();
+  EXPECT_EQ(absl::BytesToHexString(expected), absl::BytesToHexString(*written));
+  EXPECT_TRUE(DecodeSnapshot(expected, format).ok());
 }
 
 TEST(SnapshotDocument, ShowsItsStateInEveryEncoding) {

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <string>
 
+#include "kernels/element.h"
 #include "tests/engine/snapshots/sample_snapshot.h"
 
 namespace retnet {
@@ -170,10 +171,44 @@ TEST(Snapshot, TheCorpusHoldsSoundOnes) {
 
 TEST(Snapshot, OfAnotherFormatVersionIsRefusedByIt) {
   std::string bytes = EncodeSnapshot(SampleSnapshot(kKey, 2), SampleFormat()).value();
-  bytes[8] = 2;
+  bytes[8] = 3;
   const absl::Status status = DecodeSnapshot(Sealed(bytes), SampleFormat()).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("format version is 2; here it is 1"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("format version is 3; here it is 1 or 2"));
+}
+
+// Without the mark the bytes are those of version 1, which older releases read.
+TEST(Snapshot, TheMarkOfAnImportedOneComesBackAndTakesAByte) {
+  Snapshot snapshot = SampleSnapshot(kKey, 12);
+  const std::string plain = EncodeSnapshot(snapshot, SampleFormat()).value();
+  snapshot.imported = true;
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+  std::string marked = EncodeSnapshot(snapshot, SampleFormat()).value();
+  std::string expected = plain;
+  expected[8] = 2;
+  expected.insert(16, 1, '\1');
+  EXPECT_EQ(marked, Sealed(expected));
+  marked[16] = '\x81';  // a flag that nobody knows
+  const absl::Status status = DecodeSnapshot(Sealed(marked), SampleFormat()).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+}
+
+TEST(Snapshot, ACutTokenComesBackAndTakesNineBytes) {
+  Snapshot snapshot = SampleSnapshot(kKey, 12);
+  const std::string plain = EncodeSnapshot(snapshot, SampleFormat()).value();
+  snapshot.cut = {.token = 3, .bytes = 2};
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+  std::string marked = EncodeSnapshot(snapshot, SampleFormat()).value();
+  std::string expected = plain;
+  expected[8] = 2;
+  expected.insert(16, std::string("\2\3\0\0\0\2\0\0\0", 9));
+  EXPECT_EQ(marked, Sealed(expected));
+  snapshot.imported = true;
+  ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);
+  marked[21] = '\0';  // no byte is left
+  EXPECT_TRUE(absl::IsDataLoss(DecodeSnapshot(Sealed(marked), SampleFormat()).status()));
+  snapshot.cut.token = SampleFormat().vocab_size;
+  EXPECT_TRUE(absl::IsInvalidArgument(EncodeSnapshot(snapshot, SampleFormat()).status()));
 }
 
 TEST(Snapshot, ThatDoesNotAgreeWithItselfIsNotWritten) {
@@ -237,9 +272,17 @@ TEST(Snapshot, WithoutAStateNothingIsRounded) {
   EXPECT_TRUE(RoundTrip(SampleSnapshot(kKey, 1), format).exact);
 }
 
+// The same with every 16 bits of its state the bits of a finite number.
+Snapshot Finite16Bits(Snapshot snapshot) {
+  auto state = std::make_shared<ByteVector>(*snapshot.state);
+  for (size_t i = 1; i < state->size(); i += 2) (*state)[i] &= std::byte{0xBF};
+  snapshot.state = std::move(state);
+  return snapshot;
+}
+
 // And so are they where what is written is rounded: there is nothing left to round.
 TEST(Snapshot, StatesOfTheDevices16BitsStayExact) {
-  const Snapshot snapshot = SampleSnapshot(kKey, 12);
+  const Snapshot snapshot = Finite16Bits(SampleSnapshot(kKey, 12));
   SnapshotFormat format = SampleFormat();
   format.tail_type = ElementType::kBFloat16;
   for (const ElementType base_type : {ElementType::kBFloat16, ElementType::kFloat16}) {
@@ -255,7 +298,7 @@ TEST(Snapshot, StatesOfTheDevices16BitsStayExact) {
 }
 
 TEST(Snapshot, TailsOfTheDevicesBf16StayBitForBit) {
-  const Snapshot snapshot = SampleSnapshot(kKey, 12);
+  const Snapshot snapshot = Finite16Bits(SampleSnapshot(kKey, 12));
   SnapshotFormat format = SampleFormat();
   format.tail_type = ElementType::kBFloat16;
   for (const StateEncoding encoding : {StateEncoding::kBf16, StateEncoding::kInt8}) {
@@ -267,6 +310,67 @@ TEST(Snapshot, TailsOfTheDevicesBf16StayBitForBit) {
     EXPECT_EQ(tail(restored), tail(snapshot));
     EXPECT_NE(*restored.state, *snapshot.state);
   }
+}
+
+// Forged, with a checksum that is right; in every type and encoding, in base and tail.
+TEST(Snapshot, WithANumberThatIsNotFiniteIsDamaged) {
+  const Snapshot sound = Finite16Bits(SampleSnapshot(kKey, 12));
+  const auto expect_refused = [](const std::string& bytes, const SnapshotFormat& format) {
+    const absl::Status status = DecodeSnapshot(Sealed(bytes), format).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("NaN or infinite"));
+  };
+  using enum ElementType;
+  for (const auto& [base_type, tail_type] : {std::pair(kFloat32, kFloat32),
+                                             {kFloat32, kBFloat16},
+                                             {kBFloat16, kBFloat16},
+                                             {kFloat16, kBFloat16}}) {
+    SnapshotFormat format = SampleFormat();
+    format.base_type = base_type;
+    format.tail_type = tail_type;
+    const std::string bytes = EncodeSnapshot(sound, format).value();
+    const size_t state = bytes.size() - 8 - sound.state->size();
+    for (size_t at = 0; at < sound.state->size(); at += 4) {
+      const ElementType type = at < format.base_bytes ? base_type : tail_type;
+      for (const float number : {std::nanf(""), -HUGE_VALF}) {
+        std::string forged = bytes;
+        auto* const element = reinterpret_cast<std::byte*>(forged.data() + state + at);
+        if (type == kFloat16) {  // to which infinity is rounded as the greatest number
+          element[0] = std::byte{0};
+          element[1] = std::byte{0x7C};
+        } else {
+          SetElement(number, type, 0, element);
+        }
+        expect_refused(forged, format);
+      }
+    }
+  }
+  // Encoded: a bf16 that is not finite, and a scale that is not, or with which a number is not.
+  SnapshotFormat format = SampleFormat();
+  format.encoding = StateEncoding::kBf16;
+  std::string forged = EncodeSnapshot(sound, format).value();
+  forged.replace(forged.size() - 10, 2, "\x80\x7f");
+  expect_refused(forged, format);
+  format.encoding = StateEncoding::kInt8;
+  const std::string scales[] = {std::string("\0\0\xc0\x7f", 4), "\xff\xff\x7f\x7f"};
+  for (const std::string& scale : scales) {
+    forged = EncodeSnapshot(sound, format).value();
+    const int64_t numbers = static_cast<int64_t>(sound.state->size()) / 4;
+    forged.replace(forged.size() - 8 - EncodedFloatBytes(numbers, format.encoding), 4, scale);
+    expect_refused(forged, format);
+  }
+}
+
+// One that this server has come to is not kept: its tokens are.
+TEST(Snapshot, AStateThatIsNotFiniteIsLeftOut) {
+  Snapshot snapshot = SampleSnapshot(kKey, 12);
+  auto state = std::make_shared<ByteVector>(*snapshot.state);
+  SetElement(std::nanf(""), ElementType::kFloat32, 7, state->data());
+  snapshot.state = std::move(state);
+  const Snapshot restored = RoundTrip(snapshot, SampleFormat());
+  EXPECT_EQ(restored.history, snapshot.history);
+  EXPECT_EQ(restored.shape.position, 0);
+  EXPECT_TRUE(restored.state->empty());
 }
 
 TEST(SnapshotHead, SaysWhatTheWholeSaysAsSoonAsItIsThere) {

@@ -1,6 +1,7 @@
 #include "server/text/detokenizer.h"
 
 #include <algorithm>
+#include <memory>
 #include <random>
 #include <string>
 #include <string_view>
@@ -59,6 +60,64 @@ TEST(Detokenizer, StopsAtTheFirstStopStringWhateverTheCuts) {
   }
   EXPECT_GT(stopped, 500);
   EXPECT_LT(stopped, 2500);
+}
+
+// The tokens that are kept and what is left of the one that was cut are the text, to the byte.
+TEST(Detokenizer, TellsWhichTokensAStopStringReachesInto) {
+  Random random(4);
+  int cut = 0;
+  int dropped = 0;
+  for (int trial = 0; trial < 3000; ++trial) {
+    const std::string text = RandomText(4 + Below(24, &random), &random);
+    TextStops stops;
+    stops.strings.push_back(RandomText(1 + Below(4, &random), &random));
+    stops.include = Below(8, &random) == 0;
+    std::vector<std::string> pieces = RandomCut(text, &random);
+    const FakeTokenizer tokenizer(pieces);
+    Detokenizer detokenizer(&tokenizer, stops);
+    std::string result;
+    size_t tokens = 0;
+    while (tokens < pieces.size() && !detokenizer.stopped()) {
+      result += detokenizer.Push(static_cast<TokenId>(tokens++));
+    }
+    const StopDecision decision = detokenizer.decision();
+    ASSERT_EQ(decision.stops, detokenizer.stopped());
+    if (!decision.stops || stops.include) {
+      ASSERT_EQ(decision.dropped_tokens, 0);
+      continue;
+    }
+    ASSERT_LE(decision.dropped_tokens, tokens);
+    std::string kept;
+    tokens -= static_cast<size_t>(decision.dropped_tokens);
+    for (size_t i = 0; i < tokens; ++i) kept += pieces[i];
+    if (decision.cut.token != kNoToken) {
+      ASSERT_EQ(decision.cut.token, tokens);
+      ASSERT_GT(decision.cut.bytes, 0);
+      ASSERT_LT(decision.cut.bytes, pieces[tokens].size());
+      kept += pieces[tokens].substr(0, static_cast<size_t>(decision.cut.bytes));
+      ++cut;
+    }
+    ASSERT_EQ(kept, result);
+    dropped += decision.dropped_tokens;
+  }
+  EXPECT_GT(cut, 200);
+  EXPECT_GT(dropped, 500);
+}
+
+TEST(Detokenizer, LeavesTheBeginningOfACharacterToTheNextText) {
+  const FakeTokenizer tokenizer({"a\xF0\x9F", "\x91", "\xA9!"});
+  const auto begun = std::make_shared<std::string>();
+  Detokenizer first(&tokenizer, {}, begun);
+  EXPECT_EQ(first.Push(0), "a");
+  EXPECT_EQ(first.Flush(/*goes_on=*/true), "");
+  Detokenizer second(&tokenizer, {{"\xF0\x9F\x91\xA9"}}, begun);
+  *begun = "\xF0\x9F";
+  EXPECT_EQ(second.Push(1), "");
+  EXPECT_EQ(second.Push(2), "");
+  EXPECT_TRUE(second.stopped());
+  Detokenizer alone(&tokenizer, {});
+  alone.Push(0);
+  EXPECT_EQ(alone.Flush(), "\xEF\xBF\xBD");
 }
 
 TEST(Detokenizer, HoldsBackOnlyWhatMayBeginAStopString) {
