@@ -1,8 +1,7 @@
 #include "client/client.h"
 
 #include <google/protobuf/stubs/logging.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -56,6 +55,10 @@ std::string CodeName(grpc::StatusCode code) {
       return "UNIMPLEMENTED";
     case grpc::StatusCode::INTERNAL:
       return "INTERNAL";
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return "UNAUTHENTICATED";
+    case grpc::StatusCode::PERMISSION_DENIED:
+      return "PERMISSION_DENIED";
     case grpc::StatusCode::UNAVAILABLE:
       return "UNAVAILABLE";
     default:
@@ -75,7 +78,8 @@ void AvoidProxyOnLoopback(const std::string& target, grpc::ChannelArguments* arg
   if (loopback) arguments->SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
 }
 
-Client::Client(const ClientOptions& options) : options_(options) {
+Client::Client(const ClientOptions& options, Access access)
+    : options_(options), access_(std::move(access)) {
   const sigset_t signals = Signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // Texts that are not UTF-8 are sent all the same; the server's answer says more than protobuf's
@@ -84,8 +88,7 @@ Client::Client(const ClientOptions& options) : options_(options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   AvoidProxyOnLoopback(options.target, &arguments);
-  channel_ =
-      grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), arguments);
+  channel_ = NewChannel(options.target, access_, arguments);
   if (options.timeout_seconds > 0) {
     context_.set_deadline(std::chrono::system_clock::now() +
                           std::chrono::milliseconds(int64_t(options.timeout_seconds * 1000)));
@@ -139,7 +142,10 @@ bool Client::Connect() {
   }
   if (state == GRPC_CHANNEL_READY) return true;
   std::cerr << "retnet: cannot reach " << options_.target
-            << "; is retnetd running there? (--target HOST:PORT names another one)\n";
+            << "; is retnetd running there? (--target HOST:PORT names another one)"
+            << (access_.tls ? " Does it use TLS, with a certificate for this name of a CA that "
+                              "--tls-ca names, and does it accept --tls-cert?\n"
+                            : " If it uses TLS, name its CA with --tls-ca FILE.\n");
   return false;
 }
 

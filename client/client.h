@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "client/access.h"
 #include "kernels/mutex.h"
 
 namespace retnet {
@@ -35,13 +36,15 @@ struct ClientOptions {
   std::string target = "127.0.0.1:50051";
   double timeout_seconds = 0;  // 0: no timeout
   bool json = false;
+  AccessOptions access;
 };
 
 // One call to a server, which Ctrl-C cancels. Create it before any other thread: it blocks SIGINT,
 // and later threads inherit that.
 class Client {
  public:
-  explicit Client(const ClientOptions& options);
+  // `access` is what options.access says.
+  Client(const ClientOptions& options, Access access);
   ~Client();
 
   // Returns whether the server can be reached. Prints an error to standard error if not.
@@ -49,6 +52,7 @@ class Client {
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   grpc::ClientContext* context() { return &context_; }
   bool json() const { return options_.json; }
+  const Access& access() const { return access_; }
   const std::string& target() const { return options_.target; }
   double timeout_seconds() const { return options_.timeout_seconds; }
 
@@ -69,6 +73,7 @@ class Client {
   bool Interrupt();
 
   const ClientOptions options_;
+  const Access access_;
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   std::atomic<bool> interrupted_ = false;

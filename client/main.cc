@@ -6,8 +6,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "client/access_options.h"
 #include "client/bench/bench.h"
 #include "client/client.h"
 #include "client/commands.h"
@@ -264,13 +266,15 @@ void AddCommonOptions(CLI::App* app, ClientOptions* options) {
       ->capture_default_str()
       ->check(NumberFrom(0, std::numeric_limits<double>::infinity()));
   app->add_flag("--json", options->json, "Print the result as one JSON object.");
+  AddAccessOptions(app, &options->access);
   app->option_defaults()->group("Options");
 }
 
 // A command. Its help names the common options, too.
 CLI::App* AddCommand(CLI::App* app, const std::string& name, const std::string& description) {
   CLI::App* command = app->add_subcommand(name, description)->group("Commands");
-  command->footer("Also --target, --timeout and --json: see retnet --help.");
+  command->footer(
+      "Also --target, --timeout, --json, and options for tokens and TLS: see retnet --help.");
   return command;
 }
 
@@ -316,6 +320,9 @@ int Run(int argc, char** argv) {
   AddChatOptions(chat, &chat_options);
   SessionCommands session_commands(
       AddCommand(&app, "sessions", "Manage sessions: histories that outlive a call."));
+  TokenCommands token_commands(
+      app.add_subcommand("token", "Make and list access tokens, in a server's file.")
+          ->group("Commands"));
   BenchOptions bench_options;
   CLI::App* bench = AddCommand(&app, "bench", "Put a load on the server and measure it.");
   AddBenchOptions(bench, &bench_options);
@@ -326,7 +333,13 @@ int Run(int argc, char** argv) {
     if (*score) SetPrompt(prompt, &score_request);
     const v1::TokenizeRequest tokenize_request =
         *tokenize ? TokenizeRequestOf(prompt) : v1::TokenizeRequest();
-    Client client(options);
+    if (token_commands.given()) return token_commands.Run();
+    absl::StatusOr<Access> access = ReadAccess(options.access);
+    if (!access.ok()) {
+      std::cerr << "retnet: " << access.status().message() << "\n";
+      return kExitUsage;
+    }
+    Client client(options, *std::move(access));
     if (!client.Connect()) return kExitUnreachable;
     const auto run = [&] {
       if (*generate) return RunGenerate(generate_request, &client);

@@ -5,6 +5,7 @@ find_package(absl REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 # Module mode first: gRPC's config file would otherwise look for a protobuf config that Debian
 # lacks.
 find_package(Protobuf REQUIRED)
@@ -16,7 +17,6 @@ pkg_check_modules(MicroHttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(Prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 pkg_check_modules(XxHash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(Zstd REQUIRED IMPORTED_TARGET libzstd)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 
 # Debian's libsentencepiece.so exports a bundled protobuf of another version: beside libprotobuf.so
 # a process dies at start. So protobuf is linked as an archive whose symbols stay hidden, and

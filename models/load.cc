@@ -64,14 +64,23 @@ absl::Status SetSpecialTokens(const std::string& directory, const RetNetConfig& 
   return absl::OkStatus();
 }
 
-// The name of the folder itself, also if the path ends in ".." or is a symbolic link.
-std::string FolderName(const std::string& directory) {
+}  // namespace
+
+// The path is made absolute first, so that it may end in ".." or be a symbolic link.
+std::string CheckpointName(const std::string& directory) {
   std::error_code error;
   const auto path = std::filesystem::canonical(directory, error);
-  return error ? directory : path.filename().string();
+  if (error) return directory;
+  const std::string repository = path.parent_path().parent_path().filename().string();
+  const std::string prefix = "models--";
+  if (path.parent_path().filename() != "snapshots" || !repository.starts_with(prefix)) {
+    return path.filename().string();
+  }
+  // The cache writes owner/name as owner--name.
+  std::string name = repository.substr(prefix.size());
+  if (const size_t slash = name.find("--"); slash != std::string::npos) name.replace(slash, 2, "/");
+  return name;
 }
-
-}  // namespace
 
 ElementType StateTypeOf(const ModelOptions& options) {
   if (options.state_type == "bf16") return ElementType::kBFloat16;
@@ -83,7 +92,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
   RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(const RetNetConfig config, ReadConfig(directory));
   ModelInfo info;
-  info.name = FolderName(directory);
+  info.name = options.served_name.empty() ? CheckpointName(directory) : options.served_name;
   RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(const ModelWeights weights, FindWeights(checkpoint, config));

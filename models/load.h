@@ -26,7 +26,12 @@ struct ModelOptions {
   int32_t max_rows = 512;            // the most tokens of a step
   // scalar, avx2, avx512 or avx512-bf16. Empty: the best set that this machine supports.
   std::string instruction_set = "";
+  std::string served_name = "";  // ModelInfo::name. Empty: CheckpointName
 };
+
+// What a checkpoint is called: its folder's name, or owner/name for a snapshot in a cache of the
+// Hugging Face hub, whose path is models--owner--name/snapshots/HASH.
+std::string CheckpointName(const std::string& directory);
 
 // The element type that options.state_type names. The options must be valid.
 ElementType StateTypeOf(const ModelOptions& options);

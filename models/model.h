@@ -62,7 +62,7 @@ using Ticket = uint64_t;
 using TransferDone = std::function<void(Ticket, absl::Status)>;
 
 struct ModelInfo {
-  std::string name;  // the name of the checkpoint folder
+  std::string name;  // of the checkpoint, for clients and operators
   int32_t vocab_size = 0;
   int32_t slots = 0;     // at least 1
   int32_t max_rows = 0;  // the most tokens of a step; at least 1

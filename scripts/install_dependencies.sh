@@ -12,7 +12,7 @@ build=(
   libhiredis-dev libmicrohttpd-dev libssl-dev libxxhash-dev libzstd-dev prometheus-cpp-dev
 )
 # The converter's test runs Python with numpy; SIMDe executes the AVX-512 kernels where the processor cannot.
-tests=(libgtest-dev libgmock-dev libsimde-dev libbenchmark-dev python3 python3-numpy redis-server)
+tests=(libgtest-dev libgmock-dev libsimde-dev libbenchmark-dev openssl python3 python3-numpy redis-server)
 lint=(shellcheck clang-format-14 clang-tidy-14)
 runtime=(libgrpc++1.51 libabsl20220623 libsentencepiece0 libhwy1 libspdlog1.10 libhiredis0.14 libssl3 libxxhash0 libzstd1
   libmicrohttpd12 libprometheus-cpp-core1.0)

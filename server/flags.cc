@@ -46,6 +46,12 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
       ->type_name("DIR")
       ->envname("RETNET_MODEL")
       ->required();
+  app->add_option(
+         "--served-model-name", options->model.served_name,
+         "Name of the model in GetModel and metrics. Set it where the folder's name says "
+         "little. By default it is that name, or owner/name for a folder in a cache of the "
+         "Hugging Face hub.")
+      ->type_name("NAME");
   app->add_option("--listen", options->server.listen,
                   "Address for gRPC calls. With port 0 the system picks a free port, which the "
                   "first line of output names. unix:PATH is a socket in the file system, for a "
@@ -60,6 +66,12 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
       ->option_text("default: none")
       ->envname("RETNET_METRICS_LISTEN")
       ->check(CLI::Validator(CheckHostAndPort, ""));
+  app->add_option("--private-listen", options->server.private_listen,
+                  "Address of a second listener, without TLS and authentication, for a gateway or "
+                  "sidecar that knows its callers. Whoever reaches it is let in.")
+      ->type_name("HOST:PORT")
+      ->option_text("default: none")
+      ->check(CLI::Validator(CheckListen, ""));
   AddNumber(app, "--max-message-bytes", &options->server.max_message_bytes, 1 << 10, 1 << 30,
             "BYTES", "Largest request. Raise it for longer texts and larger imported sessions.");
   AddNumber(app, "--max-metadata-bytes", &options->server.max_metadata_bytes, 1 << 10,
@@ -84,6 +96,33 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
             "time after which your supervisor kills the process.");
   AddWord(app, "--log-level", &options->log_level, LogLevelNames(),
           "Least severe messages that are written to standard error.");
+}
+
+void AddIdentityFlags(CLI::App* app, IdentityOptions* options) {
+  app->option_defaults()->group("Identity")->always_capture_default(false);
+  app->add_option("--auth-tokens", options->auth_tokens,
+                  "File of access tokens: callers need one, and sessions belong to its principal. "
+                  "\"retnet token new NAME --file FILE\" makes one. Read again when it changes.")
+      ->type_name("FILE")
+      ->option_text("default: everybody may call")
+      ->envname("RETNET_AUTH_TOKENS");
+  CLI::Option* certificate =
+      app->add_option("--tls-cert", options->tls.certificate,
+                      "The server's certificate and those between it and its CA (certificate "
+                      "authority), in PEM. Turns on TLS (encryption). Read again when it changes.")
+          ->type_name("FILE")
+          ->option_text("default: no TLS");
+  CLI::Option* key =
+      app->add_option("--tls-key", options->tls.key, "Private key of --tls-cert, in PEM.")
+          ->type_name("FILE")
+          ->needs(certificate);
+  certificate->needs(key);
+  app->add_option("--tls-client-ca", options->tls.client_ca,
+                  "Certificates of the CAs that sign clients' certificates, in PEM: clients must "
+                  "show one (mutual TLS), or with --auth-tokens either of the two.")
+      ->type_name("FILE")
+      ->needs(certificate);
+  app->option_defaults()->always_capture_default();
 }
 
 void AddDeviceFlags(CLI::App* app, RetnetdOptions* options) {
@@ -224,6 +263,7 @@ void AddFlags(CLI::App* app, RetnetdOptions* options) {
   app->set_version_flag("--version", "retnetd " RETNET_VERSION, "Print the version and exit.");
   app->option_defaults()->always_capture_default();
   AddServingFlags(app, options);
+  AddIdentityFlags(app, &options->server.identity);
   AddDeviceFlags(app, options);
   AddLoadFlags(app, options);
   AddSessionFlags(app, options);

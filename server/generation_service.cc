@@ -13,7 +13,7 @@
 #include "server/calls/score_stream.h"
 #include "server/calls/token_stream.h"
 #include "server/calls/unary_call.h"
-#include "server/wire/caller.h"
+#include "server/identity/caller.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -160,15 +160,17 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
                               std::shared_ptr<Call> call, Translation<Wire, Plan> translate,
                               Submission<Plan> submit) {
   call->Open();
-  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
-    return call->Refuse(admitted);
-  }
+  absl::StatusOr<Caller> caller = admission_->Admit(*context);
+  absl::Status status = caller.status();
+  if (status.ok() && caller->principal != nullptr) status = caller->principal->Check();
+  if (!status.ok()) return call->Refuse(status);
+  call->ChargeTo(caller->principal);
   auto arrival = std::make_shared<Arrival<Wire, Plan>>();
   arrival->plan = translate;
   arrival->deadline = Deadline(*context);
   arrival->cancelled = [call] { return call->cancelled(); };
   arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
-  arrival->planned = [this, call, submit = std::move(submit), caller = CallerOf(*context),
+  arrival->planned = [this, call, submit = std::move(submit), caller = *std::move(caller),
                       deadline = arrival->deadline](Plan& made) {
     const auto plan = std::make_shared<Plan>(std::move(made));
     plan->request.session.owner = caller.owner;
@@ -221,12 +223,13 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::Converse(
     grpc::CallbackServerContext* context) {
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
   auto call = std::make_shared<ConverseStream>(
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_,
                                   &text_budget_},
-      context, CallerOf(*context), Deadline(*context));
+      context, caller.ok() ? *caller : Caller(), Deadline(*context));
   call->Open();
-  call->Start(admission_->Admit(*context));
+  call->Start(caller.status());
   return call.get();
 }
 
@@ -236,7 +239,7 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     absl::string_view advice, std::function<absl::Status(const Wire&, Response*)> make_result) {
   auto call = std::make_shared<UnaryCall>(admission_, context, answer);
   call->Open();
-  absl::Status status = admission_->Admit(*context);
+  absl::Status status = admission_->Admit(*context).status();
   TextBudget::Hold hold;
   if (status.ok()) {
     auto taken = text_budget_.Take(static_cast<int64_t>(bytes->Length()));
@@ -264,7 +267,7 @@ grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContex
                                                       grpc::ByteBuffer* answer) {
   auto call = std::make_shared<UnaryCall>(admission_, context, answer);
   call->Open();
-  if (absl::Status admitted = admission_->Admit(*context); !admitted.ok()) {
+  if (absl::Status admitted = admission_->Admit(*context).status(); !admitted.ok()) {
     call->Refuse(admitted);
     return call.get();
   }

@@ -186,8 +186,12 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
     store_watch.TellHealth([&](bool healthy) { server->SetServiceHealth(kStoreService, healthy); });
   }
   std::cout << "listening on " << server->address() << std::endl;
+  if (!server->private_address().empty()) {
+    std::cout << "listening privately on " << server->private_address() << std::endl;
+  }
 
-  const std::vector<ReloadHook> reload_hooks;
+  const std::vector<ReloadHook> reload_hooks = {
+      {"tokens and certificates", [&server] { return server->ReloadIdentity(); }}};
   WaitForEnd(reload_hooks);
   const bool finished = server->Drain(absl::Now() + absl::Seconds(options.drain_seconds));
   store_watch.TellHealth(nullptr);

@@ -148,7 +148,7 @@ class ReflectionStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartReflection(
     const grpc::CallbackServerContext& context, const Admission& admission) {
-  return new ReflectionStream(admission.Admit(context));
+  return new ReflectionStream(admission.Admit(context).status());
 }
 
 }  // namespace retnet

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/calls/stream_limits.h"
+#include "server/identity/identity.h"
 #include "server/ops/call_metrics.h"
 #include "server/wire/request_translation.h"
 
@@ -18,8 +19,10 @@ namespace retnet {
 
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // HOST:PORT (port 0: any free port) or unix:PATH
-  int32_t max_message_bytes = 64 << 20;    // of a request
-  int32_t max_metadata_bytes = 64 << 10;   // of a request, as CheckMetadata counts them
+  std::string private_listen;              // the same, without TLS and authentication; empty: none
+  IdentityOptions identity;
+  int32_t max_message_bytes = 64 << 20;   // of a request
+  int32_t max_metadata_bytes = 64 << 10;  // of a request, as CheckMetadata counts them
   StreamLimits streams;
   int32_t max_calls_per_connection = 1024;  // more of them wait in the client
   absl::Duration keepalive =
@@ -29,7 +32,8 @@ struct ServerOptions {
 // Thread-safe. The engine, the metrics and the model's tokenizer must outlive it.
 class Server {
  public:
-  // Starts serving. FAILED_PRECONDITION if the address cannot be used. `metrics` may be null. If the
+  // Starts serving. FAILED_PRECONDITION if an address cannot be used, INVALID_ARGUMENT if a file of
+  // tokens or certificates is wrong. `metrics` may be null. If the
   // server cannot accept connections any more, health turns to NOT_SERVING and `failed` is called,
   // on another thread.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
@@ -41,6 +45,12 @@ class Server {
 
   // HOST:PORT with the port in use, or unix:PATH.
   const std::string& address() const;
+  // The same of the private listener; "" without one.
+  std::string private_address() const;
+
+  // Reads tokens and certificates again. Each file that is wrong keeps its old content; the first
+  // error is returned.
+  absl::Status ReloadIdentity();
 
   // Sets what the health service says of a service that is not one of gRPC's. Before that it is
   // unknown.

@@ -10,8 +10,8 @@
 #include "kernels/status_macros.h"
 #include "server/calls/snapshot_streams.h"
 #include "server/calls/unary_call.h"
+#include "server/identity/caller.h"
 #include "server/text/text_limits.h"
-#include "server/wire/caller.h"
 #include "server/wire/messages.h"
 #include "server/wire/session_translation.h"
 
@@ -84,16 +84,16 @@ grpc::ServerUnaryReactor* SessionService::Call(
   auto call = std::make_shared<UnaryCall>(admission_, context, answer);
   call->Open();
   Wire request;
-  absl::Status status = admission_->Admit(*context);
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
+  absl::Status status = caller.status();
   if (status.ok()) status = admission_->Read(*bytes, &request);
   if (status.ok()) {
-    status =
-        begin(request, CallerOf(*context).owner, [call, describe](absl::StatusOr<Result> result) {
-          if (!result.ok()) return call->Refuse(result.status());
-          Response response;
-          describe(*result, &response);
-          call->Answer(response, kLargeSession);
-        });
+    status = begin(request, caller->owner, [call, describe](absl::StatusOr<Result> result) {
+      if (!result.ok()) return call->Refuse(result.status());
+      Response response;
+      describe(*result, &response);
+      call->Answer(response, kLargeSession);
+    });
   }
   if (!status.ok()) call->Refuse(status);
   return call.get();
@@ -215,14 +215,15 @@ grpc::ServerUnaryReactor* SessionService::Rewind(grpc::CallbackServerContext* co
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  const Caller caller = CallerOf(*context);
-  auto call = std::make_shared<SnapshotExport>(admission_, context, caller.tenant);
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
+  auto call = std::make_shared<SnapshotExport>(admission_, context,
+                                               caller.ok() ? caller->tenant : Tenant());
   call->Open();
   const auto begin = [&]() -> absl::Status {
-    RETURN_IF_ERROR(admission_->Admit(*context));
+    RETURN_IF_ERROR(caller.status());
     v1::ExportSessionRequest request;
     RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-    ASSIGN_OR_RETURN(const SessionKey key, KeyOf(request.id(), caller.owner));
+    ASSIGN_OR_RETURN(const SessionKey key, KeyOf(request.id(), caller->owner));
     call->Start(MaxSnapshotBytes(*engine_), [this, key, call] {
       engine_->ExportSession(key, [this, call](absl::StatusOr<Snapshot> snapshot) {
         if (!snapshot.ok()) return call->Send(snapshot.status());
@@ -242,12 +243,12 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* SessionService::Import(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* answer) {
-  const Caller caller = CallerOf(*context);
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
   auto call = std::make_shared<SnapshotImport>(
-      admission_, context, caller.tenant, MaxSnapshotBytes(*engine_),
-      [this, answer, owner = caller.owner](const v1::CreateSessionRequest& session,
-                                           std::string snapshot,
-                                           std::function<void(const absl::Status&)> end) {
+      admission_, context, caller.ok() ? caller->tenant : Tenant(), MaxSnapshotBytes(*engine_),
+      [this, answer, owner = caller.ok() ? caller->owner : ""](
+          const v1::CreateSessionRequest& session, std::string snapshot,
+          std::function<void(const absl::Status&)> end) {
         const absl::StatusOr<SessionSpec> spec = TranslateCreate(session, owner);
         if (!spec.ok()) return end(spec.status());
         snapshots_.Post([this, answer, end, spec = *spec, bytes = std::move(snapshot)]() mutable {
@@ -264,7 +265,7 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* SessionService::Import(
         });
       });
   call->Open();
-  call->Start(admission_->Admit(*context));
+  call->Start(caller.status());
   return call.get();
 }
 

@@ -101,9 +101,15 @@ Workload MakeWorkload(const BenchOptions& options, const v1::GetModelResponse& m
   return workload;
 }
 
-Channels MakeChannels(const BenchOptions& options, const std::string& target) {
-  Channels channels{.target = target, .ordinary = {}, .narrow = NewNarrowChannel(target)};
-  for (int32_t i = 0; i < options.connections; ++i) channels.ordinary.push_back(NewChannel(target));
+Channels MakeChannels(const BenchOptions& options, const std::string& target,
+                      const Access& access) {
+  Channels channels{.target = target,
+                    .access = access,
+                    .ordinary = {},
+                    .narrow = NewNarrowChannel(target, access)};
+  for (int32_t i = 0; i < options.connections; ++i) {
+    channels.ordinary.push_back(NewChannel(target, access));
+  }
   return channels;
 }
 
@@ -135,7 +141,7 @@ class Bench {
         interruption_(interruption),
         workload_(MakeWorkload(options_, setting.model, dataset, /*warmup=*/false)),
         warmup_(MakeWorkload(options_, setting.model, dataset, /*warmup=*/true)),
-        channels_(MakeChannels(options_, setting.target)) {}
+        channels_(MakeChannels(options_, setting.target, setting.access)) {}
 
   BenchRun Run(const BenchPoint& point) {
     if (options_.num_warmups > 0) {
@@ -186,9 +192,14 @@ bool IsRefused(const BenchRun& run) {
 
 ExitCode RunBench(const BenchOptions& options, const std::string& command, Client* client) {
   const std::vector<BenchPoint> points = BenchPoints(options);
+  if (client->access().tls && options.workload.vanish_fraction > 0) {
+    throw CLI::ValidationError("--vanish-fraction",
+                               "a connection with TLS cannot be broken on purpose");
+  }
   BenchSetting setting{.options = &options,
                        .model = {},
                        .target = client->target(),
+                       .access = client->access(),
                        .date = Date(),
                        .command = command,
                        .is_sweep = points.size() > 1};

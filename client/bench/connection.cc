@@ -1,9 +1,6 @@
 #include "client/bench/connection.h"
 
 #include <fcntl.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/create_channel_posix.h>
-#include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -49,19 +46,22 @@ int ConnectedSocket(const std::string& host, const std::string& port) {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& target) {
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments(target));
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& target, const Access& access) {
+  return NewChannel(target, access, Arguments(target));
 }
 
-std::shared_ptr<grpc::Channel> NewNarrowChannel(const std::string& target) {
+std::shared_ptr<grpc::Channel> NewNarrowChannel(const std::string& target, const Access& access) {
   grpc::ChannelArguments arguments = Arguments(target);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  return NewChannel(target, access, arguments);
 }
 
 absl::StatusOr<std::shared_ptr<BreakableConnection>> BreakableConnection::Open(
-    const std::string& target) {
+    const std::string& target, const Access& access) {
+  if (access.tls) {
+    return absl::FailedPreconditionError("connections with TLS cannot be broken on purpose");
+  }
   const size_t colon = target.rfind(':');
   if (colon == std::string::npos) {
     return absl::InvalidArgumentError(absl::StrCat(target, " is not HOST:PORT"));
@@ -75,12 +75,13 @@ absl::StatusOr<std::shared_ptr<BreakableConnection>> BreakableConnection::Open(
   const int on = 1;
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK);
-  return std::shared_ptr<BreakableConnection>(new BreakableConnection(socket, target));
+  return std::shared_ptr<BreakableConnection>(new BreakableConnection(socket, target, access));
 }
 
-BreakableConnection::BreakableConnection(int socket, const std::string& target)
+BreakableConnection::BreakableConnection(int socket, const std::string& target,
+                                         const Access& access)
     : socket_(fcntl(socket, F_DUPFD_CLOEXEC, 0)),
-      channel_(grpc::CreateCustomInsecureChannelFromFd(target, socket, Arguments(target))) {}
+      channel_(NewChannelFromSocket(target, socket, access, Arguments(target))) {}
 
 BreakableConnection::~BreakableConnection() { close(socket_); }
 

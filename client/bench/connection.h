@@ -8,22 +8,26 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/access.h"
 
 namespace retnet {
 
 // A channel with a TCP connection that no other channel shares.
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& target);
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& target, const Access& access = {});
 
 // The same with the smallest flow-control windows: the server soon has to wait for a reader that
 // pauses.
-std::shared_ptr<grpc::Channel> NewNarrowChannel(const std::string& target);
+std::shared_ptr<grpc::Channel> NewNarrowChannel(const std::string& target,
+                                                const Access& access = {});
 
 // A channel whose connection can be broken as if the client had died: the socket closes and nothing
 // else is sent.
 class BreakableConnection {
  public:
-  // Connects to `target` (HOST:PORT). Blocks until connected.
-  static absl::StatusOr<std::shared_ptr<BreakableConnection>> Open(const std::string& target);
+  // Connects to `target` (HOST:PORT). Blocks until connected. FAILED_PRECONDITION with TLS, which
+  // gRPC does not speak over the socket of another.
+  static absl::StatusOr<std::shared_ptr<BreakableConnection>> Open(const std::string& target,
+                                                                   const Access& access = {});
   ~BreakableConnection();
   BreakableConnection(const BreakableConnection&) = delete;
 
@@ -31,7 +35,7 @@ class BreakableConnection {
   void Break();
 
  private:
-  explicit BreakableConnection(int socket, const std::string& target);
+  BreakableConnection(int socket, const std::string& target, const Access& access);
 
   const int socket_;  // our duplicate of gRPC's descriptor: gRPC cannot close it during Break
   std::shared_ptr<grpc::Channel> channel_;

@@ -94,7 +94,7 @@ void LoadRunner::Stop() {
 LoadRunner::Due LoadRunner::Prepare(const Workload& workload, int64_t index, double due) const {
   Due prepared{.planned = workload.Request(index), .due = due, .breakable = {}, .broken = {}};
   if (prepared.planned.conduct != Conduct::kVanishes) return prepared;
-  auto breakable = BreakableConnection::Open(channels_.target);
+  auto breakable = BreakableConnection::Open(channels_.target, channels_.access);
   if (breakable.ok()) {
     prepared.breakable = *std::move(breakable);
   } else {

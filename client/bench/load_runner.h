@@ -22,6 +22,7 @@ namespace retnet {
 // The connections that all runs share. During a run each has a thread of its own.
 struct Channels {
   std::string target;
+  Access access;
   std::vector<std::shared_ptr<grpc::Channel>> ordinary;
   std::shared_ptr<grpc::Channel> narrow;  // for slow readers
 };

@@ -21,6 +21,7 @@ struct BenchSetting {
   const BenchOptions* options;
   v1::GetModelResponse model;
   std::string target;
+  Access access;
   std::string date;     // YYYYMMDD-HHMMSS, local time
   std::string command;  // the command line
   bool is_sweep = false;

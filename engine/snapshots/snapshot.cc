@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/snapshots/snapshot_checks.h"
 #include "engine/snapshots/snapshot_fields.h"
 #include "engine/snapshots/state_codec.h"
 #include "kernels/finite.h"
@@ -18,8 +19,7 @@ namespace retnet {
 namespace {
 
 constexpr std::string_view kMagic = "RNETSNAP";
-// Version 2 has one field more, the flags. A snapshot without flags is written as version 1, which
-// every release can read.
+// Version 2 has one field more, the flags. Without flags, version 1 is written, as ever.
 constexpr uint32_t kWithoutFlags = 1;
 constexpr uint32_t kWithFlags = 2;
 constexpr uint8_t kImported = 1;
@@ -66,37 +66,6 @@ bool IsFinite(std::span<const std::byte> state, Model::StateShape shape,
   const int64_t base_bytes = shape.base_position > 0 ? format.base_bytes : 0;
   return !FindNotFinite(state.first(base_bytes), format.base_type) &&
          !FindNotFinite(state.subspan(base_bytes), format.tail_type);
-}
-
-// All that can be said without the state's bytes.
-absl::Status CheckConsistent(const Snapshot& snapshot, const SnapshotFormat& format) {
-  const int32_t chunk = format.chunk;
-  const auto [base, position] = snapshot.shape;
-  const auto length = static_cast<int64_t>(snapshot.history.size());
-  if (base < 0 || base % chunk != 0 || position < base || position - base > chunk ||
-      (position > 0 && position >= length)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a state of ", position, " tokens over a base at ", base,
-                     " does not fit a history of ", length, " in chunks of ", chunk));
-  }
-  for (const TokenId token : snapshot.history) {
-    if (token >= 0 && token < format.vocab_size) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("token ", token, " in a history; the vocabulary has ", format.vocab_size));
-  }
-  const auto [cut, cut_bytes] = snapshot.cut;
-  if (cut != kNoToken && (cut < 0 || cut >= format.vocab_size || cut_bytes < 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(cut_bytes, " bytes of token ", cut, " follow a history"));
-  }
-  for (int64_t least = 0; const int32_t at : snapshot.class_runs) {
-    if (at < least || at >= length) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the class of tokens changes at ", at, " in a history of ", length));
-    }
-    least = int64_t{at} + 1;
-  }
-  return absl::OkStatus();
 }
 
 uint8_t TypesByte(const SnapshotFormat& format) {

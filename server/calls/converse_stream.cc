@@ -35,6 +35,7 @@ ConverseStream::ConverseStream(CallContext context, grpc::CallbackServerContext*
       unread_(&context_.admission->unread_output()) {
   session_.owner = std::move(caller.owner);
   tenant_ = std::move(caller.tenant);
+  ChargeTo(std::move(caller.principal));
 }
 
 void ConverseStream::Start(const absl::Status& admitted) {

@@ -21,8 +21,8 @@
 #include "server/calls/admission.h"
 #include "server/calls/chunk_queue.h"
 #include "server/calls/engine_call.h"
+#include "server/identity/caller.h"
 #include "server/text/typed_text.h"
-#include "server/wire/caller.h"
 #include "server/wire/request_translation.h"
 
 namespace retnet {

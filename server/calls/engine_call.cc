@@ -5,17 +5,36 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "kernels/status_macros.h"
 #include "server/ops/logging.h"
 
 namespace retnet {
 
+namespace {
+
+// Asks the principal's limits. Sets the priority that the requests may have.
+absl::Status BeginRequests(Principal* principal, int64_t prompt_tokens,
+                           std::vector<Request>* requests) {
+  if (principal == nullptr) return absl::OkStatus();
+  for (Request& request : *requests) RETURN_IF_ERROR(principal->FitPriority(&request.priority));
+  return principal->Begin(static_cast<int32_t>(requests->size()), prompt_tokens);
+}
+
+}  // namespace
+
 class EngineCall::Sink : public TokenSink {
  public:
-  Sink(std::shared_ptr<EngineCall> call, int sample, CallMetrics* metrics)
-      : call_(std::move(call)), sample_(sample), metrics_(metrics) {}
+  // `principal` is charged for the tokens that come; null: nobody.
+  Sink(std::shared_ptr<EngineCall> call, int sample, CallMetrics* metrics,
+       std::shared_ptr<Principal> principal)
+      : call_(std::move(call)),
+        sample_(sample),
+        metrics_(metrics),
+        principal_(std::move(principal)) {}
 
   void OnTokens(std::span<const SampleResult> answers) override {
     if (metrics_ != nullptr) Measure(static_cast<int64_t>(answers.size()));
+    if (principal_ != nullptr) principal_->Spend(static_cast<int64_t>(answers.size()));
     const MutexLock lock(&call_->mu_);
     call_->Answered(sample_, answers);
   }
@@ -41,20 +60,32 @@ class EngineCall::Sink : public TokenSink {
   const std::shared_ptr<EngineCall> call_;
   const int sample_;
   CallMetrics* const metrics_;  // of a generation, where there are any
+  const std::shared_ptr<Principal> principal_;
 
   // The engine thread's.
   absl::Time last_ = absl::Now();  // the last token, or the submission
   bool begun_ = false;
 };
 
+void EngineCall::ChargeTo(std::shared_ptr<Principal> principal) {
+  const MutexLock lock(&mu_);
+  principal_ = std::move(principal);
+}
+
 void EngineCall::Submit(const EngineAccess* access, std::vector<Request> requests) {
   const int samples = static_cast<int>(requests.size());
+  // All samples have the prompt in common. Its head, a few tokens, is not known yet.
+  const auto prompt_tokens = static_cast<int64_t>(requests.front().prompt.size()) +
+                             (requests.front().head != nullptr ? 1 : 0);
+  std::shared_ptr<Principal> principal;
   {
     const MutexLock lock(&mu_);
     access_ = access;
     submitted_.clear();
+    principal = principal_;
+    status_ = BeginRequests(principal.get(), prompt_tokens, &requests);
+    if (!status_.ok()) return Conclude();
     open_ = samples;
-    status_ = absl::OkStatus();
   }
   const auto self = std::static_pointer_cast<EngineCall>(shared_from_this());
   RequestId first = 0;
@@ -64,7 +95,8 @@ void EngineCall::Submit(const EngineAccess* access, std::vector<Request> request
     const bool generates = requests[i].kind == RequestKind::kGenerate;
     const absl::StatusOr<RequestId> id = access->engine->Submit(
         std::move(requests[i]),
-        std::make_shared<Sink>(self, i, generates ? access->metrics : nullptr));
+        std::make_shared<Sink>(self, i, generates ? access->metrics : nullptr,
+                               generates ? principal : nullptr));
     const MutexLock lock(&mu_);
     if (id.ok()) {
       if (i == 0) first = *id;
@@ -72,6 +104,7 @@ void EngineCall::Submit(const EngineAccess* access, std::vector<Request> request
       continue;
     }
     if (status_.ok()) status_ = id.status();
+    if (i == 0 && principal != nullptr) principal->Spend(-prompt_tokens);
     EndSamples(samples - i);
     break;
   }
@@ -131,8 +164,13 @@ void EngineCall::SampleEnded(int sample, const Completion& completion) {
 
 void EngineCall::EndSamples(int samples) {
   open_ -= samples;
+  if (principal_ != nullptr) principal_->End(samples);
   if (open_ > 0) return;
   if (status_.ok()) status_ = CheckAnswer();
+  Conclude();
+}
+
+void EngineCall::Conclude() {
   if (!status_.ok() && !made_.id.empty()) access_->engine->DeleteSession(made_, [](const auto&) {});
   AllEnded(status_);
 }

@@ -4,6 +4,7 @@
 #define RETNET_SERVER_CALLS_ENGINE_CALL_H_
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "engine/request.h"
 #include "engine/session_key.h"
 #include "server/calls/open_call.h"
+#include "server/identity/principal.h"
 #include "server/ops/call_metrics.h"
 
 namespace retnet {
@@ -28,9 +30,11 @@ struct EngineAccess {
 // only after AllEnded. Cancel may be called at any time from any thread.
 class EngineCall : public OpenCall {
  public:
+  // Whose limits hold for the call. Call this before Submit; null, as without it, means nobody's.
+  void ChargeTo(std::shared_ptr<Principal> principal);
   // Submits at least one request. Request i is sample i. All have the same prompt. If one is
-  // refused or fails, the others are cancelled and the call ends with its status. `access` must
-  // outlive the call.
+  // refused or fails, the others are cancelled and the call ends with its status. So it does where
+  // the principal's limits do not let them begin. `access` must outlive the call.
   void Submit(const EngineAccess* access, std::vector<Request> requests);
   // Deletes `session` if the call fails, because it was made for this call. Call this before
   // Submit.
@@ -67,9 +71,12 @@ class EngineCall : public OpenCall {
   void SampleEnded(int sample, const Completion& completion);
   // Counts `samples` samples as ended.
   void EndSamples(int samples) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The end of the call's requests, with status_.
+  void Conclude() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelSubmitted();
 
   const EngineAccess* access_ ABSL_GUARDED_BY(mu_) = nullptr;
+  std::shared_ptr<Principal> principal_ ABSL_GUARDED_BY(mu_);  // null: no limits
   std::vector<RequestId> submitted_ ABSL_GUARDED_BY(mu_);
   int open_ ABSL_GUARDED_BY(mu_) = 0;     // samples that have not ended
   SessionKey made_ ABSL_GUARDED_BY(mu_);  // deleted if the call fails; without an id: none

@@ -1,5 +1,6 @@
 #include "server/ops/listen_address.h"
 
+#include <arpa/inet.h>
 #include <sys/un.h>
 
 #include <string_view>
@@ -48,6 +49,13 @@ absl::StatusOr<ListenAddress> ParseHostAndPort(const std::string& text) {
         absl::StrCat("\"", text, "\": an IPv6 address needs brackets, as in [::1]:50051"));
   }
   return address;
+}
+
+bool IsLoopback(const ListenAddress& address) {
+  const std::string& host = address.host;
+  in_addr v4 = {};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  return !address.unix_path.empty() || host == "localhost" || host == "[::1]";
 }
 
 }  // namespace retnet

@@ -20,6 +20,9 @@ absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& text);
 // The same for what does not listen on unix-domain sockets.
 absl::StatusOr<ListenAddress> ParseHostAndPort(const std::string& text);
 
+// Whether only this machine can reach the address: 127.0.0.0/8, [::1], localhost, or unix:PATH.
+bool IsLoopback(const ListenAddress& address);
+
 }  // namespace retnet
 
 #endif  // RETNET_SERVER_OPS_LISTEN_ADDRESS_H_

@@ -6,7 +6,15 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <memory>
+#include <optional>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 namespace retnet {
 namespace {
@@ -34,11 +42,35 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
   return spdlog::level::off;
 }
 
+// Any peer can make a TLS handshake fail, as often as it likes. Returns
+// nothing if that has been logged within ten seconds, else a note on how often it was not.
+std::optional<std::string> NoteOnHandshakes() {
+  constexpr int64_t kSeconds = 10;
+  static std::atomic<int64_t> next = 0;
+  static std::atomic<int64_t> omitted = 0;
+  const int64_t now = absl::ToUnixSeconds(absl::Now());
+  int64_t due = next;
+  if (now < due || !next.compare_exchange_strong(due, now + kSeconds)) {
+    ++omitted;
+    return std::nullopt;
+  }
+  const int64_t count = omitted.exchange(0);
+  return count == 0 ? "" : absl::StrCat(" (and ", count, " more before)");
+}
+
 void LogGrpc(gpr_log_func_args* arguments) {
+  std::string note;
+  if (absl::EndsWith(arguments->file, "ssl_transport_security.cc")) {
+    // Goes on with the only certificate there is, and the client decides.
+    if (absl::StartsWith(arguments->message, "No match found for server name")) return;
+    const std::optional<std::string> handshakes = NoteOnHandshakes();
+    if (!handshakes.has_value()) return;
+    note = *handshakes;
+  }
   // gRPC reports many client mistakes as errors. They are not errors of the server.
   const LogLevel level =
       arguments->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
-  Log(level, std::string("grpc: ") + arguments->message);
+  Log(level, absl::StrCat("grpc: ", arguments->message, note));
 }
 
 // Protobuf reports client text that is not UTF-8. The client gets an error, so the log need not

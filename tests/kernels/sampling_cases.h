@@ -244,8 +244,8 @@ TYPED_TEST_P(SampleResults, OfARowThatIsNotFiniteAreNone) {
   std::mt19937 random(9);
   const std::vector<float> sound = NormalLogits(kVocabulary, 2, random);
   std::vector<std::vector<float>> rows;
-  for (const float number : {kNaN, -kNaN, kInfinity, -kInfinity}) {
-    for (const int64_t at : {0, 1, 63, 64, 127, 129, 130}) {
+  for (const float number : {kNaN, kInfinity, -kInfinity}) {
+    for (const int64_t at : {0, 64, 127, 130}) {
       rows.push_back(sound);
       rows.back()[at] = number;
     }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <limits>
@@ -53,6 +54,32 @@ TEST(LoadModel, SaysWhatItLoaded) {
   // The matrices, all but at most 400 parameters of each layer; none of them needs padding.
   EXPECT_GE(info.weight_bytes, (info.parameters - 3 * 400) * 4);
   EXPECT_LT(info.weight_bytes, info.parameters * 4);
+}
+
+TEST(CheckpointName, IsTheFoldersOrTheRepositorysInACacheOfTheHub) {
+  const std::filesystem::path root =
+      testing::TempDir() + "checkpoint_name_" + std::to_string(getpid());
+  const auto name_of = [&root](const std::string& path) {
+    std::filesystem::create_directories(root / path);
+    return CheckpointName((root / path).string());
+  };
+  EXPECT_EQ(name_of("retnet-1.3B"), "retnet-1.3B");
+  EXPECT_EQ(name_of("retnet-1.3B/deeper/.."), "retnet-1.3B");
+  EXPECT_EQ(name_of("models--acme--retnet-1.3B/snapshots/3f5a1c9d"), "acme/retnet-1.3B");
+  EXPECT_EQ(name_of("models--acme--ret--net/snapshots/3f5a1c9d"), "acme/ret--net");
+  EXPECT_EQ(name_of("models--bare/snapshots/3f5a1c9d"), "bare");
+  EXPECT_EQ(name_of("others--acme--retnet/snapshots/3f5a1c9d"), "3f5a1c9d");
+  EXPECT_EQ(name_of("models--acme--retnet/blobs/3f5a1c9d"), "3f5a1c9d");
+  std::filesystem::remove_all(root);
+}
+
+TEST(LoadModel, HasTheNameThatIsGiven) {
+  ModelOptions options;
+  options.served_name = "storyteller";
+  options.device = "cpu";
+  const auto model = LoadModel(SmallCheckpoint(), options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->info().name, "storyteller");
 }
 
 TEST(LoadModel, CountsSlotsFromTheFreeMemory) {

@@ -26,7 +26,7 @@ namespace retnet {
 struct FakeServerOptions {
   FakeModelOptions model;
   EngineOptions engine;
-  StreamLimits streams;
+  ServerOptions server;  // which listens on any free port
   bool has_tokenizer = true;
   bool measured = false;  // whether it has metrics
   TextLimits text;
@@ -73,15 +73,13 @@ class FakeServer {
       : control_(std::make_shared<FakeModelControl>()) {
     engine_ = std::make_unique<Engine>(
         std::make_unique<FakeModel>(std::move(options.model), control_), options.engine);
-    ServerOptions server;
-    server.listen = "127.0.0.1:0";
-    server.streams = options.streams;
+    options.server.listen = "127.0.0.1:0";
     ServedModel served;
     served.info = engine_->model_info();
     served.max_context_length = options.engine.max_context_length;
     served.text = options.text;
     if (options.has_tokenizer) served.tokenizer = &tokenizer_;
-    server_ = *Server::Start(server, std::move(served), engine_.get(),
+    server_ = *Server::Start(options.server, std::move(served), engine_.get(),
                              options.measured ? &metrics_ : nullptr);
     channel_ = NewChannel();
     stub_ = v1::Generation::NewStub(channel_);
@@ -124,6 +122,7 @@ class FakeServer {
   FakeModelControl& control() { return *control_; }
   Engine& engine() { return *engine_; }
   Server& server() { return *server_; }
+  const Server& server() const { return *server_; }
   const CallMetrics& metrics() const { return metrics_; }
   const FakeTokenizer& tokenizer() const { return tokenizer_; }
 

@@ -1,13 +1,12 @@
 // What the server refuses before it looks at a request: compressed messages and much metadata.
 #include <cstdint>
-#include <functional>
 #include <string>
-#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/server/all_calls.h"
 #include "tests/server/fake_server.h"
 
 namespace retnet {
@@ -16,86 +15,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr int64_t kMetadataBound = 64 << 10;
-
-// A call to its end, on a context that the test has prepared.
-struct Call {
-  std::string name;
-  std::function<grpc::Status(grpc::ClientContext*)> run;
-};
-
-// The end of a stream of answers.
-template <typename Response, typename Reader>
-grpc::Status ReadAll(Reader reader) {
-  Response response;
-  while (reader->Read(&response)) {
-  }
-  return reader->Finish();
-}
-
-template <typename Request, typename Response, typename Stub>
-Call Unary(const std::string& name, Stub* stub,
-           grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-           Request request = {}) {
-  return {name, [=](grpc::ClientContext* context) {
-            Response response;
-            return (stub->*method)(context, request, &response);
-          }};
-}
-
-// Every method of ours, with requests that are answered or refused for another reason.
-std::vector<Call> AllCalls(FakeServer* server) {
-  v1::Generation::Stub* generation = &server->stub();
-  v1::Sessions::Stub* sessions = &server->sessions();
-  using G = v1::Generation::Stub;
-  using S = v1::Sessions::Stub;
-  return {
-      Unary("GetModel", generation, &G::GetModel),
-      Unary("Tokenize", generation, &G::Tokenize),
-      Unary("Detokenize", generation, &G::Detokenize),
-      Unary("Complete", generation, &G::Complete, GreedyRequest(2)),
-      {"Generate",
-       [=](grpc::ClientContext* context) {
-         return ReadAll<v1::GenerateResponse>(generation->Generate(context, GreedyRequest(2)));
-       }},
-      {"Score",
-       [=](grpc::ClientContext* context) {
-         return ReadAll<v1::ScoreResponse>(generation->Score(context, v1::ScoreRequest()));
-       }},
-      {"Converse",
-       [=](grpc::ClientContext* context) {
-         const auto stream = generation->Converse(context);
-         stream->WritesDone();
-         v1::ConverseResponse response;
-         while (stream->Read(&response)) {
-         }
-         return stream->Finish();
-       }},
-      Unary("Create", sessions, &S::Create),
-      Unary("Get", sessions, &S::Get),
-      Unary("List", sessions, &S::List),
-      Unary("Fork", sessions, &S::Fork),
-      Unary("Rewind", sessions, &S::Rewind),
-      Unary("Delete", sessions, &S::Delete),
-      {"Export",
-       [=](grpc::ClientContext* context) {
-         return ReadAll<v1::ExportSessionResponse>(
-             sessions->Export(context, v1::ExportSessionRequest()));
-       }},
-      {"Import",
-       [=](grpc::ClientContext* context) {
-         v1::Session session;
-         const auto writer = sessions->Import(context, &session);
-         writer->WritesDone();
-         return writer->Finish();
-       }},
-      {"Health.Check",
-       [server](grpc::ClientContext* context) {
-         grpc::health::v1::HealthCheckResponse response;
-         return grpc::health::v1::Health::NewStub(server->NewChannel())
-             ->Check(context, {}, &response);
-       }},
-  };
-}
 
 // The call with so many bytes of metadata beside those that gRPC adds.
 grpc::Status RunWithMetadata(const Call& call, int64_t bytes) {
@@ -121,7 +40,7 @@ int64_t BytesNamed(const grpc::Status& status) {
 
 TEST(Limits, RefuseACallWithMoreMetadataThanTheBound) {
   FakeServer server;
-  for (const Call& call : AllCalls(&server)) {
+  for (const Call& call : AllCalls(server.NewChannel())) {
     const grpc::Status far = RunWithMetadata(call, 2 * kMetadataBound);
     ASSERT_TRUE(RefusesMetadata(far)) << call.name << ": " << far.error_message();
     EXPECT_THAT(far.error_message(), HasSubstr("65536"));
@@ -141,7 +60,7 @@ TEST(Limits, LeaveTheCallsBesideAlone) {
   grpc::ClientContext context;
   const auto beside = server.stub().Generate(&context, GreedyRequest(8));
   server.control().AwaitHeldStep();
-  for (const Call& call : AllCalls(&server)) {
+  for (const Call& call : AllCalls(server.NewChannel())) {
     EXPECT_TRUE(RefusesMetadata(RunWithMetadata(call, 900 << 10))) << call.name;
   }
   server.control().Release();

@@ -16,7 +16,7 @@ inline constexpr size_t kMegabyte = 1 << 20;
 
 inline FakeServerOptions StreamTestOptions(StreamLimits streams) {
   FakeServerOptions options;
-  options.streams = streams;
+  options.server.streams = streams;
   options.model.max_rows = 256;
   options.engine.max_context_length = 1 << 20;
   return options;

@@ -37,12 +37,19 @@ void AwaitFinished(FakeServer* server, int64_t requests) {
   }
 }
 
+// Returns when so many requests have finished and what they left unread has ended its call, which
+// another thread of the server does.
+void AwaitEnded(FakeServer* server, int64_t requests) {
+  AwaitFinished(server, requests);
+  absl::SleepFor(absl::Seconds(1));
+}
+
 TEST(UnreadStreams, OfAGenerationEndWithWords) {
   FakeServer server(StreamTestOptions({.unread_bytes = kMegabyte}));
   SlowClient client(&server);
   grpc::ClientContext context;
   const auto reader = client.generation().Generate(&context, LargeOutput());
-  AwaitFinished(&server, 1);
+  AwaitEnded(&server, 1);
   v1::GenerateResponse response;
   while (reader->Read(&response)) continue;
   ExpectUnread(reader->Finish());
@@ -57,7 +64,7 @@ TEST(UnreadStreams, OfAScoreEndWithWords) {
   for (int i = 0; i < 150'000; ++i) request.mutable_token_ids()->add_ids(7);
   grpc::ClientContext context;
   const auto reader = client.generation().Score(&context, request);
-  AwaitFinished(&server, 1);
+  AwaitEnded(&server, 1);
   v1::ScoreResponse response;
   while (reader->Read(&response)) continue;
   ExpectUnread(reader->Finish());
@@ -84,7 +91,7 @@ TEST(UnreadStreams, OfAConversationEndWithWords) {
   grpc::ClientContext context;
   const auto stream = client.generation().Converse(&context);
   GoOn(LargeOutput(), stream.get());
-  AwaitFinished(&server, 2);
+  AwaitEnded(&server, 2);
   v1::ConverseResponse response;
   while (stream->Read(&response)) continue;
   ExpectUnread(stream->Finish());

@@ -201,7 +201,7 @@ TEST(Snapshot, ACutTokenComesBackAndTakesNineBytes) {
   std::string marked = EncodeSnapshot(snapshot, SampleFormat()).value();
   std::string expected = plain;
   expected[8] = 2;
-  expected.insert(16, std::string("\2\3\0\0\0\2\0\0\0", 9));
+  expected.insert(16, std::string("\4\3\0\0\0\2\0\0\0", 9));
   EXPECT_EQ(marked, Sealed(expected));
   snapshot.imported = true;
   ExpectSame(RoundTrip(snapshot, SampleFormat()), snapshot);

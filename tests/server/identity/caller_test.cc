@@ -1,4 +1,4 @@
-#include "server/wire/caller.h"
+#include "server/identity/caller.h"
 
 #include <gtest/gtest.h>
 
