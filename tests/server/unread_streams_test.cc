@@ -53,8 +53,7 @@ TEST(UnreadStreams, OfAGenerationEndWithWords) {
   v1::GenerateResponse response;
   while (reader->Read(&response)) continue;
   ExpectUnread(reader->Finish());
-  // Whoever reads has as much as ever.
-  EXPECT_EQ(server.Generate(LargeOutput()).ids().size(), 2000);
+  ExpectServes(&server);
 }
 
 TEST(UnreadStreams, OfAScoreEndWithWords) {
