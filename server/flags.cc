@@ -78,6 +78,19 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
             kMostMetadataBytes, "BYTES",
             "Most metadata of a call, counting 32 bytes for each entry. Raise it for large tokens "
             "or cookies.");
+  AddNumber(app, "--max-transfer-bytes", &options->server.streams.transfer_bytes, 1 << 20,
+            static_cast<double>(int64_t{1} << 50), "BYTES",
+            "Memory of the snapshots that Export and Import are sending and receiving. Beyond it "
+            "such calls take turns; one that is larger runs alone. Raise it for more of them at "
+            "once.");
+  AddNumber(app, "--transfer-idle-seconds", &options->transfer_idle_seconds, 0.1, 1e6, "SECONDS",
+            "An Export whose client takes nothing for so long, and an Import whose client sends "
+            "nothing, is ended. Raise it for clients that pause.");
+  AddNumber(app, "--max-unread-bytes", &options->server.streams.unread_bytes, 1 << 20,
+            static_cast<double>(int64_t{1} << 50), "BYTES",
+            "Memory of the answers that wait for clients to read them. Beyond it the call that "
+            "holds most fails with RESOURCE_EXHAUSTED. One call may hold half of it. Raise it for "
+            "slow readers of long answers.");
   AddNumber(app, "--drain-seconds", &options->drain_seconds, 0, 1e6, "SECONDS",
             "Time that running requests get to finish after SIGTERM or Ctrl-C. Keep it below the "
             "time after which your supervisor kills the process.");

@@ -34,6 +34,7 @@ struct RetnetdOptions {
   std::string speculate = "none";
   int32_t max_draft_tokens = 8;
   double drain_seconds = 30;
+  double transfer_idle_seconds = absl::ToDoubleSeconds(StreamLimits().transfer_idle);
   std::string log_level = "info";
 };
 

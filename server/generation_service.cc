@@ -12,6 +12,7 @@
 #include "server/calls/converse_stream.h"
 #include "server/calls/score_stream.h"
 #include "server/calls/token_stream.h"
+#include "server/calls/unary_call.h"
 #include "server/identity/caller.h"
 #include "server/wire/messages.h"
 
@@ -196,7 +197,7 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<TokenStream>(&admission_->in_flight_calls(), model_.tokenizer);
+  auto call = std::make_shared<TokenStream>(admission_, context, model_.tokenizer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
@@ -204,15 +205,14 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
 grpc::ServerUnaryReactor* GenerationService::Complete(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
-  auto call =
-      std::make_shared<CompleteCall>(&admission_->in_flight_calls(), model_.tokenizer, answer);
+  auto call = std::make_shared<CompleteCall>(admission_, context, model_.tokenizer, answer);
   BeginGeneration(context, bytes, call);
   return call.get();
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<ScoreStream>(&admission_->in_flight_calls(), model_.tokenizer);
+  auto call = std::make_shared<ScoreStream>(admission_, context, model_.tokenizer);
   Begin<ScoreStream, v1::ScoreRequest, ScorePlan>(
       context, bytes, call, PlanScore, [this, call](ScorePlan& plan, const SessionInfo& session) {
         plan.follows_history = session.tokens > 0;
@@ -228,7 +228,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
   auto call = std::make_shared<ConverseStream>(
       ConverseStream::CallContext{&model_, &access_, admission_, &conversations_, &large_requests_,
                                   &text_budget_},
-      caller.ok() ? *caller : Caller(), Deadline(*context));
+      context, caller.ok() ? *caller : Caller(), Deadline(*context));
   call->Open();
   call->Start(caller.status());
   return call.get();
@@ -237,8 +237,9 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GenerationService::
 template <typename Wire, typename Response>
 grpc::ServerUnaryReactor* GenerationService::Answer(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
-    std::function<absl::Status(const Wire&, Response*)> make_result) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    absl::string_view advice, std::function<absl::Status(const Wire&, Response*)> make_result) {
+  auto call = std::make_shared<UnaryCall>(admission_, context, answer);
+  call->Open();
   absl::Status status = admission_->Admit(*context).status();
   TextBudget::Hold hold;
   if (status.ok()) {
@@ -247,53 +248,50 @@ grpc::ServerUnaryReactor* GenerationService::Answer(
     if (taken.ok()) hold = *std::move(taken);
   }
   if (!status.ok()) {
-    reactor->Finish(ToGrpcStatus(status));
-    return reactor;
+    call->Refuse(status);
+    return call.get();
   }
-  auto task = [this, bytes, answer, reactor, make_result, hold = std::move(hold)] {
+  auto task = [this, bytes, call, advice, make_result, hold = std::move(hold)] {
     Wire request;
     Response response;
     absl::Status status = admission_->Read(*bytes, &request);
     if (status.ok()) status = make_result(request, &response);
-    if (status.ok()) *answer = SerializeMessage(response);
-    reactor->Finish(ToGrpcStatus(status));
+    status.ok() ? call->Answer(response, advice) : call->Refuse(status);
   };
   SerialExecutor* const worker = WorkerFor(bytes->Length());
   worker == nullptr ? task() : worker->Post(std::move(task));
-  return reactor;
+  return call.get();
 }
 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  auto call = std::make_shared<UnaryCall>(admission_, context, answer);
+  call->Open();
   if (absl::Status admitted = admission_->Admit(*context).status(); !admitted.ok()) {
-    reactor->Finish(ToGrpcStatus(admitted));
-    return reactor;
+    call->Refuse(admitted);
+    return call.get();
   }
   auto arrival = std::make_shared<Arrival<v1::TokenizeRequest, PromptPlan>>();
   arrival->plan = PlanTokenize;
   arrival->deadline = Deadline(*context);
-  // The context lives until Finish.
+  // The context lives until the call ends.
   arrival->cancelled = [context] { return context->IsCancelled(); };
-  arrival->refuse = [reactor](const absl::Status& status) {
-    reactor->Finish(ToGrpcStatus(status));
-  };
-  arrival->planned = [reactor, answer](PromptPlan& plan) {
+  arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
+  arrival->planned = [call](PromptPlan& plan) {
     v1::TokenizeResponse response;
     const absl::Status status = FillTokens(plan.request.prompt, &response);
-    if (status.ok()) *answer = SerializeMessage(response);
-    reactor->Finish(ToGrpcStatus(status));
+    status.ok() ? call->Answer(response, "split the text") : call->Refuse(status);
   };
   Receive(bytes, std::move(arrival));
-  return reactor;
+  return call.get();
 }
 
 grpc::ServerUnaryReactor* GenerationService::Detokenize(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* bytes,
                                                         grpc::ByteBuffer* answer) {
   return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-      context, bytes, answer,
+      context, bytes, answer, "send fewer token_ids a call",
       [this](const v1::DetokenizeRequest& request,
              v1::DetokenizeResponse* response) -> absl::Status {
         ASSIGN_OR_RETURN(*response->mutable_text(), TranslateDetokenize(request, model_));
@@ -305,7 +303,7 @@ grpc::ServerUnaryReactor* GenerationService::GetModel(grpc::CallbackServerContex
                                                       const grpc::ByteBuffer* bytes,
                                                       grpc::ByteBuffer* answer) {
   return Answer<v1::GetModelRequest, v1::GetModelResponse>(
-      context, bytes, answer,
+      context, bytes, answer, "shorten the name of the model's folder",
       [this](const v1::GetModelRequest&, v1::GetModelResponse* response) -> absl::Status {
         DescribeModel(model_, engine_->options(), response);
         return absl::OkStatus();

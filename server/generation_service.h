@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "engine/engine.h"
 #include "kernels/serial_executor.h"
 #include "retnet/v1/generation.grpc.pb.h"
@@ -85,10 +86,11 @@ class GenerationService final : public RawGeneration {
   void BeginGeneration(grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes,
                        std::shared_ptr<Call> call);
   // Of calls that neither engine nor tokenizer have a part in: `make_result` fills the response
-  // message.
+  // message. `advice` is for one that a client would not receive: see CheckAnswerBytes.
   template <typename Wire, typename Response>
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
                                    const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
+                                   absl::string_view advice,
                                    std::function<absl::Status(const Wire&, Response*)> make_result);
 
   const ServedModel model_;

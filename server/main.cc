@@ -91,6 +91,12 @@ absl::StatusOr<EngineOptions> MakeEngineOptions(const RetnetdOptions& options,
   return engine;
 }
 
+ServerOptions MakeServerOptions(const RetnetdOptions& options) {
+  ServerOptions server = options.server;
+  server.streams.transfer_idle = absl::Seconds(options.transfer_idle_seconds);
+  return server;
+}
+
 // nullptr where there is none. A store that does not work is an error, if it must.
 absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenStore(const RetnetdOptions& options,
                                                          const ModelInfo& info) {
@@ -174,7 +180,7 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
     kill(getpid(), SIGTERM);
   };
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Start(options.server, std::move(served), &engine,
+                   Server::Start(MakeServerOptions(options), std::move(served), &engine,
                                  page != nullptr ? &metrics : nullptr, failed));
   if (has_store) {
     store_watch.TellHealth([&](bool healthy) { server->SetServiceHealth(kStoreService, healthy); });

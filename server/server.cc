@@ -78,7 +78,7 @@ class Server::Impl {
         engine_(engine),
         metrics_(metrics),
         failed_(std::move(failed)),
-        admission_(options.max_metadata_bytes, identity_->authenticator()),
+        admission_(options.max_metadata_bytes, options.streams, identity_->authenticator()),
         generation_(std::move(model),
                     {engine, metrics, [this] { StopServing("the model has failed"); }},
                     &admission_),
@@ -185,6 +185,9 @@ class Server::Impl {
     builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, /*enabled=*/false);
     builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, /*enabled=*/false);
     builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(kGreeting));
+    // Else gRPC lets a fast client send megabytes of a message that nobody has begun to read. A
+    // message that is being read may come as fast as it can.
+    builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.max_calls_per_connection);
     // A peer that has vanished is noticed after keepalive and timeout, and its calls are cancelled.
     builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive);

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/calls/stream_limits.h"
 #include "server/identity/identity.h"
 #include "server/ops/call_metrics.h"
 #include "server/wire/request_translation.h"
@@ -20,8 +21,9 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // HOST:PORT (port 0: any free port) or unix:PATH
   std::string private_listen;              // the same, without TLS and authentication; empty: none
   IdentityOptions identity;
-  int32_t max_message_bytes = 64 << 20;     // of a request
-  int32_t max_metadata_bytes = 64 << 10;    // of a request, as CheckMetadata counts them
+  int32_t max_message_bytes = 64 << 20;   // of a request
+  int32_t max_metadata_bytes = 64 << 10;  // of a request, as CheckMetadata counts them
+  StreamLimits streams;
   int32_t max_calls_per_connection = 1024;  // more of them wait in the client
   absl::Duration keepalive =
       absl::Seconds(20);  // interval of keepalive pings on an idle connection

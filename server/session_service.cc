@@ -9,7 +9,10 @@
 #include "engine/snapshots/snapshot.h"
 #include "kernels/status_macros.h"
 #include "server/calls/snapshot_streams.h"
+#include "server/calls/unary_call.h"
 #include "server/identity/caller.h"
+#include "server/text/text_limits.h"
+#include "server/wire/messages.h"
 #include "server/wire/session_translation.h"
 
 namespace retnet {
@@ -18,11 +21,13 @@ namespace {
 constexpr int32_t kDefaultPage = 100;
 constexpr int32_t kMaxPage = 1000;
 
-grpc::ByteBuffer SessionBytes(const SessionInfo& info) {
-  v1::Session wire;
-  DescribeSession(info, &wire);
-  return SerializeMessage(wire);
-}
+// What an answer of sessions keeps free for its other fields: a page token, and lengths.
+constexpr size_t kAnswerMargin = 1 << 10;
+// What a session takes in an answer beside its own bytes: its tag and its length.
+constexpr size_t kSessionHead = 5;
+// More forks than this may have an answer that a client does not receive by default. A session has
+// labels of at most 64 KiB.
+constexpr size_t kFewForks = 48;
 
 absl::StatusOr<SessionKey> KeyOf(const std::string& id, const std::string& owner) {
   RETURN_IF_ERROR(CheckSessionId("id", id));
@@ -37,44 +42,67 @@ int64_t MaxSnapshotBytes(const Engine& engine) {
          int64_t{16} * engine.options().max_context_length + (1 << 20);
 }
 
-// A call that a reply of the engine ends.
-class SessionCall : public grpc::ServerUnaryReactor, public OpenCall {
- public:
-  explicit SessionCall(InFlightCalls* in_flight_calls) : OpenCall(in_flight_calls) {}
-  void End(const absl::Status& status) {
-    const MutexLock lock(&mu_);
-    Finish(ToGrpcStatus(status));
+// Describes a page, which ends early where a client would not receive more.
+void DescribePage(const std::vector<SessionInfo>& sessions, int32_t page_size,
+                  v1::ListSessionsResponse* response) {
+  size_t bytes = kAnswerMargin;
+  for (const SessionInfo& info : sessions) {
+    v1::Session session;
+    DescribeSession(info, &session);
+    bytes += session.ByteSizeLong() + kSessionHead;
+    if (const int32_t taken = response->sessions_size();
+        taken == page_size || (taken > 0 && bytes > kMaxAnswerBytes)) {
+      response->set_next_page_token(response->sessions(taken - 1).id());
+      return;
+    }
+    *response->add_sessions() = std::move(session);
   }
-  void OnDone() override { Close(); }
-};
+}
+
+// RESOURCE_EXHAUSTED if a client would not receive the answer with so many forks of a session.
+absl::Status CheckForks(const SessionInfo& parent, const std::vector<std::string>& ids) {
+  constexpr size_t kIdBytes = 256;  // at most
+  v1::Session session;
+  DescribeSession(parent, &session);
+  const size_t each = session.ByteSizeLong() + kIdBytes + kSessionHead;
+  if (each * ids.size() + kAnswerMargin <= kMaxAnswerBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      ids.size(), " forks of a session with these labels have ", each * ids.size(),
+      " bytes in the answer; a client receives ", kMaxAnswerBytes, " by default: ask for at most ",
+      (kMaxAnswerBytes - kAnswerMargin) / each, " (new_ids or count) a call"));
+}
+
+constexpr char kLargeSession[] = "give the session fewer labels";
 
 }  // namespace
 
-template <typename Wire, typename Result>
+template <typename Wire, typename Result, typename Response>
 grpc::ServerUnaryReactor* SessionService::Call(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
     std::function<absl::Status(const Wire&, const std::string& owner, Reply<Result>)> begin,
-    std::function<grpc::ByteBuffer(const Result&)> describe) {
-  auto call = std::make_shared<SessionCall>(&admission_->in_flight_calls());
+    std::function<void(const Result&, Response*)> describe) {
+  auto call = std::make_shared<UnaryCall>(admission_, context, answer);
   call->Open();
   Wire request;
   const absl::StatusOr<Caller> caller = admission_->Admit(*context);
   absl::Status status = caller.status();
   if (status.ok()) status = admission_->Read(*bytes, &request);
   if (status.ok()) {
-    status = begin(request, caller->owner, [call, answer, describe](absl::StatusOr<Result> result) {
-      if (result.ok()) *answer = describe(*result);
-      call->End(result.status());
+    status = begin(request, caller->owner, [call, describe](absl::StatusOr<Result> result) {
+      if (!result.ok()) return call->Refuse(result.status());
+      Response response;
+      describe(*result, &response);
+      call->Answer(response, kLargeSession);
     });
   }
-  if (!status.ok()) call->End(status);
+  if (!status.ok()) call->Refuse(status);
   return call.get();
 }
 
 grpc::ServerUnaryReactor* SessionService::Create(grpc::CallbackServerContext* context,
                                                  const grpc::ByteBuffer* bytes,
                                                  grpc::ByteBuffer* answer) {
-  return Call<v1::CreateSessionRequest, SessionInfo>(
+  return Call<v1::CreateSessionRequest, SessionInfo, v1::Session>(
       context, bytes, answer,
       [this](const v1::CreateSessionRequest& request, const std::string& owner,
              Reply<SessionInfo> reply) -> absl::Status {
@@ -82,14 +110,14 @@ grpc::ServerUnaryReactor* SessionService::Create(grpc::CallbackServerContext* co
         engine_->CreateSession(std::move(spec), std::move(reply));
         return absl::OkStatus();
       },
-      SessionBytes);
+      DescribeSession);
 }
 
 template <typename Wire, auto kMethod>
 grpc::ServerUnaryReactor* SessionService::CallOnSession(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* bytes,
                                                         grpc::ByteBuffer* answer) {
-  return Call<Wire, SessionInfo>(
+  return Call<Wire, SessionInfo, v1::Session>(
       context, bytes, answer,
       [this](const Wire& request, const std::string& owner,
              Reply<SessionInfo> reply) -> absl::Status {
@@ -97,7 +125,7 @@ grpc::ServerUnaryReactor* SessionService::CallOnSession(grpc::CallbackServerCont
         (engine_->*kMethod)(std::move(key), std::move(reply));
         return absl::OkStatus();
       },
-      SessionBytes);
+      DescribeSession);
 }
 
 grpc::ServerUnaryReactor* SessionService::Get(grpc::CallbackServerContext* context,
@@ -116,7 +144,7 @@ grpc::ServerUnaryReactor* SessionService::List(grpc::CallbackServerContext* cont
                                                const grpc::ByteBuffer* bytes,
                                                grpc::ByteBuffer* answer) {
   const auto page_size = std::make_shared<int32_t>(kDefaultPage);
-  return Call<v1::ListSessionsRequest, std::vector<SessionInfo>>(
+  return Call<v1::ListSessionsRequest, std::vector<SessionInfo>, v1::ListSessionsResponse>(
       context, bytes, answer,
       [this, page_size](const v1::ListSessionsRequest& request, const std::string& owner,
                         Reply<std::vector<SessionInfo>> reply) -> absl::Status {
@@ -129,42 +157,40 @@ grpc::ServerUnaryReactor* SessionService::List(grpc::CallbackServerContext* cont
         engine_->ListSessions(owner, request.page_token(), *page_size + 1, std::move(reply));
         return absl::OkStatus();
       },
-      [page_size](const std::vector<SessionInfo>& sessions) {
-        v1::ListSessionsResponse response;
-        for (const SessionInfo& info : sessions) {
-          if (response.sessions_size() == *page_size) {
-            response.set_next_page_token(response.sessions(*page_size - 1).id());
-            break;
-          }
-          DescribeSession(info, response.add_sessions());
-        }
-        return SerializeMessage(response);
+      [page_size](const std::vector<SessionInfo>& sessions, v1::ListSessionsResponse* response) {
+        DescribePage(sessions, *page_size, response);
       });
 }
 
 grpc::ServerUnaryReactor* SessionService::Fork(grpc::CallbackServerContext* context,
                                                const grpc::ByteBuffer* bytes,
                                                grpc::ByteBuffer* answer) {
-  return Call<v1::ForkSessionRequest, std::vector<SessionInfo>>(
+  return Call<v1::ForkSessionRequest, std::vector<SessionInfo>, v1::ForkSessionResponse>(
       context, bytes, answer,
       [this](const v1::ForkSessionRequest& request, const std::string& owner,
              Reply<std::vector<SessionInfo>> reply) -> absl::Status {
         ASSIGN_OR_RETURN(SessionKey key, KeyOf(request.id(), owner));
         ASSIGN_OR_RETURN(std::vector<std::string> ids, TranslateFork(request));
-        engine_->ForkSession(std::move(key), std::move(ids), std::move(reply));
+        if (ids.size() <= kFewForks) {
+          engine_->ForkSession(std::move(key), std::move(ids), std::move(reply));
+          return absl::OkStatus();
+        }
+        engine_->GetSession(key, [this, ids, reply](absl::StatusOr<SessionInfo> parent) {
+          if (!parent.ok()) return reply(parent.status());
+          if (absl::Status fits = CheckForks(*parent, ids); !fits.ok()) return reply(fits);
+          engine_->ForkSession(parent->key, ids, reply);
+        });
         return absl::OkStatus();
       },
-      [](const std::vector<SessionInfo>& sessions) {
-        v1::ForkSessionResponse response;
-        for (const SessionInfo& info : sessions) DescribeSession(info, response.add_sessions());
-        return SerializeMessage(response);
+      [](const std::vector<SessionInfo>& sessions, v1::ForkSessionResponse* response) {
+        for (const SessionInfo& info : sessions) DescribeSession(info, response->add_sessions());
       });
 }
 
 grpc::ServerUnaryReactor* SessionService::Rewind(grpc::CallbackServerContext* context,
                                                  const grpc::ByteBuffer* bytes,
                                                  grpc::ByteBuffer* answer) {
-  return Call<v1::RewindSessionRequest, SessionInfo>(
+  return Call<v1::RewindSessionRequest, SessionInfo, v1::Session>(
       context, bytes, answer,
       [this](const v1::RewindSessionRequest& request, const std::string& owner,
              Reply<SessionInfo> reply) -> absl::Status {
@@ -184,22 +210,29 @@ grpc::ServerUnaryReactor* SessionService::Rewind(grpc::CallbackServerContext* co
         engine_->RewindSession(key, {counts, tokens}, std::move(reply));
         return absl::OkStatus();
       },
-      SessionBytes);
+      DescribeSession);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionService::Export(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<SnapshotExport>(admission_);
+  const absl::StatusOr<Caller> caller = admission_->Admit(*context);
+  auto call = std::make_shared<SnapshotExport>(admission_, context,
+                                               caller.ok() ? caller->tenant : Tenant());
   call->Open();
   const auto begin = [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const Caller caller, admission_->Admit(*context));
+    RETURN_IF_ERROR(caller.status());
     v1::ExportSessionRequest request;
     RETURN_IF_ERROR(admission_->Read(*bytes, &request));
-    ASSIGN_OR_RETURN(SessionKey key, KeyOf(request.id(), caller.owner));
-    engine_->ExportSession(std::move(key), [this, call](absl::StatusOr<Snapshot> snapshot) {
-      if (!snapshot.ok()) return call->Send(snapshot.status());
-      snapshots_.Post([this, call, snapshot = *std::move(snapshot)] {
-        call->Send(EncodeSnapshot(snapshot, engine_->snapshot_format()));
+    ASSIGN_OR_RETURN(const SessionKey key, KeyOf(request.id(), caller->owner));
+    call->Start(MaxSnapshotBytes(*engine_), [this, key, call] {
+      engine_->ExportSession(key, [this, call](absl::StatusOr<Snapshot> snapshot) {
+        if (!snapshot.ok()) return call->Send(snapshot.status());
+        snapshots_.Post([this, call, snapshot = *std::move(snapshot)]() mutable {
+          absl::StatusOr<std::string> encoded =
+              EncodeSnapshot(snapshot, engine_->snapshot_format());
+          snapshot = {};  // before the share shrinks to the encoding
+          call->Send(std::move(encoded));
+        });
       });
     });
     return absl::OkStatus();
@@ -212,18 +245,21 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* SessionService::Import(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* answer) {
   const absl::StatusOr<Caller> caller = admission_->Admit(*context);
   auto call = std::make_shared<SnapshotImport>(
-      admission_, MaxSnapshotBytes(*engine_),
+      admission_, context, caller.ok() ? caller->tenant : Tenant(), MaxSnapshotBytes(*engine_),
       [this, answer, owner = caller.ok() ? caller->owner : ""](
           const v1::CreateSessionRequest& session, std::string snapshot,
           std::function<void(const absl::Status&)> end) {
         const absl::StatusOr<SessionSpec> spec = TranslateCreate(session, owner);
         if (!spec.ok()) return end(spec.status());
-        snapshots_.Post([this, answer, end, spec = *spec, bytes = std::move(snapshot)] {
+        snapshots_.Post([this, answer, end, spec = *spec, bytes = std::move(snapshot)]() mutable {
           absl::StatusOr<Snapshot> decoded = DecodeSnapshot(bytes, engine_->snapshot_format());
+          std::string().swap(bytes);
           if (!decoded.ok()) return end(decoded.status());
           engine_->ImportSession(spec, *std::move(decoded),
                                  [answer, end](absl::StatusOr<SessionInfo> info) {
-                                   if (info.ok()) *answer = SessionBytes(*info);
+                                   v1::Session wire;
+                                   if (info.ok()) DescribeSession(*info, &wire);
+                                   if (info.ok()) *answer = SerializeMessage(wire);
                                    end(info.status());
                                  });
         });

@@ -48,12 +48,12 @@ class SessionService final : public RawSessions {
 
  private:
   // A unary call. `begin` gives the request to the engine with a reply that ends the call, or
-  // returns why it cannot.
-  template <typename Wire, typename Result>
+  // returns why it cannot. `describe` fills the response message.
+  template <typename Wire, typename Result, typename Response>
   grpc::ServerUnaryReactor* Call(
       grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
       std::function<absl::Status(const Wire&, const std::string& owner, Reply<Result>)> begin,
-      std::function<grpc::ByteBuffer(const Result&)> describe);
+      std::function<void(const Result&, Response*)> describe);
 
   // A unary call on an existing session, carried out by Engine's `kMethod`.
   template <typename Wire, auto kMethod>

@@ -6,9 +6,10 @@
 namespace retnet {
 namespace {
 
-// With all that may be asked for a token (20 candidates) a chunk stays far below the 4 MiB that
-// clients receive by default.
+// Both keep a chunk far below the 4 MiB that clients receive by default. Its memory is more than it
+// has bytes as a message.
 constexpr int kMaxChunkTokens = 256;
+constexpr int64_t kMaxChunkBytes = 1 << 20;
 
 }  // namespace
 
@@ -24,20 +25,23 @@ void ChunkQueue::Begin(const GenerationPlan& plan) {
   }
 }
 
-v1::TokenChunk* ChunkQueue::OpenChunk(int sample) {
-  v1::TokenChunk*& open = samples_[sample].open;
-  if (open == nullptr || open->tokens_size() >= kMaxChunkTokens) {
+v1::TokenChunk* ChunkQueue::OpenChunk(int sample, int64_t bytes) {
+  Chunk*& open = samples_[sample].open;
+  if (open == nullptr || open->wire.tokens_size() >= kMaxChunkTokens ||
+      open->bytes >= kMaxChunkBytes) {
     open = &waiting_.emplace_back();
-    open->set_index(sample);
-    open->set_prompt_tokens(prompt_tokens_);
+    open->wire.set_index(sample);
+    open->wire.set_prompt_tokens(prompt_tokens_);
   }
-  return open;
+  open->bytes += bytes;
+  bytes_ += bytes;
+  return &open->wire;
 }
 
 void ChunkQueue::Accept(int sample, std::span<const SampleResult> answers) {
   for (const SampleResult& answer : answers) {
     v1::Token token = samples_[sample].output.Accept(answer);
-    v1::TokenChunk* chunk = OpenChunk(sample);
+    v1::TokenChunk* chunk = OpenChunk(sample, HeldBytes(token));
     chunk->mutable_text()->append(token.text());
     chunk->set_completion_tokens(token.completion_tokens());
     *chunk->add_tokens() = std::move(token);
@@ -46,7 +50,7 @@ void ChunkQueue::Accept(int sample, std::span<const SampleResult> answers) {
 
 void ChunkQueue::End(int sample, const Completion& completion) {
   if (std::string rest = samples_[sample].output.Flush(completion); !rest.empty()) {
-    v1::TokenChunk* chunk = OpenChunk(sample);
+    v1::TokenChunk* chunk = OpenChunk(sample, static_cast<int64_t>(rest.size()));
     chunk->mutable_text()->append(rest);
     chunk->set_completion_tokens(completion.usage.completion_tokens);
   }
@@ -59,9 +63,11 @@ void ChunkQueue::End(int sample, const Completion& completion) {
 
 bool ChunkQueue::Take(v1::TokenChunk* chunk) {
   if (waiting_.empty()) return false;
-  Sample& sample = samples_[waiting_.front().index()];
-  if (sample.open == &waiting_.front()) sample.open = nullptr;
-  *chunk = std::move(waiting_.front());
+  Chunk& first = waiting_.front();
+  Sample& sample = samples_[first.wire.index()];
+  if (sample.open == &first) sample.open = nullptr;
+  *chunk = std::move(first.wire);
+  bytes_ -= first.bytes;
   waiting_.pop_front();
   return true;
 }

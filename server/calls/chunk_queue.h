@@ -14,8 +14,8 @@
 
 namespace retnet {
 
-// A chunk waits until it is taken. Meanwhile new tokens are appended to it, up to a bound. Memory
-// is bounded by max_tokens. Thread-compatible. The tokenizer must outlive the queue; if it is null,
+// A chunk waits until it is taken. Meanwhile new tokens are appended to it, up to a bound. Whoever
+// has the queue bounds its memory, with bytes(). Thread-compatible. The tokenizer must outlive the queue; if it is null,
 // tokens have no text.
 class ChunkQueue {
  public:
@@ -28,21 +28,29 @@ class ChunkQueue {
 
   // Takes the next chunk. Returns false if there is none.
   bool Take(v1::TokenChunk* chunk);
+  // The memory of the chunks that wait, about.
+  int64_t bytes() const { return bytes_; }
   // Call this after the last End.
   v1::GenerateResponse::Final TakeFinal() { return std::move(final_); }
 
  private:
+  struct Chunk {
+    v1::TokenChunk wire;
+    int64_t bytes = 0;
+  };
   struct Sample {
     SampleOutput output;
-    v1::TokenChunk* open = nullptr;  // its newest chunk in waiting_, or null
+    Chunk* open = nullptr;  // its newest chunk in waiting_, or null
   };
-  v1::TokenChunk* OpenChunk(int sample);
+  // The chunk that the sample's next text or token goes to, which adds so many bytes to it.
+  v1::TokenChunk* OpenChunk(int sample, int64_t bytes);
 
   const Tokenizer* tokenizer_;
   int32_t prompt_tokens_ = 0;
   std::string kept_session_;  // empty: no session is kept
   std::vector<Sample> samples_;
-  std::deque<v1::TokenChunk> waiting_;
+  std::deque<Chunk> waiting_;
+  int64_t bytes_ = 0;  // of waiting_
   v1::GenerateResponse::Final final_;
 };
 

@@ -2,9 +2,21 @@
 
 #include <utility>
 
+#include "server/calls/end_call.h"
+#include "server/calls/unary_call.h"
+#include "server/text/text_limits.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
+namespace {
+
+constexpr char kAdvice[] =
+    "ask for fewer tokens (max_tokens), samples (n) or top_logprobs, or use Generate, which "
+    "streams";
+// What precedes a token in the message: its tag and its length.
+constexpr size_t kTokenHead = 4;
+
+}  // namespace
 
 void CompleteCall::Plan(const GenerationPlan& plan) {
   const MutexLock lock(&mu_);
@@ -21,7 +33,18 @@ void CompleteCall::Answered(int sample, std::span<const SampleResult> answers) {
   for (const SampleResult& answer : answers) {
     v1::Token token = samples_[sample].Accept(answer);
     choice->mutable_text()->append(token.text());
+    Count(token.ByteSizeLong() + kTokenHead + token.text().size(), HeldBytes(token));
     *choice->add_tokens() = std::move(token);
+  }
+}
+
+void CompleteCall::Count(size_t wire_bytes, int64_t held_bytes) {
+  wire_bytes_ += wire_bytes;
+  held_bytes_ += held_bytes;
+  unread_.Set(this, held_bytes_);
+  // Roughly, so that few steps are computed in vain; CheckAnswer is exact.
+  if (wire_bytes_ > kMaxAnswerBytes + kMaxAnswerBytes / 8) {
+    FailSamples(CheckAnswerBytes(wire_bytes_, kAdvice));
   }
 }
 
@@ -33,9 +56,32 @@ void CompleteCall::Ended(int sample, const Completion& completion) {
   if (!response_.session_id().empty()) response_.set_session_tokens(completion.session_tokens);
 }
 
+absl::Status CompleteCall::CheckAnswer() {
+  return CheckAnswerBytes(response_.ByteSizeLong(), kAdvice);
+}
+
 void CompleteCall::AllEnded(const absl::Status& status) {
-  if (status.ok()) *message_ = SerializeMessage(response_);
-  Finish(ToGrpcStatus(status));
+  const absl::Status end = unread_status_.ok() ? status : unread_status_;
+  if (end.ok()) *message_ = SerializeMessage(response_);
+  response_.Clear();
+  samples_.clear();
+  unread_.Set(this, end.ok() ? static_cast<int64_t>(message_->Length()) : 0);
+  Finish(ToGrpcStatus(end));
+}
+
+void CompleteCall::OnDone() {
+  {
+    const MutexLock lock(&mu_);
+    unread_.Close();
+  }
+  Close();
+}
+
+void CompleteCall::EndUnread(const absl::Status& status) {
+  const MutexLock lock(&mu_);
+  if (!open()) return;
+  unread_status_ = status;
+  EndCall(context_, status);
 }
 
 }  // namespace retnet

@@ -6,6 +6,7 @@
 
 #include "absl/time/clock.h"
 #include "kernels/status_macros.h"
+#include "server/calls/end_call.h"
 #include "server/wire/messages.h"
 #include "server/wire/session_translation.h"
 
@@ -23,12 +24,15 @@ constexpr absl::Duration kForgottenSession = absl::Hours(24);
 
 }  // namespace
 
-ConverseStream::ConverseStream(CallContext context, Caller caller, absl::Time deadline)
+ConverseStream::ConverseStream(CallContext context, grpc::CallbackServerContext* grpc_context,
+                               Caller caller, absl::Time deadline)
     : EngineCall(&context.admission->in_flight_calls()),
       context_(context),
+      grpc_context_(grpc_context),
       deadline_(deadline),
       typed_(context_.model->tokenizer, context_.model->text),
-      chunks_(context_.model->tokenizer) {
+      chunks_(context_.model->tokenizer),
+      unread_(&context_.admission->unread_output()) {
   session_.owner = std::move(caller.owner);
   tenant_ = std::move(caller.tenant);
   ChargeTo(std::move(caller.principal));
@@ -79,10 +83,28 @@ void ConverseStream::OnCancel() {
   Cancel();
 }
 
+void ConverseStream::OnDone() {
+  {
+    const MutexLock lock(&mu_);
+    unread_.Close();
+  }
+  Close();
+}
+
+void ConverseStream::EndUnread(const absl::Status& status) {
+  const MutexLock lock(&mu_);
+  if (!open()) return;
+  gone_ = true;
+  Fail(status);
+  // The write in flight fails, and OnCancel cancels the answer.
+  EndCall(grpc_context_, status);
+}
+
 void ConverseStream::OnWriteDone(bool ok) {
   {
     const MutexLock lock(&mu_);
     writing_ = false;
+    outgoing_.Clear();
     if (!ok) {
       gone_ = true;
       Fail(absl::CancelledError("the client has gone"));
@@ -137,17 +159,30 @@ void ConverseStream::End(const absl::Status& status) {
   Pump();
 }
 
+void ConverseStream::Push(v1::ConverseResponse event) {
+  const auto bytes = static_cast<int64_t>(event.SpaceUsedLong());
+  outbox_.emplace_back(std::move(event), bytes);
+  outbox_bytes_ += bytes;
+}
+
 void ConverseStream::Say(v1::ConverseResponse event) {
-  outbox_.push_back(std::move(event));
+  Push(std::move(event));
   Pump();
 }
 
 void ConverseStream::Pump() {
+  WriteNext();
+  unread_.Set(this, outbox_bytes_ + chunks_.bytes() +
+                        (writing_ ? static_cast<int64_t>(outgoing_.Length()) : 0));
+}
+
+void ConverseStream::WriteNext() {
   if (writing_ || finished_) return;
   v1::ConverseResponse event;
   bool more = false;
   if (!outbox_.empty()) {
-    event = std::move(outbox_.front());
+    event = std::move(outbox_.front().first);
+    outbox_bytes_ -= outbox_.front().second;
     outbox_.pop_front();
     more = true;
   } else {
@@ -253,115 +288,6 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
   }
 }
 
-void ConverseStream::Obey(std::shared_ptr<Task> task) {
-  if (absl::Status status = Type(task->messages); !status.ok()) {
-    const MutexLock lock(&mu_);
-    return End(status);
-  }
-  Tokenize(std::move(task));
-}
-
-absl::Status ConverseStream::MayGoOn() const {
-  if (!failure_.ok()) return failure_;
-  if (absl::Now() < deadline_) return absl::OkStatus();
-  return absl::DeadlineExceededError("the deadline passed while a text was tokenized");
-}
-
-void ConverseStream::Tokenize(std::shared_ptr<Task> task) {
-  absl::StatusOr<bool> done = false;
-  do {
-    {
-      const MutexLock lock(&mu_);
-      if (absl::Status status = MayGoOn(); !status.ok()) return End(status);
-    }
-    done = typed_.Step(task->turn_ends());
-  } while (done.ok() && !*done && !task->is_long);
-  if (done.ok() && !*done) {
-    return context_.worker_for_long_texts->Post(
-        [self = std::static_pointer_cast<ConverseStream>(shared_from_this()),
-         task = std::move(task)]() mutable { self->Tokenize(std::move(task)); });
-  }
-  absl::Status status = done.status();
-  if (status.ok()) status = Act(*task);
-  if (status.ok()) return;
-  const MutexLock lock(&mu_);
-  End(status);
-}
-
-absl::Status ConverseStream::Act(const Task& task) {
-  TypedTokens prompt = typed_.Take(task.turn_ends());
-  if (task.goes()) return Answer(task.messages.back().go(), std::move(prompt));
-  if (!prompt.empty()) {
-    Prefill(std::move(prompt));
-    return absl::OkStatus();
-  }
-  const MutexLock lock(&mu_);
-  if (task.closed) {
-    End(absl::OkStatus());
-    return absl::OkStatus();
-  }
-  Rest();
-  if (!inbox_.empty() || closed_ || !failure_.ok()) Wake();
-  return absl::OkStatus();
-}
-
-absl::Status ConverseStream::Type(const Messages& messages) {
-  for (const v1::ConverseRequest& message : messages) {
-    switch (message.event_case()) {
-      case v1::ConverseRequest::kText:
-        RETURN_IF_ERROR(typed_.PushText(message.text()));
-        break;
-      case v1::ConverseRequest::kTokenIds:
-        typed_.PushTokens({message.token_ids().ids().data(),
-                           static_cast<size_t>(message.token_ids().ids_size())});
-        break;
-      case v1::ConverseRequest::kGo:
-      case v1::ConverseRequest::kStop:
-        break;
-      case v1::ConverseRequest::kBegin:
-        return absl::InvalidArgumentError("begin comes in a later message than the first");
-      case v1::ConverseRequest::EVENT_NOT_SET:
-        return absl::InvalidArgumentError(
-            "a message has none of begin, text, token_ids, go and stop");
-    }
-  }
-  return absl::OkStatus();
-}
-
-void ConverseStream::Prepare(TypedTokens prompt, PromptPlan* plan) const {
-  Request& request = plan->request;
-  request.head = MakeHead(context_.model->tokenizer, std::move(prompt.head), request.kind,
-                          /*adds=*/!prompt.empty(), plan->begun);
-  request.prompt = std::move(prompt.tokens);
-  request.session = session_;
-  request.tenant = tenant_;
-  request.keep = true;
-  request.wait_for_session = wait_;
-  request.priority = priority_;
-  request.deadline = deadline_;
-}
-
-absl::Status ConverseStream::Answer(const v1::GenerateRequest& go, TypedTokens prompt) {
-  ASSIGN_OR_RETURN(GenerationPlan plan, TranslateAnswer(go, *context_.model));
-  Prepare(std::move(prompt), &plan);
-  {
-    const MutexLock lock(&mu_);
-    answering_ = true;
-    chunks_.Begin(plan);
-  }
-  Submit(context_.access, SampleRequests(plan, context_.model->tokenizer));
-  const MutexLock lock(&mu_);
-  StopIfAsked();
-  return absl::OkStatus();
-}
-
-void ConverseStream::Prefill(TypedTokens prompt) {
-  PromptPlan plan;
-  plan.request.kind = RequestKind::kPrefill;
-  Prepare(std::move(prompt), &plan);
-  Submit(context_.access, {std::move(plan.request)});
-}
-
 void ConverseStream::Answered(int /*sample*/, std::span<const SampleResult> answers) {
   if (gone_ || !answering_) return;
   chunks_.Accept(0, answers);
@@ -373,7 +299,7 @@ void ConverseStream::Ended(int /*sample*/, const Completion& completion) {
   if (answering_) {
     answering_ = false;
     chunks_.End(0, completion);
-    while (chunks_.Take(event.mutable_chunk())) outbox_.push_back(std::exchange(event, {}));
+    while (chunks_.Take(event.mutable_chunk())) Push(std::exchange(event, {}));
     *event.mutable_final() = chunks_.TakeFinal();
   } else {
     event.mutable_typed()->set_session_tokens(completion.session_tokens);

@@ -5,10 +5,12 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,7 +29,7 @@ namespace retnet {
 
 // The stream does one of these at a time: it looks up the session, it turns messages into the next
 // request (on a worker), or that request runs. Messages that arrive meanwhile wait in the inbox.
-// The inbox is bounded, and so is the output that waits for a slow reader.
+// The inbox is bounded, and so is the output that waits for a slow reader: see UnreadOutput.
 class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public EngineCall {
  public:
@@ -41,7 +43,9 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     TextBudget* text_budget = nullptr;
   };
 
-  ConverseStream(CallContext context, Caller caller, absl::Time deadline);
+  // `grpc_context` is the call's own, until OnDone.
+  ConverseStream(CallContext context, grpc::CallbackServerContext* grpc_context, Caller caller,
+                 absl::Time deadline);
 
   // Call this after Open. A call that is not admitted ends with that error.
   void Start(const absl::Status& admitted);
@@ -49,7 +53,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void OnReadDone(bool ok) final;
   void OnWriteDone(bool ok) final;
   void OnCancel() final;
-  void OnDone() final { Close(); }
+  void OnDone() final;
+  void EndUnread(const absl::Status& status) final;
 
  protected:
   void Answered(int sample, std::span<const SampleResult> answers)
@@ -70,7 +75,11 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Say(v1::ConverseResponse event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Appends to the outbox.
+  void Push(v1::ConverseResponse event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Starts the next write or ends the call, unless a write is in flight.
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Ends the running answer if the client has asked to stop it.
   void StopIfAsked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Moves messages out of the inbox, up to and including the next `go`. Returns the size of their
@@ -87,7 +96,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     bool goes() const { return !messages.empty() && messages.back().has_go(); }
     bool turn_ends() const { return goes() || closed; }
   };
-  // Does what the messages ask for: Type, then Tokenize until that is done, then Act.
+  // In converse_texts.cc. Does what the messages ask for: Type, then Tokenize until that is done, then Act.
   void Obey(std::shared_ptr<Task> task);
   void Begin(const v1::ConverseRequest::Begin& begin);
   absl::Status Type(const Messages& messages);
@@ -102,6 +111,7 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void Prepare(TypedTokens prompt, PromptPlan* plan) const;
 
   const CallContext context_;
+  grpc::CallbackServerContext* const grpc_context_;
   const absl::Time deadline_;
 
   // Used by the current activity only. Threads take turns, and pass the members on under mu_.
@@ -122,8 +132,11 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   bool working_ ABSL_GUARDED_BY(mu_) = false;  // an activity is running
   bool stalled_ ABSL_GUARDED_BY(mu_) = false;  // the next activity waits for the reader
   bool answering_ ABSL_GUARDED_BY(mu_) = false;
-  ChunkQueue chunks_ ABSL_GUARDED_BY(mu_);                        // of the running answer
-  std::deque<v1::ConverseResponse> outbox_ ABSL_GUARDED_BY(mu_);  // sent before chunks_
+  ChunkQueue chunks_ ABSL_GUARDED_BY(mu_);  // of the running answer
+  // Sent before chunks_. Each with its memory, about.
+  std::deque<std::pair<v1::ConverseResponse, int64_t>> outbox_ ABSL_GUARDED_BY(mu_);
+  int64_t outbox_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  UnreadOutput::Share unread_ ABSL_GUARDED_BY(mu_);
   grpc::ByteBuffer outgoing_ ABSL_GUARDED_BY(mu_);
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool gone_ ABSL_GUARDED_BY(mu_) = false;     // the client no longer reads

@@ -165,7 +165,9 @@ void EngineCall::SampleEnded(int sample, const Completion& completion) {
 void EngineCall::EndSamples(int samples) {
   open_ -= samples;
   if (principal_ != nullptr) principal_->End(samples);
-  if (open_ == 0) Conclude();
+  if (open_ > 0) return;
+  if (status_.ok()) status_ = CheckAnswer();
+  Conclude();
 }
 
 void EngineCall::Conclude() {
@@ -175,6 +177,11 @@ void EngineCall::Conclude() {
 
 void EngineCall::StopSamples() {
   for (const RequestId id : submitted_) access_->engine->Stop(id);
+}
+
+void EngineCall::FailSamples(const absl::Status& status) {
+  if (status_.ok()) status_ = status;
+  for (const RequestId id : submitted_) access_->engine->Cancel(id);
 }
 
 void EngineCall::CancelSubmitted() {

@@ -52,11 +52,16 @@ class EngineCall : public OpenCall {
   // Ends the running samples as finished, within one step of the model.
   void StopSamples() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // Ends the running samples with this error, within one step of the model.
+  void FailSamples(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   // These are called on the engine thread. Only AllEnded of a refused call may come on another one.
   virtual void Answered(int sample, std::span<const SampleResult> answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
   virtual void Ended(int sample, const Completion& completion)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // Asked when all samples have ended well: the error that the call ends with all the same, or OK.
+  virtual absl::Status CheckAnswer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return absl::OkStatus(); }
   // The last callback after Submit or Refuse, exactly once. Either all samples have ended or the
   // status is not OK.
   virtual void AllEnded(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;

@@ -1,5 +1,6 @@
 #include "server/calls/message_stream.h"
 
+#include "server/calls/end_call.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -8,10 +9,28 @@ void MessageStream::OnWriteDone(bool ok) {
   {
     const MutexLock lock(&mu_);
     writing_ = false;
+    message_.Clear();
     broken_ = broken_ || !ok;
     Pump();
   }
   if (!ok) Cancel();
+}
+
+void MessageStream::OnDone() {
+  {
+    const MutexLock lock(&mu_);
+    unread_.Close();
+  }
+  Close();
+}
+
+void MessageStream::EndUnread(const absl::Status& status) {
+  const MutexLock lock(&mu_);
+  if (!open()) return;
+  broken_ = true;
+  unread_status_ = status;
+  // The write in flight fails, and OnCancel cancels the samples.
+  EndCall(context_, status);
 }
 
 void MessageStream::AllEnded(const absl::Status& status) {
@@ -21,6 +40,12 @@ void MessageStream::AllEnded(const absl::Status& status) {
 }
 
 void MessageStream::Pump() {
+  WriteNext();
+  const bool in_flight = writing_ || finished_;
+  unread_.Set(this, WaitingBytes() + (in_flight ? static_cast<int64_t>(message_.Length()) : 0));
+}
+
+void MessageStream::WriteNext() {
   if (writing_ || finished_) return;
   if (!broken_ && TakeChunk(&message_)) {
     writing_ = true;
@@ -29,6 +54,7 @@ void MessageStream::Pump() {
   }
   if (!ended_) return;
   finished_ = true;
+  if (!unread_status_.ok()) status_ = unread_status_;
   if (broken_ || !status_.ok()) {
     Finish(ToGrpcStatus(status_));
     return;

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "absl/status/status.h"
 #include "kernels/mutex.h"
 #include "server/calls/in_flight_calls.h"
 
@@ -20,12 +21,17 @@ class OpenCall : public std::enable_shared_from_this<OpenCall> {
   // is in flight.
   void Open();
   void Close();
+  // Ends the call with this error because its client does not read: see UnreadOutput. May be called
+  // at any time, even after Close.
+  virtual void EndUnread(const absl::Status& /*status*/) {}
 
  protected:
   explicit OpenCall(InFlightCalls* in_flight_calls) : in_flight_calls_(in_flight_calls) {}
 
   // Says whether a drain may end without waiting for the call. Call this between Open and Close.
   void SetIdle(bool idle) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether gRPC has the call: between Open and Close.
+  bool open() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return self_ != nullptr; }
 
   Mutex mu_;
 

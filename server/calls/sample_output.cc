@@ -70,6 +70,16 @@ v1::Finish SampleOutput::Finish(int32_t index, const Completion& completion) con
   return finish;
 }
 
+int64_t HeldBytes(const v1::Token& token) {
+  constexpr size_t kString = sizeof(std::string) + 16;  // and what the allocator takes
+  // The text is in the chunk's text as well.
+  size_t bytes = sizeof(token) + kString + 2 * token.text().size();
+  for (const v1::TokenLogprob& candidate : token.top_logprobs()) {
+    bytes += sizeof(candidate) + kString + candidate.token().size();
+  }
+  return static_cast<int64_t>(bytes);
+}
+
 std::string KeptSession(const Request& request) { return request.keep ? request.session.id : ""; }
 
 v1::Timings ToWire(const Timings& timings) {

@@ -10,7 +10,9 @@
 namespace retnet {
 namespace {
 
-constexpr size_t kMaxChunkTokens = 4096;
+// Both keep a chunk far below the 4 MiB that clients receive by default.
+constexpr int kMaxChunkTokens = 4096;
+constexpr size_t kMaxChunkBytes = 1 << 20;  // of the tokens' text
 
 }  // namespace
 
@@ -45,12 +47,15 @@ bool ScoreStream::TakeChunk(grpc::ByteBuffer* message) {
   if (waiting_.empty()) return false;
   v1::ScoreResponse response;
   v1::ScoreResponse::Tokens* chunk = response.mutable_chunk();
-  while (!waiting_.empty() && chunk->tokens_size() < kMaxChunkTokens) {
+  size_t text_bytes = 0;
+  while (!waiting_.empty() && chunk->tokens_size() < kMaxChunkTokens &&
+         text_bytes < kMaxChunkBytes) {
     const auto [token, logprob] = waiting_.front();
     waiting_.pop_front();
     v1::ScoredToken* scored = chunk->add_tokens();
     scored->set_id(token);
     if (tokenizer_ != nullptr) scored->set_token(std::string(tokenizer_->Bytes(token)));
+    text_bytes += scored->token().size();
     if (!std::isnan(logprob)) scored->set_logprob(logprob);
   }
   *message = SerializeMessage(response);

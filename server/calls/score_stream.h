@@ -17,8 +17,9 @@ namespace retnet {
 // Waiting results take a few bytes a token.
 class ScoreStream : public MessageStream {
  public:
-  ScoreStream(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer)
-      : MessageStream(in_flight_calls), tokenizer_(tokenizer) {}
+  ScoreStream(Admission* admission, grpc::CallbackServerContext* context,
+              const Tokenizer* tokenizer)
+      : MessageStream(admission, context), tokenizer_(tokenizer) {}
 
   // Call this before Submit.
   void Plan(const ScorePlan& plan);
@@ -28,6 +29,9 @@ class ScoreStream : public MessageStream {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
   void Ended(int sample, const Completion& completion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
   bool TakeChunk(grpc::ByteBuffer* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  int64_t WaitingBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final {
+    return static_cast<int64_t>(waiting_.size() * sizeof(TokenLogprob));
+  }
   grpc::ByteBuffer Final() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
 
  private:

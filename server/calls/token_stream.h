@@ -2,6 +2,7 @@
 #ifndef RETNET_SERVER_CALLS_TOKEN_STREAM_H_
 #define RETNET_SERVER_CALLS_TOKEN_STREAM_H_
 
+#include <cstdint>
 #include <span>
 
 #include "server/calls/chunk_queue.h"
@@ -11,8 +12,9 @@ namespace retnet {
 
 class TokenStream : public MessageStream {
  public:
-  TokenStream(InFlightCalls* in_flight_calls, const Tokenizer* tokenizer)
-      : MessageStream(in_flight_calls), chunks_(tokenizer) {}
+  TokenStream(Admission* admission, grpc::CallbackServerContext* context,
+              const Tokenizer* tokenizer)
+      : MessageStream(admission, context), chunks_(tokenizer) {}
 
   // Prepares for the samples of `plan`. Call this before Submit.
   void Plan(const GenerationPlan& plan);
@@ -22,6 +24,7 @@ class TokenStream : public MessageStream {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
   void Ended(int sample, const Completion& completion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
   bool TakeChunk(grpc::ByteBuffer* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
+  int64_t WaitingBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final { return chunks_.bytes(); }
   grpc::ByteBuffer Final() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) final;
 
  private:
