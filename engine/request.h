@@ -43,8 +43,8 @@ enum class FinishReason {
   kError,      // the status says why
 };
 
-// What a StopChecker says of a token. A text that ended before its stop string has fewer tokens than
-// were sampled: those that the string reaches into are no part of the history that is kept.
+// What a StopChecker says of a token. A text that ended before its stop string has fewer tokens
+// than were sampled: those that the string reaches into are no part of the history that is kept.
 struct StopDecision {
   bool stops = false;
   int32_t dropped_tokens = 0;  // the newest ones, this one included

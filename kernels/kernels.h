@@ -104,9 +104,10 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // y[i] = x[indices[i]].
   {k.Gather(in, indices, out)};
   // results[i] = what requests[i] asks of logits row i (kernels/sampling.h). The token of row i
-  // becomes the last token of slot indices[i], unless that is kNotKept; 0 where there is none. No two rows name the same
-  // slot. Rows have at most as many columns as the largest weight has outputs. `results` must stay
-  // valid until the step has been waited for; only then are they complete.
+  // becomes the last token of slot indices[i], unless that is kNotKept; 0 where there is none. No
+  // two rows name the same slot. Rows have at most as many columns as the largest weight has
+  // outputs. `results` must stay valid until the step has been waited for; only then are they
+  // complete.
   {k.Sample(in, requests, indices, last_tokens, results)};
 
   // --- Steps ---

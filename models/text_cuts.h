@@ -17,9 +17,9 @@ namespace retnet {
 
 // A cut between two characters is safe if no piece of the vocabulary and no rule of the normalizer
 // reaches over it. Both BPE and unigram then decide on each side as if the other were not there: a
-// merge or a path over the cut would be a piece over the cut. One thing is left: where unigram finds
-// two paths of the same score, rounding decides, and it depends on the score of what stands before.
-// Immutable; any thread may call any function.
+// merge or a path over the cut would be a piece over the cut. One thing is left: where unigram
+// finds two paths of the same score, rounding decides, and it depends on the score of what stands
+// before. Immutable; any thread may call any function.
 class TextCuts {
  public:
   explicit TextCuts(const SentencePieceModel& model);

@@ -38,8 +38,8 @@ class Tokenizer {
 
   // A cut is a position within a text such that Encode of the text is Encode of what is before the
   // position, joined by Join with EncodeNext of what is behind it. It stays a cut whatever text is
-  // added. FirstCut gives the first one that is at `from` or behind it and before `end`, LastCut the
-  // last one; npos if there is none. The text is UTF-8.
+  // added. FirstCut gives the first one that is at `from` or behind it and before `end`, LastCut
+  // the last one; npos if there is none. The text is UTF-8.
   virtual size_t FirstCut(std::string_view text, size_t from, size_t end) const = 0;
   virtual size_t LastCut(std::string_view text) const = 0;
   virtual void Join(std::span<const TokenId> next, std::vector<TokenId>* tokens) const = 0;

@@ -19,8 +19,8 @@
 namespace retnet {
 namespace {
 
-// Tokenizing took 1 to 4 MB/s in parts: a few milliseconds at the first bound, a quarter of a second
-// at the second.
+// Tokenizing took 1 to 4 MB/s in parts: a few milliseconds at the first bound, a quarter of a
+// second at the second.
 constexpr size_t kInlineRequestBytes = 4 << 10;
 constexpr size_t kMediumRequestBytes = 256 << 10;
 
@@ -82,7 +82,8 @@ SerialExecutor* GenerationService::WorkerFor(size_t request_bytes) {
 
 template <typename Wire, typename Plan>
 struct GenerationService::Arrival {
-  // Makes a plan of the message; `planned` gets it once its prompt is complete, or `refuse` why not.
+  // Makes a plan of the message; `planned` gets it once its prompt is complete, or `refuse` why
+  // not.
   absl::StatusOr<Plan> (*plan)(const Wire& request, const ServedModel& model);
   std::function<void(Plan& plan)> planned;
   std::function<void(const absl::Status&)> refuse;

@@ -61,8 +61,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
   return tokenizer;
 }
 
-// A quarter of the free memory, at most the engine's default. Slots in host memory that have not been
-// used yet look free; they are not counted as such.
+// A quarter of the free memory, at most the engine's default. Slots in host memory that have not
+// been used yet look free; they are not counted as such.
 int64_t HostStateBytes(const ModelInfo& info) {
   const int64_t slot_bytes = info.base_bytes + info.chunk * info.tail_token_bytes;
   const int64_t slots_bytes = info.states_in_host_memory ? info.slots * slot_bytes : 0;

@@ -12,14 +12,14 @@ enum class LostOutput {
   kIsAnError,  // writing it fails
 };
 
-// Opens /dev/null as each of the descriptors 0, 1 and 2 that is closed. Otherwise the next file that
-// the process opens gets that number, and what is meant for the terminal is written into it. Call
-// this before any file is opened.
+// Opens /dev/null as each of the descriptors 0, 1 and 2 that is closed. Otherwise the next file
+// that the process opens gets that number, and what is meant for the terminal is written into it.
+// Call this before any file is opened.
 inline void ReplaceClosedStreams(LostOutput lost_output) {
   for (int stream = 0; stream <= 2; ++stream) {
     if (fcntl(stream, F_GETFD) >= 0) continue;
-    // A new descriptor is the lowest free one: this stream's. Where there is no /dev, any file holds
-    // the number.
+    // A new descriptor is the lowest free one: this stream's. Where there is no /dev, any file
+    // holds the number.
     const int mode = lost_output == LostOutput::kIsNoError ? O_RDWR : O_RDONLY;
     if (open("/dev/null", mode) < 0 && open("/", O_RDONLY) < 0) return;
   }

@@ -61,7 +61,8 @@ class Scheduler {
   // by kTurn. No row of it is in flight.
   Sequence* PreemptableFor(const Sequence& waiting) const;
   // The sequence that is to go when the queue is too long: the last by rank, of those that have
-  // not begun, of the tenant that has the most in the queue for its weight. nullptr: all have begun.
+  // not begun, of the tenant that has the most in the queue for its weight. nullptr: all have
+  // begun.
   Sequence* LastOfLongestQueue() const;
 
   // How many prompt rows may be beside so many decoding ones, at least 1; 0 only now and then.
@@ -108,7 +109,8 @@ class Scheduler {
   void AddPiece(Sequence* sequence, int32_t rows);
   int32_t PieceRows(const Sequence& sequence, int32_t rows_free) const;
   // Each sequence is in one place; the ordered ones are in order; those that decode are past their
-  // prompts; a tenant's sequences wait or have a slot. At the end of every public method that changes something; O(sequences).
+  // prompts; a tenant's sequences wait or have a slot. At the end of every public method that
+  // changes something; O(sequences).
   void CheckInvariants() const;
   // The batch keeps the row budget and Model::Launch's order, with no sequence twice.
   void CheckBatch() const;

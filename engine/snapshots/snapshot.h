@@ -74,12 +74,13 @@ int64_t MostSnapshotBytes(const SnapshotFormat& format, int64_t tokens);
 absl::StatusOr<std::string> EncodeSnapshot(const Snapshot& snapshot, const SnapshotFormat& format);
 
 // Whatever `expected` writes itself, it reads every StateEncoding, compressed or not. DATA_LOSS for
-// bytes that are damaged, and for a state that is not finite; FAILED_PRECONDITION, naming what differs, for those of another model,
-// chunk, shape, type or version, and for those without the HMAC of `expected.key`. Allocates no more than the bytes and the model's state call for.
+// bytes that are damaged, and for a state that is not finite; FAILED_PRECONDITION, naming what
+// differs, for those of another model, chunk, shape, type or version, and for those without the
+// HMAC of `expected.key`. Allocates no more than the bytes and the model's state call for.
 absl::StatusOr<Snapshot> DecodeSnapshot(std::string_view bytes, const SnapshotFormat& expected);
 
-// What a snapshot says of its session, from its first bytes alone and so not checked for damage. With
-// a key, it must say that it has an HMAC; that this is right only DecodeSnapshot can tell.
+// What a snapshot says of its session, from its first bytes alone and so not checked for damage.
+// With a key, it must say that it has an HMAC; that this is right only DecodeSnapshot can tell.
 // OUT_OF_RANGE where they end too early; else the errors of DecodeSnapshot.
 absl::StatusOr<SessionInfo> DecodeSnapshotHead(std::string_view bytes,
                                                const SnapshotFormat& expected);

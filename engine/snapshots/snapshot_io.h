@@ -46,8 +46,8 @@ class SnapshotIo {
 
   // The snapshot follows those of its lineage: ABORTED where the store has another one, whose turns
   // would be lost. CANCELLED, at once, when the queue is full. RESOURCE_EXHAUSTED when the store is
-  // full. A put of the same session that has not begun, and that no other operation of the session follows, is
-  // replaced: then both are done when the newer is.
+  // full. A put of the same session that has not begun, and that no other operation of the session
+  // follows, is replaced: then both are done when the newer is.
   void Put(Snapshot snapshot, std::shared_ptr<SnapshotLineage> lineage, Done done);
   // NOT_FOUND; DATA_LOSS and FAILED_PRECONDITION as DecodeSnapshot, also for the snapshot of
   // another key than it was stored under. What has expired is NOT_FOUND. The lineage becomes that

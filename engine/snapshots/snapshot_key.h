@@ -23,8 +23,8 @@ class SnapshotKey {
   // file that is not a regular one, cannot be read, or has too few bytes or too many.
   static absl::StatusOr<SnapshotKey> Read(const std::string& path);
 
-  // Appends the HMAC-SHA256 (RFC 2104) of the bytes: kHmacBytes bytes. INTERNAL if the cryptographic
-  // library cannot compute it.
+  // Appends the HMAC-SHA256 (RFC 2104) of the bytes: kHmacBytes bytes. INTERNAL if the
+  // cryptographic library cannot compute it.
   absl::Status Sign(std::string* bytes) const;
   // OK if the last kHmacBytes bytes are the HMAC of those before them, else FAILED_PRECONDITION.
   // Takes the same time wherever the two differ.

@@ -21,8 +21,8 @@ using SnapshotStamp = std::string;
 SnapshotStamp StampOf(std::string_view bytes);
 
 // Calls block as long as a disk or a network does, so the engine thread must not make them.
-// Thread-compatible. UNAVAILABLE if the store cannot be reached at present, INTERNAL if what answers
-// is not such a store.
+// Thread-compatible. UNAVAILABLE if the store cannot be reached at present, INTERNAL if what
+// answers is not such a store.
 class SnapshotStore {
  public:
   virtual ~SnapshotStore() = default;

@@ -1,5 +1,5 @@
-// Admits calls: of callers that are known, with bounded metadata, until the server drains. Counts the
-// calls in flight, and has the bounds that they share.
+// Admits calls: of callers that are known, with bounded metadata, until the server drains. Counts
+// the calls in flight, and has the bounds that they share.
 #ifndef RETNET_SERVER_CALLS_ADMISSION_H_
 #define RETNET_SERVER_CALLS_ADMISSION_H_
 

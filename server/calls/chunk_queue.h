@@ -15,8 +15,8 @@
 namespace retnet {
 
 // A chunk waits until it is taken. Meanwhile new tokens are appended to it, up to a bound. Whoever
-// has the queue bounds its memory, with bytes(). Thread-compatible. The tokenizer must outlive the queue; if it is null,
-// tokens have no text.
+// has the queue bounds its memory, with bytes(). Thread-compatible. The tokenizer must outlive the
+// queue; if it is null, tokens have no text.
 class ChunkQueue {
  public:
   explicit ChunkQueue(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}

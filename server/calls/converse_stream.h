@@ -96,7 +96,8 @@ class ConverseStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     bool goes() const { return !messages.empty() && messages.back().has_go(); }
     bool turn_ends() const { return goes() || closed; }
   };
-  // In converse_texts.cc. Does what the messages ask for: Type, then Tokenize until that is done, then Act.
+  // In converse_texts.cc. Does what the messages ask for: Type, then Tokenize until that is done,
+  // then Act.
   void Obey(std::shared_ptr<Task> task);
   void Begin(const v1::ConverseRequest::Begin& begin);
   absl::Status Type(const Messages& messages);

@@ -33,8 +33,8 @@ class SampleOutput {
   bool keeps_session_;
 };
 
-// The memory that a token takes until it is written, about: the message's objects take several times
-// its bytes.
+// The memory that a token takes until it is written, about: the message's objects take several
+// times its bytes.
 int64_t HeldBytes(const v1::Token& token);
 
 // The id of the session that remains after the request. Empty if none does.

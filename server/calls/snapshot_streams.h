@@ -81,8 +81,8 @@ class SnapshotExport : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public
   SnapshotExport(Admission* admission, grpc::CallbackServerContext* context, Tenant client)
       : SnapshotTransfer(admission, context, std::move(client)) {}
 
-  // Calls `read` once the call may hold `bytes`. `read` must see to it that Send is called once, on any
-  // thread.
+  // Calls `read` once the call may hold `bytes`. `read` must see to it that Send is called once, on
+  // any thread.
   void Start(int64_t bytes, std::function<void()> read);
   // Streams the snapshot, or ends the call with its error. May be called instead of Start.
   void Send(absl::StatusOr<std::string> snapshot);

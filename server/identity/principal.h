@@ -31,7 +31,8 @@ class Principal {
   // RESOURCE_EXHAUSTED, with the bound and when to try again, if no request may begin now. Ask this
   // before work on a request, Begin decides.
   absl::Status Check(absl::Time now = absl::Now());
-  // The priority of a request that sets none (0) or this one. INVALID_ARGUMENT if that is too great.
+  // The priority of a request that sets none (0) or this one. INVALID_ARGUMENT if that is too
+  // great.
   absl::Status FitPriority(int32_t* priority) const;
   // Begins a request of so many samples and prompt tokens. After an OK, End must be called for each
   // sample. RESOURCE_EXHAUSTED as above.

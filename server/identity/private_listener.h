@@ -20,8 +20,8 @@ class PrivateMark : public grpc::experimental::ServerInterceptorFactoryInterface
   class Marker;
 };
 
-// Whether the call has come by the private listener. No client can send the mark: what counts is the
-// address in memory of its name.
+// Whether the call has come by the private listener. No client can send the mark: what counts is
+// the address in memory of its name.
 bool IsPrivate(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata);
 
 }  // namespace retnet

@@ -16,8 +16,8 @@ namespace retnet {
 
 // A thread that accepts the connections of a Listener and gives them to somebody. The process needs
 // descriptors for more than connections: a new one is closed at once if its number comes within a
-// reserve of the limit. So accept() itself does not fail for want of one, and as soon as others have
-// left, new clients are served. Thread-safe.
+// reserve of the limit. So accept() itself does not fail for want of one, and as soon as others
+// have left, new clients are served. Thread-safe.
 class Acceptor {
  public:
   // Takes a non-blocking socket, which is the callee's from then on, and the listening one that it

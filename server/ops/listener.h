@@ -26,9 +26,10 @@ struct ListenerOptions {
 // socket.
 class Listener {
  public:
-  // Binds to `address`, HOST:PORT or unix:PATH. A host name is bound to all of its addresses on this
-  // machine. 0.0.0.0 and [::] both mean every address, IPv4 and IPv6. The file of a unix-domain
-  // socket that nobody listens on any more is replaced. FAILED_PRECONDITION says what is wrong.
+  // Binds to `address`, HOST:PORT or unix:PATH. A host name is bound to all of its addresses on
+  // this machine. 0.0.0.0 and [::] both mean every address, IPv4 and IPv6. The file of a
+  // unix-domain socket that nobody listens on any more is replaced. FAILED_PRECONDITION says what
+  // is wrong.
   static absl::StatusOr<Listener> Bind(const std::string& address, const ListenerOptions& options);
 
   Listener(Listener&& other) noexcept

@@ -9,9 +9,9 @@
 
 namespace retnet {
 
-// glibc keeps what was freed, above all of threads beside the main one, for the next request: after a
-// flood that may be hundreds of megabytes. This thread looks from time to time how much that is. When
-// it has grown, it makes glibc return every page that is wholly free. Thread-safe.
+// glibc keeps what was freed, above all of threads beside the main one, for the next request: after
+// a flood that may be hundreds of megabytes. This thread looks from time to time how much that is.
+// When it has grown, it makes glibc return every page that is wholly free. Thread-safe.
 class MemoryTrimmer {
  public:
   explicit MemoryTrimmer(absl::Duration interval = absl::Seconds(10));

@@ -63,8 +63,8 @@ MetricFamily Histogram(std::string name, std::string help, const LatencyHistogra
   return family;
 }
 
-// The parts of "/retnet.v1.Generation/Generate". CallMetrics::kUnknown has one part, which stands for
-// both.
+// The parts of "/retnet.v1.Generation/Generate". CallMetrics::kUnknown has one part, which stands
+// for both.
 std::vector<ClientMetric::Label> CallLabels(std::string_view method, grpc::StatusCode code) {
   method.remove_prefix(method.starts_with('/') ? 1 : 0);
   const size_t slash = method.find('/');

@@ -49,8 +49,8 @@ std::string PeerOf(int socket) {
 
 }  // namespace
 
-// gRPC owns the descriptors of its connections and tells nobody their numbers. So this looks for the
-// one, which happens to an attacker alone.
+// gRPC owns the descriptors of its connections and tells nobody their numbers. So this looks for
+// the one, which happens to an attacker alone.
 void CutConnection(const std::string& peer) {
   const std::unique_ptr<DIR, int (*)(DIR*)> all(opendir("/proc/self/fd"), closedir);
   if (all == nullptr) return;

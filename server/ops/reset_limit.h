@@ -16,10 +16,10 @@ namespace retnet {
 
 // HTTP/2 bounds the calls that are open at once, but a call that its client has reset is not open
 // any more. So one connection can bring calls faster than the server can drop them (CVE-2023-44487,
-// "rapid reset"), and gRPC 1.51 does not bound that. This counts, for each connection, the calls that
-// were cancelled before they got an answer and before their deadline. A connection may have many at once, when its client gives
-// up all of them, and some each second. With more it is closed. The peer of a unix-domain socket has
-// no address, so its connection is never closed. Thread-safe.
+// "rapid reset"), and gRPC 1.51 does not bound that. This counts, for each connection, the calls
+// that were cancelled before they got an answer and before their deadline. A connection may have
+// many at once, when its client gives up all of them, and some each second. With more it is closed.
+// The peer of a unix-domain socket has no address, so its connection is never closed. Thread-safe.
 class ResetLimit : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
   // A connection may have `burst` of these calls at once, and so many each second for ever.
@@ -29,8 +29,8 @@ class ResetLimit : public grpc::experimental::ServerInterceptorFactoryInterface 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* call) override;
 
-  // Counts one such call of `peer`, an address as grpc::ServerContext::peer() has it. Returns whether
-  // that was one too many.
+  // Counts one such call of `peer`, an address as grpc::ServerContext::peer() has it. Returns
+  // whether that was one too many.
   bool Count(const std::string& peer, absl::Time now = absl::Now());
 
  private:

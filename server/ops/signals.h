@@ -17,9 +17,9 @@ struct ReloadHook {
   std::function<absl::Status()> reload;
 };
 
-// Blocks SIGTERM, SIGINT and SIGHUP, so that only WaitForEnd gets them. Ignores SIGPIPE and SIGXFSZ:
-// a reader of the log that goes away, or a limit on the size of files, makes a write fail and ends
-// nothing. Call this before the first thread is made.
+// Blocks SIGTERM, SIGINT and SIGHUP, so that only WaitForEnd gets them. Ignores SIGPIPE and
+// SIGXFSZ: a reader of the log that goes away, or a limit on the size of files, makes a write fail
+// and ends nothing. Call this before the first thread is made.
 void TakeSignals();
 
 // Returns at the first SIGTERM or SIGINT; the next one ends the process at once. At each SIGHUP

@@ -37,8 +37,8 @@ class Detokenizer {
   std::string Push(TokenId token);
   // Adds a token that has no text: a stop token, which ends the sample by its id.
   void PushSilent() { ++tokens_; }
-  // Ends the text. Returns the bytes that were held back. If `goes_on`, the beginning of a character
-  // is not among them: what follows may complete it.
+  // Ends the text. Returns the bytes that were held back. If `goes_on`, the beginning of a
+  // character is not among them: what follows may complete it.
   std::string Flush(bool goes_on = false);
 
   int32_t tokens() const { return tokens_; }

@@ -1,5 +1,5 @@
-// The beginning of what a request adds to a session: it depends on the session's history, which only
-// the engine knows.
+// The beginning of what a request adds to a session: it depends on the session's history, which
+// only the engine knows.
 #ifndef RETNET_SERVER_TEXT_TEXT_HEAD_H_
 #define RETNET_SERVER_TEXT_TEXT_HEAD_H_
 
@@ -16,7 +16,8 @@
 
 namespace retnet {
 
-// The tokens of a text that goes on behind `last`, without those that become part of it. kNoToken: nothing is before.
+// The tokens of a text that goes on behind `last`, without those that become part of it. kNoToken:
+// nothing is before.
 std::vector<TokenId> JoinBehind(const Tokenizer& tokenizer, TokenId last,
                                 std::vector<TokenId> next);
 
@@ -31,8 +32,8 @@ struct TextBos {
 using BegunCharacter = std::string;
 
 // Tokens that are there never change. The first text of a session is tokenized as one that begins,
-// other texts as ones that follow. A text that a BOS precedes begins. Copyable; immutable once it is
-// complete. The tokenizer must outlive it.
+// other texts as ones that follow. A text that a BOS precedes begins. Copyable; immutable once it
+// is complete. The tokenizer must outlive it.
 class TextHead {
  public:
   // If `tokenizer` is null, the head is empty.

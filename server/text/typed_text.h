@@ -28,8 +28,8 @@ struct TypedTokens {
 };
 
 // The turns of a conversation. Each is a sequence of texts and token ids. The tokens of a text do
-// not depend on how it was cut into pieces. Text that a later piece could still change is held back:
-// what follows the last cut. Thread-compatible. The tokenizer must outlive it.
+// not depend on how it was cut into pieces. Text that a later piece could still change is held
+// back: what follows the last cut. Thread-compatible. The tokenizer must outlive it.
 class TypedText {
  public:
   // If `tokenizer` is null, only token ids are accepted.

@@ -1,5 +1,5 @@
-// Whatever finite numbers a forged state has, on real backends: others get their own bits, beside it
-// in the same steps, behind it in the same slots, and for the same tokens.
+// Whatever finite numbers a forged state has, on real backends: others get their own bits, beside
+// it in the same steps, behind it in the same slots, and for the same tokens.
 #include <gtest/gtest.h>
 
 #include <bit>

@@ -321,8 +321,8 @@ TEST_F(SessionsTest, KeepPromptAndAnswerOfWhatIsStopped) {
   EXPECT_EQ(answered.size(), 2) << "it is to be stopped within the prompt and behind it";
 }
 
-// What a stop string takes back is not in the history, wherever it lies: within the tail, at a fold,
-// or behind one, where the state has to be computed again. With the prefix cache and without.
+// What a stop string takes back is not in the history, wherever it lies: within the tail, at a
+// fold, or behind one, where the state has to be computed again. With the prefix cache and without.
 TEST_F(SessionsTest, TakeBackWhatAStopStringReachesIntoAtEveryOffsetFromAFold) {
   for (const bool prefix_cache : {true, false}) {
     for (const int32_t in_flight : {1, 2}) {
