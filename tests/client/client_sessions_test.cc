@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,21 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+
+// Without the marks of a character that the text breaks off in: a session keeps its bytes back
+// until it is whole, while a text without a session says that it is broken.
+std::string Whole(std::string text) {
+  const std::string mark = "\xEF\xBF\xBD";
+  while (text.ends_with(mark)) text.resize(text.size() - mark.size());
+  return text;
+}
+
+std::string WholeLines(const std::string& text) {
+  std::istringstream lines(text);
+  std::string whole;
+  for (std::string line; std::getline(lines, line);) whole += Whole(line) + "\n";
+  return whole;
+}
 
 class ClientSessions : public ::testing::Test {
  protected:
@@ -91,11 +107,11 @@ TEST_F(ClientSessions, AreMadeNamedForkedRewoundAndDeleted) {
 TEST_F(ClientSessions, GoOnExactlyAsOneText) {
   Run({"sessions", "create", "tale"});
   const std::string first = Generate({"Alice", "--session", "tale"});
-  EXPECT_EQ(first, Generate({"Alice"}));
+  EXPECT_EQ(Whole(first), Whole(Generate({"Alice"})));
   const std::string second = Generate({"--session", "tale"});
   const json whole =
       RunJson({"generate", "Alice", "--temperature", "0", "--max-tokens", "24", "--ignore-eos"});
-  EXPECT_EQ(first + second, whole["text"]);
+  EXPECT_EQ(Whole(first + second), Whole(whole["text"]));
 }
 
 TEST_F(ClientSessions, AreMadeByKeep) {
@@ -181,8 +197,8 @@ TEST_F(ClientSessions, ChatGoesOnWithWhatItHasSaid) {
 TEST_F(ClientSessions, ChatTakesTurnsBack) {
   const ClientResult chat = Chat("Alice\n/rewind\nAlice\n/reset\nAlice\n/fork\n/rewind\nAlice\n");
   EXPECT_EQ(chat.exit_code, 0) << chat.error;
-  const std::string answer = Generate({"Alice"}) + "\n";
-  EXPECT_EQ(chat.output, answer + answer + answer + answer);
+  const std::string answer = Whole(Generate({"Alice"})) + "\n";
+  EXPECT_EQ(WholeLines(chat.output), answer + answer + answer + answer);
   const ClientResult none = Chat("/rewind\n");
   EXPECT_EQ(none.exit_code, 1);
   EXPECT_THAT(none.error, HasSubstr("/rewind takes 1 to 0"));
@@ -206,13 +222,14 @@ TEST_F(ClientSessions, ChatGoesOnWhenAnAnswerWasInterrupted) {
 
 TEST_F(ClientSessions, ChatSavesAndLoads) {
   const std::string file = testing::TempDir() + "client_chat_" + std::to_string(getpid());
-  ASSERT_EQ(Chat("Alice\n/save " + file + "\n").exit_code, 0);
+  const ClientResult saved = Chat("Alice\n/save " + file + "\n");
+  ASSERT_EQ(saved.exit_code, 0) << saved.error;
   const ClientResult loaded = Chat("/load " + file + "\n\n");
   EXPECT_EQ(loaded.exit_code, 0) << loaded.error;
   const json whole =
       RunJson({"generate", "Alice", "--temperature", "0", "--max-tokens", "24", "--ignore-eos"});
-  const std::string first = Generate({"Alice"});
-  EXPECT_EQ(loaded.output, whole["text"].get<std::string>().substr(first.size()) + "\n");
+  const std::string first = saved.output.substr(0, saved.output.find('\n'));
+  EXPECT_EQ(loaded.output, Whole(whole["text"]).substr(first.size()) + "\n");
   std::filesystem::remove(file);
 }
 

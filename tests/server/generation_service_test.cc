@@ -317,7 +317,9 @@ TEST(Score, TakesPromptsLongerThanTheContext) {
 }
 
 TEST(Score, TakesTextsAbove4Megabytes) {
-  FakeServer server;
+  FakeServerOptions options;
+  options.text.max_uncut_bytes = 8 << 20;  // the fake tokenizer knows no word of this text
+  FakeServer server(options);
   constexpr int kTokens = 1100;
   v1::ScoreRequest request;
   request.set_text(std::string(kTokens * 4096, 'x'));

@@ -55,6 +55,7 @@ TEST(HeldStreams, OfAnExportThatIsNotReadEndWhenOthersWait) {
   MakeLargeSession(&server);
   SlowClient client(&server);
   ExportCall unread(&client);
+  ASSERT_TRUE(unread.Read());  // it has its turn
   ExportCall waits(&client);
   EXPECT_TRUE(waits.ReadAll().ok());  // once the other one has been ended
   EXPECT_GT(waits.bytes().size(), 3 * kMegabyte);

@@ -119,7 +119,7 @@ TEST(Retnetd, RefusesBadRequestsWithFieldValueAndBound) {
   };
   add("text is empty").set_text("");
   add("no prompt").clear_prompt();
-  add("fewer than the context length, 64").set_text(std::string(1000, 'q'));
+  add("64 tokens, the context length").set_text(std::string(1000, 'q'));
   add("text is not UTF-8 at byte 1").set_text("a\xE9");
   add("max_tokens is 0").set_max_tokens(0);
   add("max_tokens is 2000000000; it must be from 1 to 64").set_max_tokens(2000000000);

@@ -34,7 +34,7 @@ v1::GenerateRequest GoOn(int max_tokens) {
 
 TEST(SessionTexts, ACharacterOverSeveralCallsArrivesWhole) {
   const std::string character = "\xF0\x9F\x91\xA9";
-  FakeServer server(Reciting("x" + character + "y"));
+  FakeServer server(Reciting(character + "y"));
   Create(&server, "s");
   v1::GenerateRequest first = GoOn(1);
   first.mutable_token_ids()->add_ids(FakeTokenizer::ByteToken('x'));
@@ -48,7 +48,7 @@ TEST(SessionTexts, ACharacterOverSeveralCallsArrivesWhole) {
 }
 
 TEST(SessionTexts, AStopStringThatTheClientDidNotGetIsNotInTheHistory) {
-  FakeServer server(Reciting("xabcSTOPdef"));
+  FakeServer server(Reciting("abcSTOPdef"));
   for (const bool include : {false, true}) {
     Create(&server, "s");
     v1::GenerateRequest request = GoOn(20);

@@ -67,6 +67,7 @@ TEST(TextRequests, TakeTurns) {
 TEST(TextRequests, ShareABudget) {
   FakeServerOptions options;
   options.text.texts_in_progress_bytes = 10000;
+  options.engine.max_context_length = 1 << 14;
   FakeServer server(options);
   {
     grpc::ClientContext context;
@@ -86,7 +87,8 @@ TEST(TextRequests, ShareABudget) {
     ASSERT_TRUE(stream->WritesDone());
     while (stream->Read(&response)) {
     }
-    EXPECT_TRUE(stream->Finish().ok());
+    const grpc::Status status = stream->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
   }
   EXPECT_TRUE(Tokenize(&server, std::string(1200, 'a')).ok());
 }

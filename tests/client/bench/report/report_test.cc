@@ -23,6 +23,7 @@ BenchSetting Setting(const BenchOptions& options) {
   BenchSetting setting{.options = &options,
                        .model = {},
                        .target = "here:1",
+                       .access = {},
                        .date = "20260102-030405",
                        .command = "retnet bench --label <b>&\"it's\""};
   setting.model.set_name("<i>demo</i>");
