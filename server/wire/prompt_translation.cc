@@ -198,8 +198,9 @@ absl::StatusOr<bool> ContinuePrompt(ScorePlan* plan, const ServedModel& model) {
   std::vector<TokenId> first;
   if (plan->request.head) first = plan->request.head(TokenHistory()).prompt;
   if (first.empty()) first = plan->request.prompt;
-  if (first.empty())
+  if (first.empty()) {
     return absl::InvalidArgumentError("text has no tokens; it must have at least 1");
+  }
   plan->first_token = first[0];
   if (model.tokenizer == nullptr) return true;
   // The space that is put before a text is not in it.
