@@ -104,6 +104,23 @@ std::vector<size_t> Cuts(const Tokenizer& tokenizer, const std::string& text) {
   return cuts;
 }
 
+// What the pieces see of a rule is its value: here "b" alone meets no piece that "z" goes on from,
+// but "ab" becomes "y", and "yz" is a piece.
+TEST(TextCuts, AreNotBehindARuleWhoseValueGoesOn) {
+  SentencePieceModel model;
+  model.algorithm = SentencePieceModel::kBpe;
+  model.byte_fallback = true;
+  model.removes_extra_spaces = false;
+  for (const char* piece : {"a", "b", "y", "z", "yz"}) model.pieces.push_back({piece});
+  const TextCuts without_rule(model);
+  EXPECT_EQ(without_rule.First("abz", 2, 3), 2);
+  model.rules = {{.key = "ab", .value = "y"}};
+  const TextCuts cuts(model);
+  EXPECT_EQ(cuts.First("abz", 1, 3), std::string::npos);
+  EXPECT_EQ(cuts.Last("abz"), std::string::npos);
+  EXPECT_EQ(cuts.First("aza", 1, 3), 1);
+}
+
 struct Vocabulary {
   std::string directory;
   bool cuts = true;
