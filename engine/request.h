@@ -99,7 +99,7 @@ struct Request {
   Tenant tenant;
   bool keep = true;               // keep the session when this generation ends; otherwise delete it
   bool wait_for_session = false;  // wait while another request runs on it; otherwise ABORTED
-  // ABORTED if the session has fewer tokens: the client has seen so many. At least 0.
+  // Tokens of the session that the client saw last. ABORTED if it has fewer now. At least 0.
   int32_t session_tokens = 0;
   // Lengths of the prompt at which its state is worth caching, ascending. The chunk boundary at or
   // before each is used. The engine may choose more.

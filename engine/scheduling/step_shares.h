@@ -19,8 +19,8 @@ struct TenantRows {
 
 // The rows that each tenant may have, in the order of `wanted`: at least 1 for each that wants any.
 //
-// The step may take as long as every tenant can bear: nobody's rows alone would take less than the
-// tenant's share of it. So with two tenants of equal shares a step takes at most twice what the
+// Each tenant limits the step: to the time that its own rows would take alone, divided by its share.
+// The smallest limit holds. So with two tenants of equal shares a step takes at most twice what the
 // rows of either would take alone. Within that time, and within `max_rows`, nobody gets more than
 // its share while another wants more (max-min fairness). A tenant's decoding rows come before those
 // of its prompts. While a row's time is not known, rows are all that is shared.

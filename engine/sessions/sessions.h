@@ -194,7 +194,7 @@ class Sessions {
   void PutInStore(Snapshot snapshot, uint64_t serial);
   void FinishPut(const SessionKey& key, uint64_t serial, uint64_t version,
                  const absl::Status& status);
-  // Starts to write at most so many sessions whose write failed.
+  // Writes sessions again whose last write failed: at most `most` of them.
   void RetryWrites(int most);
   Snapshot SnapshotOf(const Session& session) const;
   // Calls `then` with the session and its state's bytes, at once or when they have been read.
