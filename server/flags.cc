@@ -78,11 +78,12 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
             kMostMetadataBytes, "BYTES",
             "Most metadata of a call, counting 32 bytes for each entry. Raise it for large tokens "
             "or cookies.");
-  AddNumber(app, "--max-transfer-bytes", &options->server.streams.transfer_bytes, 1 << 20,
-            static_cast<double>(int64_t{1} << 50), "BYTES",
-            "Memory for snapshots that clients export and import. When it is used up, further calls "
-            "wait for their turn. A snapshot larger than that is transferred alone. Raise it to "
-            "transfer more snapshots at once.");
+  AddNumber(
+      app, "--max-transfer-bytes", &options->server.streams.transfer_bytes, 1 << 20,
+      static_cast<double>(int64_t{1} << 50), "BYTES",
+      "Memory for snapshots that clients export and import. When it is used up, further calls "
+      "wait for their turn. A snapshot larger than that is transferred alone. Raise it to "
+      "transfer more snapshots at once.");
   AddNumber(app, "--transfer-idle-seconds", &options->transfer_idle_seconds, 0.1, 1e6, "SECONDS",
             "An Export whose client takes nothing for so long, and an Import whose client sends "
             "nothing, is ended. Raise it for clients that pause.");

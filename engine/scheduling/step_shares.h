@@ -19,7 +19,7 @@ struct TenantRows {
 
 // The rows that each tenant may have, in the order of `wanted`: at least 1 for each that wants any.
 //
-// Each tenant limits the step: to the time that its own rows would take alone, divided by its share.
+// Each tenant limits the step to the time that its own rows would take alone, divided by its share.
 // The smallest limit holds. So with two tenants of equal shares a step takes at most twice what the
 // rows of either would take alone. Within that time, and within `max_rows`, nobody gets more than
 // its share while another wants more (max-min fairness). A tenant's decoding rows come before those
