@@ -30,7 +30,7 @@ TEST_F(ExecutorTest, AFloodGivesUpASlotAtOnceAndGoesOnWhereItWas) {
   while (!executor_->idle()) ASSERT_TRUE(Turn().ok());
   EXPECT_EQ(executor_->stats().prompt_tokens, 8 * 9 + 2) << "nothing was computed twice";
   for (int i = 0; i < 8; ++i) {
-    const Expected expected = ExpectedOf(options_, requests[i], kContext);
+    const Expected expected = ExpectedOf(options_, requests[i], kExecutorContext);
     EXPECT_TRUE(SameResults(flood[i]->results(), expected.results));
     EXPECT_EQ(flood[i]->completion().usage.cached_tokens, 0);
   }

@@ -15,7 +15,7 @@
 
 namespace retnet {
 
-inline constexpr int32_t kContext = 60;
+inline constexpr int32_t kExecutorContext = 60;
 
 // An executor on the fake, driven by hand: time passes only as the test says.
 class ExecutorTest : public testing::Test {
@@ -31,7 +31,7 @@ class ExecutorTest : public testing::Test {
 
   std::shared_ptr<RecordingSink> Admit(Request request) {
     auto sink = std::make_shared<RecordingSink>();
-    auto sequence = std::make_unique<Sequence>(std::move(request), sink, kContext, now_);
+    auto sequence = std::make_unique<Sequence>(std::move(request), sink, kExecutorContext, now_);
     sequence->set_id(next_id_++);
     executor_->Admit(std::move(sequence));
     return sink;

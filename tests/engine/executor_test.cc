@@ -35,7 +35,7 @@ TEST_F(ExecutorTest, BatchedEqualsAlone) {
       ASSERT_LT(turn, 20000);
       now_ += absl::Seconds(1);
       while (turn < 100 && random() % 3 == 0) {
-        Request request = RandomRequest(options, kContext, random);
+        Request request = RandomRequest(options, kExecutorContext, random);
         if (random() % 5 == 0) request.deadline = now_ + absl::Seconds(random() % 60);
         all.push_back({request, Admit(request)});
       }
@@ -46,7 +46,7 @@ TEST_F(ExecutorTest, BatchedEqualsAlone) {
       ASSERT_TRUE(sink->done());
       ASSERT_EQ(sink->calls_after_done(), 0);
       const Completion completion = sink->completion();
-      const Expected expected = ExpectedOf(options, request, kContext);
+      const Expected expected = ExpectedOf(options, request, kExecutorContext);
       std::span<const SampleResult> results = expected.results;
       ++reasons[completion.reason];
       if (completion.status.ok()) {
@@ -121,7 +121,8 @@ TEST_F(ExecutorTest, ScoresStreamAsTheyCome) {
     EXPECT_LE(after, before + 16);
     before = after;
   }
-  EXPECT_TRUE(SameResults(sink->results(), ExpectedOf(options_, request, kContext).results));
+  EXPECT_TRUE(
+      SameResults(sink->results(), ExpectedOf(options_, request, kExecutorContext).results));
   EXPECT_EQ(executor_->stats().generated_tokens, 0);
   EXPECT_EQ(executor_->stats().prompt_tokens, 999);
 }
