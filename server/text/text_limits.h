@@ -46,7 +46,8 @@ inline absl::Status UncutText(std::string_view field, size_t from, const TextLim
 }
 
 // The bytes that all texts in progress may take together. Beyond it a text is refused at once: a
-// text that waited would take its memory all the same. Thread-safe. Must outlive every Hold.
+// text that waited would take its memory all the same. Thread-safe. A Hold may outlive the budget:
+// the engine's threads drop the last reference to a call when they come to it.
 class TextBudget {
  public:
   explicit TextBudget(int64_t bytes) : bytes_(bytes) {}
@@ -57,7 +58,7 @@ class TextBudget {
     Hold() = default;
     Hold(Hold&& other) noexcept { *this = std::move(other); }
     Hold& operator=(Hold&& other) noexcept {
-      std::swap(budget_, other.budget_);
+      std::swap(used_, other.used_);
       std::swap(bytes_, other.bytes_);
       return *this;
     }
@@ -66,37 +67,38 @@ class TextBudget {
     int64_t bytes() const { return bytes_; }
     // Gives back all but `bytes`.
     void Keep(int64_t bytes) {
-      if (budget_ == nullptr || bytes >= bytes_) return;
-      budget_->used_ -= bytes_ - bytes;
+      if (used_ == nullptr || bytes >= bytes_) return;
+      *used_ -= bytes_ - bytes;
       bytes_ = bytes;
     }
     // Takes over what the other one holds, of the same budget.
     void Add(Hold other) {
-      if (budget_ == nullptr) return std::swap(*this, other);
+      if (used_ == nullptr) return std::swap(*this, other);
       bytes_ += std::exchange(other.bytes_, 0);
     }
 
    private:
     friend class TextBudget;
-    Hold(TextBudget* budget, int64_t bytes) : budget_(budget), bytes_(bytes) {}
-    TextBudget* budget_ = nullptr;
+    Hold(std::shared_ptr<std::atomic<int64_t>> used, int64_t bytes)
+        : used_(std::move(used)), bytes_(bytes) {}
+    std::shared_ptr<std::atomic<int64_t>> used_;  // the budget's
     int64_t bytes_ = 0;
   };
 
   // A request that is larger than the whole budget runs when it is alone. RESOURCE_EXHAUSTED.
   absl::StatusOr<Hold> Take(int64_t bytes) {
     const int64_t taken = std::min(bytes, bytes_);
-    if (used_.fetch_add(taken) + taken <= bytes_) return Hold(this, taken);
-    used_ -= taken;
+    if (used_->fetch_add(taken) + taken <= bytes_) return Hold(used_, taken);
+    *used_ -= taken;
     return absl::ResourceExhaustedError(
-        absl::StrCat("requests that are being read have ", used_.load(), " bytes, and this one ",
+        absl::StrCat("requests that are being read have ", used_->load(), " bytes, and this one ",
                      bytes, "; together they may have ", bytes_, ": try again"));
   }
-  int64_t used() const { return used_; }
+  int64_t used() const { return *used_; }
 
  private:
   const int64_t bytes_;
-  std::atomic<int64_t> used_ = 0;
+  const std::shared_ptr<std::atomic<int64_t>> used_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 }  // namespace retnet

@@ -1,6 +1,7 @@
 // The budget of all texts in progress.
 #include "server/text/text_limits.h"
 
+#include <memory>
 #include <utility>
 
 #include "gtest/gtest.h"
@@ -27,6 +28,14 @@ TEST(TextBudget, IsGivenOutToItsLastByteAndComesBack) {
     EXPECT_EQ(budget.used(), 30);
   }
   EXPECT_EQ(budget.used(), 0);
+}
+
+TEST(TextBudget, MayEndBeforeItsHolds) {
+  auto budget = std::make_unique<TextBudget>(100);
+  TextBudget::Hold held = *budget->Take(60);
+  budget.reset();
+  held.Keep(10);
+  EXPECT_EQ(held.bytes(), 10);
 }
 
 TEST(TextBudget, LetsALargerRequestRunAlone) {
