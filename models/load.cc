@@ -5,13 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/fingerprint.h"
 #include "models/generation_config.h"
 #include "models/retnet_cpu.h"
 #include "models/retnet_cuda.h"
-#include "models/weights.h"
+#include "models/stored_model.h"
 
 namespace retnet {
 namespace {
@@ -91,12 +90,11 @@ ElementType StateTypeOf(const ModelOptions& options) {
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
                                                  const ModelOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(const RetNetConfig config, ReadConfig(directory));
+  ASSIGN_OR_RETURN(const StoredModel stored, OpenStoredModel(directory));
+  const auto& [checkpoint, config, weights] = stored;
   ModelInfo info;
   info.name = options.served_name.empty() ? CheckpointName(directory) : options.served_name;
   RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
-  ASSIGN_OR_RETURN(const ModelWeights weights, FindWeights(checkpoint, config));
   ASSIGN_OR_RETURN(info.fingerprint, Fingerprint(config, checkpoint, weights));
   if (options.device != "cpu") {
     auto model = MakeCudaModel(config, weights, options, info);
