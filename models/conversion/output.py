@@ -102,13 +102,9 @@ def write_safetensors(path, entries, progress):
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for entry in entries:
-            written = 0
             for piece in pieces(entry.tensor, entry.rows):
                 file.write(piece)
-                written += len(piece)
                 progress.add(len(piece))
-            if written != entry.bytes:
-                raise Refused(f"{entry.name} gave {written} bytes of {entry.bytes}")
         file.flush()
         os.fsync(file.fileno())
 

@@ -18,7 +18,7 @@ from pytorch_files import ROOT, SAVERS, SCRIPT, ConverterTest, save_zip, small_m
 from pytorch_files import syncdoth_model, tensor, zeros
 
 import convert as converter
-from conversion import output
+from conversion import Refused, output
 
 SETTINGS = {"cfg": {"model": {"activation_fn": "swish"}}}
 # Far above what Python and numpy take, far below the tensors of the test.
@@ -131,6 +131,13 @@ class Whole(OutputTest):
         self.out = self.checkpoint  # no folder
         self.fails(self.convert(), 1, "checkpoint.pt")
 
+    def test_a_disk_without_enough_space(self):
+        self.save()
+        with mock.patch.object(output.shutil, "disk_usage", return_value=mock.Mock(free=2000)):
+            with self.assertRaisesRegex(Refused, "has 2.0 kB of space; the weights need 2.7 kB"):
+                converter.convert(self.checkpoint, self.out)
+        self.assertFalse(os.path.exists(self.out))
+
     def test_two_runs_do_not_write_to_one_folder(self):
         self.save()
         with output.Output(self.out):
@@ -165,7 +172,6 @@ class Shards(OutputTest):
         tensors = small_model("HalfStorage", np.uint16)
         tensors["decoder.embed_tokens.weight"] = zeros((7, 7), "HalfStorage")
         tensors["decoder.layer_norm.weight"] = zeros((8,))
-        tensors["decoder.output_projection.weight"] = zeros((7, 7), "HalfStorage")
         self.save(tensors)
         self.assertEqual(self.convert().returncode, 0)
         with open(os.path.join(self.out, "model.safetensors"), "rb") as stream:

@@ -195,7 +195,9 @@ class HuggingFace(ConvertTest):
         parameters = {name: Parameter(saved) for name, saved in tensors.items()}
         wrapped = {f"module.{name}": saved for name, saved in tensors.items()}
         lightning = {f"model.{name}": saved for name, saved in tensors.items()}
-        contents = (parameters, wrapped, {"model": wrapped}, {"module": {"state_dict": tensors}})
+        compiled = {f"_orig_mod.{name}": saved for name, saved in tensors.items()}
+        contents = (parameters, compiled, wrapped, {"model": wrapped})
+        contents += ({"module": {"state_dict": tensors}},)
         contents += ({"state_dict": lightning, "epoch": 3, "best": tensor(np.zeros(1))},)
         for number, content in enumerate(contents):
             with self.subTest(number):
@@ -208,13 +210,16 @@ class HuggingFace(ConvertTest):
         tensors, config = syncdoth_model()
         names = list(tensors)
         places = {name: f"pytorch_model-{i % 2}.bin" for i, name in enumerate(names)}
-        for file in set(places.values()):
-            part = {name: tensors[name] for name in names if places[name] == file}
-            self.save(part, config, name=file)
+        parts = [{name: tensors[name] for name in names[first::2]} for first in range(2)]
+        for number, part in enumerate(parts):
+            self.save(part, config, name=f"pytorch_model-{number}.bin")
         self.write_source("pytorch_model.bin.index.json", {"weight_map": places})
         self.convert(self.source)
         self.check(tensors)
         self.out += "2"
+        save_zip(os.path.join(self.source, "pytorch_model-1.bin"), tensors)
+        self.refused(self.source, "in pytorch_model-1.bin and in another file")
+        save_zip(os.path.join(self.source, "pytorch_model-1.bin"), parts[1])
         index = {"weight_map": {**places, "lm_head.bias": "pytorch_model-1.bin"}}
         self.write_source("pytorch_model.bin.index.json", index)
         self.refused(self.source, "lm_head.bias is not in pytorch_model-1.bin")

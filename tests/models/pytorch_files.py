@@ -109,7 +109,10 @@ def save_zip(path, content, compressed=False, short=None):
                 hole_in_archive(file, archive, name, storage.count * storage.width())
                 continue
             data = storage.data.tobytes()
-            archive.writestr(name, data[:-8] if short and storage is short.storage else data)
+            member = zipfile.ZipInfo(name)
+            member.compress_type = packing
+            member.extra = struct.pack("<HH9x", 0x4246, 9)  # padding, as PyTorch writes it
+            archive.writestr(member, data[:-8] if short and storage is short.storage else data)
 
 
 def hole_in_archive(file, archive, name, size):
