@@ -13,7 +13,7 @@ namespace {
 TEST(ConvertedGolden, LogitsAreTorchscales) {
   const std::string out = MakeTemporaryFolder();
   const std::string command = "/usr/bin/python3 " + std::string(RETNET_SOURCE_DIR) +
-                              "/models/convert_torchscale.py " + GoldenFolder("torchscale") +
+                              "/models/convert.py " + GoldenFolder("torchscale") +
                               "/checkpoint.pt " + out;
   ASSERT_EQ(std::system(command.c_str()), 0);
   for (const Backend& backend : Backends()) {
