@@ -17,7 +17,9 @@ namespace {
 
 class Hasher {
  public:
-  Hasher() : state_(XXH3_createState()) { XXH3_64bits_reset(state_.get()); }
+  explicit Hasher(const ModelWeights& weights) : weights_(weights), state_(XXH3_createState()) {
+    XXH3_64bits_reset(state_.get());
+  }
 
   // The first tensor that has a number which is not finite, and where.
   struct NotFinite {
@@ -55,6 +57,7 @@ class Hasher {
         not_finite_.tensor.interleaved_rows = 0;  // the element is counted as it is stored
       }
     }
+    weights_.Read(tensor);
   }
   void Tensors(const std::vector<HostTensor>& tensors) {
     Number(int64_t{static_cast<int64_t>(tensors.size())});
@@ -74,6 +77,7 @@ class Hasher {
     if (size > 0) XXH3_64bits_update(state_.get(), data, size);
   }
 
+  const ModelWeights& weights_;
   const std::unique_ptr<XXH3_state_t, Free> state_;
   NotFinite not_finite_;
 };
@@ -112,7 +116,7 @@ absl::Status Refusal(const Checkpoint& checkpoint, const Hasher::NotFinite& foun
 
 absl::StatusOr<uint64_t> Fingerprint(const RetNetConfig& config, const Checkpoint& checkpoint,
                                      const ModelWeights& weights) {
-  Hasher hasher;
+  Hasher hasher(weights);
   AddConfig(config, hasher);
   hasher.Tensor(weights.embeddings);
   hasher.Optional(weights.embeddings_norm);

@@ -88,18 +88,28 @@ ElementType StateTypeOf(const ModelOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
-                                                 const ModelOptions& options) {
+                                                 const ModelOptions& options,
+                                                 const LoadListener& listener) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(const StoredModel stored, OpenStoredModel(directory));
-  const auto& [checkpoint, config, weights] = stored;
+  ASSIGN_OR_RETURN(StoredModel stored, OpenStoredModel(directory));
+  auto& [checkpoint, config, weights] = stored;
+  LoadProgress progress{"checking weights", 0, 2 * weights.stored_bytes};
+  weights.on_read = [&, &files = checkpoint](const HostTensor& tensor) {
+    files.Release(tensor);  // so that the file and its copy do not add up
+    progress.bytes += tensor.rows * tensor.columns * static_cast<int64_t>(SizeOf(tensor.type));
+    if (listener) listener(progress);
+  };
   ModelInfo info;
   info.name = options.served_name.empty() ? CheckpointName(directory) : options.served_name;
+  info.unused_tensors = weights.unused;
   RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
   ASSIGN_OR_RETURN(info.fingerprint, Fingerprint(config, checkpoint, weights));
+  progress.activity = "copying weights";
   if (options.device != "cpu") {
     auto model = MakeCudaModel(config, weights, options, info);
     if (options.device == "cuda" || !absl::IsUnavailable(model.status())) return model;
     info.device_note = std::string(model.status().message());
+    progress.bytes = weights.stored_bytes;
   }
   return MakeCpuModel(config, weights, options, std::move(info));
 }

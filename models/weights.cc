@@ -37,6 +37,10 @@ class Finder {
     return Take(std::string(name), {size}, 1, size);
   }
   bool Has(std::string_view name) const { return checkpoint_.Find(name) != nullptr; }
+  bool HasRows(std::string_view name, int64_t rows) const {
+    const Checkpoint::Tensor* tensor = checkpoint_.Find(name);
+    return tensor != nullptr && !tensor->stored.shape.empty() && tensor->stored.shape[0] == rows;
+  }
   void Ignore(std::string_view name) { taken_.emplace(name); }
 
   // The first error. If there is none, an error for a tensor of a layer that was not taken: without
@@ -96,7 +100,7 @@ std::vector<HostTensor> FindGateUp(const std::string& prefix, const RetNetConfig
   const int64_t rows = config.intermediate_size;
   const std::string gate_name = absl::StrCat(prefix, config.layout->mlp_gate);
   const std::string up_name = absl::StrCat(prefix, config.layout->mlp_up);
-  if (finder.Has(up_name) || !finder.Has(gate_name)) {
+  if (finder.Has(up_name) || !finder.HasRows(gate_name, 2 * rows)) {
     return {finder.Matrix(gate_name, rows, hidden), finder.Matrix(up_name, rows, hidden)};
   }
   HostTensor gate = finder.Matrix(gate_name, 2 * rows, hidden);

@@ -2,6 +2,7 @@
 #ifndef RETNET_MODELS_WEIGHTS_H_
 #define RETNET_MODELS_WEIGHTS_H_
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,12 @@ struct ModelWeights {
   std::optional<HostTensor> head;   // [vocabulary, hidden]; nullopt if tied
   int64_t stored_bytes = 0;         // of all weights
   std::vector<std::string> unused;  // tensors that the model does not use
+  // Called with each tensor after Fingerprint or DeviceWeights::Pack has read it. May be empty.
+  std::function<void(const HostTensor&)> on_read;
+
+  void Read(const HostTensor& tensor) const {
+    if (on_read) on_read(tensor);
+  }
 };
 
 // The tensor as a matrix. INVALID_ARGUMENT, naming the file and the tensor, unless it has this
