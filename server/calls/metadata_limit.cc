@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "server/calls/end_call.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -30,7 +31,8 @@ class HealthMetadataLimit::Limit : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
       status_ = CheckMetadata(*methods->GetRecvInitialMetadata(), most_);
       if (!status_.ok() && call_->type() != ServerRpcInfo::Type::UNARY) {
-        call_->server_context()->TryCancel();
+        // gRPC's health service uses callbacks, as all services here do.
+        EndCall(static_cast<grpc::CallbackServerContext*>(call_->server_context()), status_);
       }
     }
     if (!status_.ok() &&
