@@ -83,7 +83,8 @@ TEST(TextRequests, ShareABudget) {
     const grpc::Status refused = Tokenize(&server, std::string(1200, 'a'));
     EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
     EXPECT_THAT(refused.error_message(), HasSubstr("10000"));
-    EXPECT_TRUE(Tokenize(&server, std::string(500, 'a')).ok());
+    EXPECT_TRUE(Tokenize(&server, std::string(150, 'a')).ok());
+    EXPECT_FALSE(Tokenize(&server, std::string(500, 'a')).ok()) << "four bytes a token";
     ASSERT_TRUE(stream->WritesDone());
     while (stream->Read(&response)) {
     }
