@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -210,6 +211,10 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
       context, bytes, call, PlanGenerate,
       [this, call](GenerationPlan& plan, const SessionInfo& session) {
         if (plan.needs.make) plan.request.session = session.key;
+        if constexpr (std::is_same_v<Call, CompleteCall>) {
+          const absl::Status status = Call::CheckLeastAnswer(plan, model_.max_context_length);
+          if (!status.ok()) return call->Refuse(status);
+        }
         call->Plan(plan);
         call->Submit(&access_, SampleRequests(plan, model_.tokenizer));
       });
