@@ -11,7 +11,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST_F(Authentication, LimitsHowManyRequestsRunAtOnce) {
-  const std::string limited = NewToken("limited", {.requests = 2});
+  const std::string limited = NewToken("limited", {.requests = 2, .max_priority = {}});
   FakeServer server(Options());
   server.control().Hold();
   const auto stub = v1::Generation::NewStub(ChannelOf(limited, server));
@@ -49,7 +49,7 @@ TEST_F(Authentication, LimitsHowManyRequestsRunAtOnce) {
 }
 
 TEST_F(Authentication, LimitsTokensAMinute) {
-  const std::string limited = NewToken("limited", {.tokens_per_minute = 20});
+  const std::string limited = NewToken("limited", {.tokens_per_minute = 20, .max_priority = {}});
   FakeServer server(Options());
   Client client(ChannelOf(limited, server));
   v1::GenerateRequest request = GreedyRequest(9);
@@ -66,7 +66,7 @@ TEST_F(Authentication, LimitsTokensAMinute) {
 }
 
 TEST_F(Authentication, WhatHasBeenUsedCountsWhenTheFileIsReadAgain) {
-  const std::string limited = NewToken("limited", {.tokens_per_minute = 20});
+  const std::string limited = NewToken("limited", {.tokens_per_minute = 20, .max_priority = {}});
   FakeServer server(Options());
   Client client(ChannelOf(limited, server));
   v1::GenerateRequest request = GreedyRequest(200);
@@ -74,7 +74,7 @@ TEST_F(Authentication, WhatHasBeenUsedCountsWhenTheFileIsReadAgain) {
   EXPECT_TRUE(client.Complete(request).ok());
   EXPECT_TRUE(server.server().ReloadIdentity().ok());
   EXPECT_EQ(client.Complete(request).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  NewToken("limited", {.tokens_per_minute = 100000});
+  NewToken("limited", {.tokens_per_minute = 100000, .max_priority = {}});
   EXPECT_TRUE(server.server().ReloadIdentity().ok());
   EXPECT_TRUE(client.Complete(request).ok());
 }
