@@ -1,5 +1,5 @@
-// Converts text to token ids and back with the SentencePiece model of the checkpoint. Only
-// tokenizer.cc uses SentencePiece.
+// Converts text to token ids and back, as the files of the checkpoint say. models/tokenizers/ has
+// the implementations.
 #ifndef RETNET_MODELS_TOKENIZER_H_
 #define RETNET_MODELS_TOKENIZER_H_
 
@@ -18,8 +18,9 @@ namespace retnet {
 // Immutable after Load. Any thread may call any function.
 class Tokenizer {
  public:
-  // Reads tokenizer.model in `directory` and, if it exists, tokenizer_config.json. NOT_FOUND
-  // without a tokenizer.model; INVALID_ARGUMENT for a malformed file.
+  // Reads the tokenizer in `directory`: SentencePiece's tokenizer.model, or spiece.model, its name
+  // beside T5; and, if it exists, tokenizer_config.json. NOT_FOUND without a tokenizer;
+  // INVALID_ARGUMENT for a malformed file.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& directory);
   virtual ~Tokenizer() = default;
 

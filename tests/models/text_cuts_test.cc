@@ -1,12 +1,12 @@
 // A text that is cut gives the tokens of the whole text.
-#include "models/text_cuts.h"
+#include "models/tokenizers/text_cuts.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-#include "models/sentencepiece_model.h"
+#include "models/tokenizers/sentencepiece_model.h"
 #include "models/tokenizer.h"
 #include "tests/models/random_text.h"
 

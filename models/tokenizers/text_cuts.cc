@@ -1,4 +1,4 @@
-#include "models/text_cuts.h"
+#include "models/tokenizers/text_cuts.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "models/tokenizer.h"
+#include "models/tokenizers/sentencepiece_tokenizer.h"
 
 // The header of SentencePiece declares its own namespace absl, which would clash with Abseil's.
 #define absl sentencepiece_absl
@@ -6,7 +6,6 @@
 #undef absl
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -15,9 +14,8 @@
 #include "absl/strings/str_replace.h"
 #include "kernels/sampling.h"
 #include "kernels/status_macros.h"
-#include "models/json_reader.h"
-#include "models/sentencepiece_model.h"
-#include "models/text_cuts.h"
+#include "models/tokenizers/sentencepiece_model.h"
+#include "models/tokenizers/text_cuts.h"
 #include "models/utf8.h"
 
 namespace retnet {
@@ -28,7 +26,7 @@ constexpr char kSpaceMark[] = "\xe2\x96\x81";  // in pieces, U+2581 stands for a
 class SentencePieceTokenizer : public Tokenizer {
  public:
   SentencePieceTokenizer(std::unique_ptr<sentencepiece::SentencePieceProcessor> processor,
-                         const SentencePieceModel& model)
+                         const SentencePieceModel& model, std::optional<bool> adds_bos)
       : processor_(std::move(processor)), cuts_(model), fuses_unknown_(!model.byte_fallback) {
     const int32_t size = processor_->GetPieceSize();
     bytes_.reserve(size);
@@ -38,18 +36,8 @@ class SentencePieceTokenizer : public Tokenizer {
         drops_leading_space_ = !absl::StartsWith(processor_->DecodeIds({id}), " ");
       }
     }
-    adds_bos_ = processor_->bos_id() >= 0;
+    adds_bos_ = adds_bos.value_or(bos() != kNoToken);
     if (!cuts_.anchor().empty()) anchor_tokens_ = EncodeUtf8(cuts_.anchor())->size();
-  }
-
-  absl::Status ReadConfig(const std::string& path) {
-    const absl::StatusOr<nlohmann::json> object = ReadJsonObject(path);
-    if (absl::IsNotFound(object.status())) return absl::OkStatus();
-    RETURN_IF_ERROR(object.status());
-    JsonReader reader(*object, path);
-    adds_bos_ = reader.Bool("add_bos_token", adds_bos_);
-    if (adds_bos_ && bos() == kNoToken) reader.Refuse("add_bos_token", "false without a BOS");
-    return reader.status();
   }
 
   int32_t vocab_size() const override { return static_cast<int32_t>(bytes_.size()); }
@@ -140,22 +128,15 @@ class SentencePieceTokenizer : public Tokenizer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& directory) {
-  const std::string path = directory + "/tokenizer.model";
-  ASSIGN_OR_RETURN(const std::string model, ReadFile(path));
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(
+    std::string_view bytes, const SentencePieceModel& model, std::optional<bool> adds_bos) {
   auto processor = std::make_unique<sentencepiece::SentencePieceProcessor>();
-  const auto status = processor->LoadFromSerializedProto(model);
+  const auto status = processor->LoadFromSerializedProto({bytes.data(), bytes.size()});
   if (!status.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": not a SentencePiece model: ", status.message()));
+        absl::StrCat("not a SentencePiece model: ", status.message()));
   }
-  const absl::StatusOr<SentencePieceModel> parsed = ParseSentencePieceModel(model);
-  if (!parsed.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", parsed.status().message()));
-  }
-  auto tokenizer = std::make_unique<SentencePieceTokenizer>(std::move(processor), *parsed);
-  RETURN_IF_ERROR(tokenizer->ReadConfig(directory + "/tokenizer_config.json"));
-  return tokenizer;
+  return std::make_unique<SentencePieceTokenizer>(std::move(processor), model, adds_bos);
 }
 
 }  // namespace retnet

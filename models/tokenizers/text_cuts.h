@@ -1,6 +1,6 @@
 // Where a text may be cut, so that its parts, tokenized one by one, give the tokens of the whole.
-#ifndef RETNET_MODELS_TEXT_CUTS_H_
-#define RETNET_MODELS_TEXT_CUTS_H_
+#ifndef RETNET_MODELS_TOKENIZERS_TEXT_CUTS_H_
+#define RETNET_MODELS_TOKENIZERS_TEXT_CUTS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "models/sentencepiece_model.h"
+#include "models/tokenizers/sentencepiece_model.h"
 
 namespace retnet {
 
@@ -75,4 +75,4 @@ class TextCuts {
 
 }  // namespace retnet
 
-#endif  // RETNET_MODELS_TEXT_CUTS_H_
+#endif  // RETNET_MODELS_TOKENIZERS_TEXT_CUTS_H_
