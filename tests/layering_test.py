@@ -44,6 +44,7 @@ ROOMS = [
 LIBRARIES = [
     ("gRPC and protobuf", r"(grpc|grpcpp|google/protobuf)/|.*\.pb\.h", r"(server|client)/"),
     ("SentencePiece", r"sentencepiece_", r"models/tokenizers/sentencepiece_tokenizer\.cc"),
+    ("ICU", r"unicode/", r"models/tokenizers/characters\.cc"),
     ("Highway and intrinsics", r"hwy/|.*intrin\.h|simde/", r"kernels/cpu/.*(\.cc|-inl\.h)"),
     ("xxHash", r"xxhash", r"engine/(states/chunk_keys|snapshots/(snapshot|disk_store))\.cc|models/fingerprint\.cc"),
     ("zstd", r"zstd", r"engine/snapshots/snapshot\.cc"),

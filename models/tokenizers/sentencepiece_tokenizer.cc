@@ -14,14 +14,14 @@
 #include "absl/strings/str_replace.h"
 #include "kernels/sampling.h"
 #include "kernels/status_macros.h"
+#include "models/tokenizers/characters.h"
+#include "models/tokenizers/checks.h"
+#include "models/tokenizers/control_pieces.h"
 #include "models/tokenizers/sentencepiece_model.h"
 #include "models/tokenizers/text_cuts.h"
-#include "models/utf8.h"
 
 namespace retnet {
 namespace {
-
-constexpr char kSpaceMark[] = "\xe2\x96\x81";  // in pieces, U+2581 stands for a space
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
@@ -32,12 +32,19 @@ class SentencePieceTokenizer : public Tokenizer {
     bytes_.reserve(size);
     for (int32_t id = 0; id < size; ++id) {
       bytes_.push_back(PieceBytes(id));
-      if (!drops_leading_space_ && absl::StartsWith(processor_->IdToPiece(id), kSpaceMark)) {
+      if (!drops_leading_space_ && absl::StartsWith(processor_->IdToPiece(id), kSpaceMarkUtf8)) {
         drops_leading_space_ = !absl::StartsWith(processor_->DecodeIds({id}), " ");
       }
     }
     adds_bos_ = adds_bos.value_or(bos() != kNoToken);
     if (!cuts_.anchor().empty()) anchor_tokens_ = EncodeUtf8(cuts_.anchor())->size();
+    std::vector<AddedToken> controls;
+    for (int32_t id = 0; id < size; ++id) {
+      const std::string& piece = processor_->IdToPiece(id);
+      if (!processor_->IsControl(id) || piece.empty()) continue;
+      controls.push_back({.content = piece, .id = id, .special = true});
+    }
+    parsing_controls_ = std::make_unique<ControlPieces>(this, controls);
   }
 
   int32_t vocab_size() const override { return static_cast<int32_t>(bytes_.size()); }
@@ -45,23 +52,21 @@ class SentencePieceTokenizer : public Tokenizer {
   TokenId bos() const override { return processor_->bos_id(); }
 
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const override {
-    if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
-      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", *invalid));
-    }
+    RETURN_IF_ERROR(CheckUtf8(text));
     return EncodeUtf8(text);
   }
 
   absl::StatusOr<std::vector<TokenId>> EncodeNext(std::string_view text) const override {
     if (text.empty() || anchor_tokens_ == 0) return Encode(text);
-    if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
-      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", *invalid));
-    }
+    RETURN_IF_ERROR(CheckUtf8(text));
     std::string anchored = cuts_.anchor();
     anchored += text;
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens, EncodeUtf8(anchored));
     tokens.erase(tokens.begin(), tokens.begin() + std::min(anchor_tokens_, tokens.size()));
     return tokens;
   }
+
+  const Tokenizer& ParsingSpecialTokens() const override { return *parsing_controls_; }
 
   size_t FirstCut(std::string_view text, size_t from, size_t end) const override {
     return cuts_.First(text, from, end);
@@ -81,10 +86,7 @@ class SentencePieceTokenizer : public Tokenizer {
   absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const override {
     std::string text;
     for (const TokenId token : tokens) {
-      if (token < 0 || token >= vocab_size()) {
-        return absl::OutOfRangeError(
-            absl::StrCat("token ", token, " is not in the vocabulary of ", vocab_size()));
-      }
+      RETURN_IF_ERROR(CheckToken(token, vocab_size()));
       text += bytes_[token];
     }
     if (drops_leading_space_ && absl::StartsWith(text, " ")) text.erase(0, 1);
@@ -113,7 +115,7 @@ class SentencePieceTokenizer : public Tokenizer {
         absl::SimpleHexAtoi(absl::string_view(piece).substr(3, 2), &byte)) {
       return std::string(1, static_cast<char>(byte));
     }
-    return absl::StrReplaceAll(piece, {{kSpaceMark, " "}});
+    return absl::StrReplaceAll(piece, {{kSpaceMarkUtf8, " "}});
   }
 
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
@@ -124,6 +126,7 @@ class SentencePieceTokenizer : public Tokenizer {
   // Whether Encode puts a space before the text, which Decode removes again.
   bool drops_leading_space_ = false;
   bool adds_bos_ = false;
+  std::unique_ptr<const ControlPieces> parsing_controls_;
 };
 
 }  // namespace

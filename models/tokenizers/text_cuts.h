@@ -39,7 +39,6 @@ class TextCuts {
   size_t max_token_bytes() const { return max_token_bytes_; }
 
  private:
-  static uint64_t Pair(char32_t before, char32_t after) { return uint64_t{before} << 32 | after; }
   void AddPieces(const SentencePieceModel& model);
   void AddRules(const SentencePieceModel& model);
   void ChooseAnchor(const SentencePieceModel& model);
