@@ -47,7 +47,8 @@ def variations(name: str, described: dict) -> dict[str, dict]:
         for fuse in (True, False):
             for pre_tokenizer in (described["pre_tokenizer"], metaspace("always", True)):
                 kinds[f"{name}, no fallback, fuse {fuse}, {pre_tokenizer and pre_tokenizer['split']}"] = changed(
-                    byte_fallback=False, fuse_unk=fuse, vocab=without, pre_tokenizer=pre_tokenizer)
+                    byte_fallback=False, fuse_unk=fuse, vocab=without, pre_tokenizer=pre_tokenizer,
+                    normalizer=None if pre_tokenizer else described["normalizer"])
         kinds[f"{name}, no unknown token"] = changed(byte_fallback=False, vocab=without, unk_token=None)
         some = {piece if index % 3 else piece.replace("<0x", "<byte"): index
                 for piece, index in described["model"]["vocab"].items()}
