@@ -6,6 +6,14 @@
 #include "models/utf8.h"
 
 namespace retnet {
+namespace {
+
+// The longer rules that begin with a character are looked at wherever a text has it. Unicode's own
+// normalization has fewer than a thousand of one character.
+constexpr size_t kMostBegun = 4096;
+
+}  // namespace
+
 TextCuts::TextCuts(const SentencePieceModel& model)
     : marks_spaces_(model.marks_spaces), removes_extra_spaces_(model.removes_extra_spaces) {
   const auto is_text = [](std::string_view text) { return !FirstInvalidUtf8(text).has_value(); };
@@ -17,7 +25,7 @@ TextCuts::TextCuts(const SentencePieceModel& model)
   // Where a space belongs to the word before it, every part would get one.
   if (!known || model.space_is_suffix) return;
   AddPieces(model);
-  AddRules(model);
+  if (!AddRules(model)) return;
   ChooseAnchor(model);
   BoundTokens(model);
   cuts_ = !anchor_.empty();
@@ -37,7 +45,7 @@ void TextCuts::AddPieces(const SentencePieceModel& model) {
   }
 }
 
-void TextCuts::AddRules(const SentencePieceModel& model) {
+bool TextCuts::AddRules(const SentencePieceModel& model) {
   for (const auto& [key, value] : model.rules) {
     const std::vector<char32_t> from = Characters(key);
     const std::vector<char32_t> to = Characters(value);
@@ -53,9 +61,11 @@ void TextCuts::AddRules(const SentencePieceModel& model) {
       return other.first == ends.first && other.empty == ends.empty;
     };
     if (std::none_of(begun.begin(), begun.end(), is_known)) begun.push_back(ends);
+    if (begun.size() > kMostBegun) return false;
     ends_rule_.insert(from.back());
     for (size_t i = 1; i < from.size(); ++i) rule_pairs_.insert(PairOf(from[i - 1], from[i]));
   }
+  return true;
 }
 
 // With byte fallback, a character that the vocabulary does not have is its bytes, whatever stands

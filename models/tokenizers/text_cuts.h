@@ -40,7 +40,8 @@ class TextCuts {
 
  private:
   void AddPieces(const SentencePieceModel& model);
-  void AddRules(const SentencePieceModel& model);
+  // Returns whether they are few enough to be looked at.
+  bool AddRules(const SentencePieceModel& model);
   void ChooseAnchor(const SentencePieceModel& model);
   void BoundTokens(const SentencePieceModel& model);
   // The character as it is in pieces.
