@@ -48,8 +48,11 @@ inline uint16_t ToFloat16(float value) {
   return sign | static_cast<uint16_t>(((normal + 0xFFF + (normal >> 13 & 1)) >> 13) - (112u << 10));
 }
 
-// Element `index` of the tensor's row-major data, widened to fp32.
+// Element `index` of the matrix, counted row by row, widened to fp32.
 inline float ElementAt(const HostTensor& tensor, int64_t index) {
+  if (tensor.interleaved_rows != 0) {
+    index = tensor.StoredRow(index / tensor.columns) * tensor.columns + index % tensor.columns;
+  }
   if (tensor.type == ElementType::kFloat32) {
     float value;
     std::memcpy(&value, tensor.data + index * 4, sizeof(value));

@@ -31,7 +31,7 @@ inline constexpr int32_t kStepsInFlight = 2;
 // queues the work (CUDA). WaitStep returns when the oldest step is done, Finish when all work is.
 template <typename K>
 concept Kernels = requires(K& k, const typename K::Weight& weight, const typename K::Buffer& buffer,
-                           typename K::States& states, const typename K::Rotation& rotation,
+                           typename K::States& states, const typename K::PositionTables& tables,
                            typename K::LastTokens& last_tokens, std::span<const HostTensor> tensors,
                            std::span<const float> floats, const RetentionShape& shape,
                            std::span<const TokenId> tokens, std::span<const int32_t> indices,
@@ -58,11 +58,12 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   { k.AllocateStates(shape, floats) } -> std::same_as<absl::StatusOr<typename K::States>>;
   // The last sampled token of each slot. The argument is the number of slots.
   { k.AllocateLastTokens(int32_t{}) } -> std::same_as<absl::StatusOr<typename K::LastTokens>>;
-  // Cosines and sines of the rotation's angles, for up to the given number of rows. The doubles are
-  // θ of each pair, [key_dim / 2], in radians per token.
+  // What Retention needs of a row that follows from its position alone, for up to the given number
+  // of rows. The doubles are θ of each pair, [key_dim / 2], in radians per token. The floats are γ
+  // of each head, [heads], if retention is normalized, else empty.
   {
-    k.AllocateRotation(int64_t{}, std::span<const double>{})
-    } -> std::same_as<absl::StatusOr<typename K::Rotation>>;
+    k.AllocatePositionTables(int64_t{}, std::span<const double>{}, floats)
+    } -> std::same_as<absl::StatusOr<typename K::PositionTables>>;
 
   // --- Operators ---
   // Sets the class of rows for the operators below, until the next call: the first n rows hold
@@ -79,8 +80,10 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.Embed(tokens, last_tokens, weight, float{}, out)};
   // x = RMSNorm(x), in place. Used for the optional norm of embeddings.
   {k.Normalize(norm, out)};
-  // angle[i, j] = positions[i] · θ_j, computed in double. All layers of the step use the result.
-  {k.Rotate(indices, const_cast<typename K::Rotation&>(rotation))};
+  // All layers of the step use the result. For row i at position n = positions[i], computed in
+  // double: cosine and sine of the angles n · θ_j, and, if retention is normalized, the decay sum
+  // Σ_{j≤n} γ^j = (1 − γ^(n+1)) / (1 − γ) of each head.
+  {k.FillPositionTables(indices, const_cast<typename K::PositionTables&>(tables))};
   // y = RMSNorm(x) · weightᵀ;  x [rows, inputs], y [rows, outputs].
   {k.NormMatMul(in, norm, weight, out)};
   // x += y · weightᵀ.
@@ -90,8 +93,10 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   {k.NormGatedMatMul(in, norm, weight, activation, out)};
   // Retention of one layer, in chunks (Sun et al., arXiv 2307.08621; docs/retnet.md). For each
   // head: rotates q and k and scales q by key_dim^−½, appends k and v to the tail, computes o,
-  // applies RMSNorm over value_dim, and multiplies by silu(g) if the shape is gated. Let t be the
-  // number of tokens in the tail before the row:
+  // applies RMSNorm over value_dim, and multiplies by silu(g) if the shape is gated. If retention is
+  // normalized, the norm's ε is multiplied by the decay sum of row and head: this is RMSNorm of o
+  // divided by sqrt(Σ_{j≤n} γ^j), which is torchscale's o. Let t be the number of tokens in the tail
+  // before the row:
   //   o = γ^(t+1) q·base + Σ_{j≤t} γ^(t−j) (q·k_j) v_j    the base term first, then j ascending
   //   fold: base' = γ^C base + Σ_j γ^(C−1−j) k_jᵀ v_j     C = kChunk
   // The arithmetic is at least fp32. The result of a fold is rounded to shape.base_type, to the
@@ -100,7 +105,7 @@ concept Kernels = requires(K& k, const typename K::Weight& weight, const typenam
   // Within a call, no segment reads or writes a base that another segment writes, and no two
   // segments name the same slot. The caller splits a step into fold phases where needed
   // (models/slot_states.h).
-  {k.Retention(int32_t{}, plan, in, rotation, norm, states, out)};
+  {k.Retention(int32_t{}, plan, in, tables, norm, states, out)};
   // y[i] = x[indices[i]].
   {k.Gather(in, indices, out)};
   // results[i] = what requests[i] asks of logits row i (kernels/sampling.h). The token of row i

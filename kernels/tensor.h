@@ -21,6 +21,21 @@ struct HostTensor {
   const std::byte* data = nullptr;
   int64_t rows = 0;
   int64_t columns = 0;
+  // Above 0, even, and a divisor of rows: in each block of so many rows, rows 0, 1, 2, … of the
+  // matrix are the stored rows 0, 2, 4, …, 1, 3, 5, …. So pairs that are stored as neighbours
+  // become pairs of halves. 0: rows are in their stored order.
+  int64_t interleaved_rows = 0;
+
+  // Where row `row` of the matrix is stored.
+  constexpr int64_t StoredRow(int64_t row) const {
+    if (interleaved_rows == 0) return row;
+    const int64_t in_block = row % interleaved_rows;
+    const int64_t half = interleaved_rows / 2;
+    return row - in_block + (in_block < half ? 2 * in_block : 2 * (in_block - half) + 1);
+  }
+  constexpr const std::byte* row(int64_t i) const {
+    return data + StoredRow(i) * columns * static_cast<int64_t>(SizeOf(type));
+  }
 };
 
 // A row-major matrix [rows, columns] on the device. `stride` is the distance between rows, in

@@ -1,7 +1,9 @@
 #include "models/checkpoint.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -16,6 +18,18 @@ namespace {
 bool IsPlainFileName(const std::string& name) {
   return absl::EndsWith(name, ".safetensors") && name.find_first_of("/\\") == std::string::npos &&
          name.find('\0') == std::string::npos;
+}
+
+absl::Status NoWeights(const std::string& directory) {
+  for (const char* file : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    std::error_code error;
+    if (!std::filesystem::exists(directory + "/" + file, error)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        directory, ": ", file, " is PyTorch's format; convert it first: ", "models/convert.py ",
+        directory, " NEW_FOLDER"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      directory, ": neither model.safetensors nor model.safetensors.index.json is there"));
 }
 
 absl::Status AsInvalid(const absl::Status& status) {
@@ -75,13 +89,17 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& directory) {
   checkpoint.listing_ = directory + "/model.safetensors.index.json";
   const absl::StatusOr<std::string> index = ReadFile(checkpoint.listing_);
   if (absl::IsNotFound(index.status())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        directory, ": neither model.safetensors nor model.safetensors.index.json is there"));
+    return NoWeights(directory);
   }
   RETURN_IF_ERROR(index.status());
   const absl::Status added = checkpoint.AddIndexed(directory, *index);
   if (!added.ok()) return AsInvalid(added);
   return checkpoint;
+}
+
+void Checkpoint::Release(const HostTensor& tensor) const {
+  const size_t bytes = tensor.rows * tensor.columns * SizeOf(tensor.type);
+  for (const MappedFile& file : files_) file.Release({tensor.data, bytes});
 }
 
 const Checkpoint::Tensor* Checkpoint::Find(std::string_view name) const {

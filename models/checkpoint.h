@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/tensor.h"
 #include "models/mapped_file.h"
 #include "models/safetensors.h"
 
@@ -32,6 +33,8 @@ class Checkpoint {
   // nullptr if there is no such tensor.
   const Tensor* Find(std::string_view name) const;
   const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }
+  // Takes the tensor's bytes out of this process's memory until they are used again.
+  void Release(const HostTensor& tensor) const;
   // The path of the file that lists the tensors, for errors about a missing one.
   const std::string& listing() const { return listing_; }
 

@@ -19,6 +19,7 @@ constexpr int64_t kMaxWidth = 1 << 20;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxHeads = 4096;
 constexpr double kMaxExpansion = 64;
+constexpr double kMaxTheta = 1e3;  // radians per token
 
 // Refuses the key unless it is absent, null or false. Such a key enables a variant of the model
 // that is not implemented.
@@ -63,19 +64,31 @@ Activation ReadActivation(const char* key, const std::string& fallback, bool gel
   return Activation::kSilu;
 }
 
-// θ_i = base^(−2i/d_k), or base^(−i/(d_k/2−1)) with rotary_endpoint. d_k is key_dim.
-std::vector<double> Theta(int32_t key_dim, JsonReader& reader) {
-  const double base = reader.Number("rotary_base", 10000.0, 1e-9, 1e18);
-  const bool endpoint = reader.Bool("rotary_endpoint", false);
-  const int32_t pairs = key_dim / 2;
-  if (endpoint && pairs < 2) {
-    reader.Refuse("rotary_endpoint", "false where a head has fewer than two rotated pairs");
-  }
+// θ_i = base^(−2i/d_k), or base^(−i/(d_k/2−1)) with `endpoint`. d_k is 2 · pairs.
+std::vector<double> ThetaOf(double base, bool endpoint, int32_t pairs) {
   std::vector<double> theta(pairs);
   for (int32_t i = 0; i < pairs; ++i) {
     theta[i] = std::pow(base, -static_cast<double>(i) / (endpoint ? pairs - 1 : pairs));
   }
   return theta;
+}
+
+// The formula's, unless the file has `rotary_theta`.
+std::vector<double> Theta(int32_t key_dim, JsonReader& reader) {
+  const double base = reader.Number("rotary_base", 10000.0, 1e-9, 1e18);
+  const bool endpoint = reader.Bool("rotary_endpoint", false);
+  const int32_t pairs = key_dim / 2;
+  if (auto given = reader.Numbers("rotary_theta", 0.0, kMaxTheta)) {
+    if (static_cast<int32_t>(given->size()) == pairs) return *std::move(given);
+    reader.Refuse("rotary_theta",
+                  absl::StrCat(pairs, " numbers from 0 to ", kMaxTheta, ", one for each pair"));
+    return std::vector<double>(pairs);
+  }
+  if (endpoint && pairs < 2) {
+    reader.Refuse("rotary_endpoint", "false where a head has fewer than two rotated pairs");
+    return std::vector<double>(pairs);
+  }
+  return ThetaOf(base, endpoint, pairs);
 }
 
 // γ_h = 1 − 2^(−5−h), unless the file has `decay`.
@@ -121,20 +134,81 @@ void ReadVariants(RetNetConfig& config, JsonReader& reader) {
   config.gated = reader.Bool("use_output_gate", true);
   config.tied = reader.Bool("tie_word_embeddings", false);
   config.embedding_multiplier = reader.Number("embedding_multiplier", 1.0, -1e9, 1e9);
+  config.normalized = reader.Bool("normalized_retention", false);
   config.theta = Theta(config.key_dim, reader);
   config.decay = Decay(config.heads, reader);
 }
 
-// The default ids of fla apply only if they are inside the vocabulary.
-void ReadSpecialTokens(RetNetConfig& config, JsonReader& reader) {
+// The sizes and defaults of syncdoth/RetNet's configuration_retnet.py of January 2024.
+void ReadSyncdothShape(RetNetConfig& config, JsonReader& reader) {
+  config.vocab_size = reader.Integer("vocab_size", 50257, 1, kMaxVocabulary);
+  config.hidden_size = reader.Integer("decoder_embed_dim", 768, 1, kMaxWidth);
+  config.layers = reader.Integer("decoder_layers", 12, 1, kMaxLayers);
+  config.heads = reader.Integer("decoder_retention_heads", 3, 1, kMaxHeads);
+  config.kv_heads = config.heads;
+  config.intermediate_size = reader.Integer("decoder_ffn_embed_dim", 1280, 1, kMaxWidth);
+  const int32_t values = reader.Integer("decoder_value_embed_dim", 1280, 1, kMaxWidth);
+  if (config.hidden_size % (2 * config.heads) != 0) {
+    reader.Refuse("decoder_embed_dim",
+                  absl::StrCat("a multiple of twice decoder_retention_heads = ", config.heads));
+  }
+  if (values % config.heads != 0) {
+    reader.Refuse("decoder_value_embed_dim",
+                  absl::StrCat("a multiple of decoder_retention_heads = ", config.heads));
+  }
+  config.key_dim = config.hidden_size / config.heads;
+  config.value_dim = values / config.heads;
+  if (config.key_dim < 4) {
+    reader.Refuse("decoder_embed_dim", "at least 4 for each head, which are two rotated pairs");
+  }
+}
+
+// γ_h of torchscale's use_lm_decay: 1 − exp(linspace(ln 1/32, ln 1/512, heads)).
+std::vector<float> LmDecay(int32_t heads) {
+  std::vector<float> decay(heads);
+  for (int32_t h = 0; h < heads; ++h) {
+    const double share = heads == 1 ? 0.0 : static_cast<double>(h) / (heads - 1);
+    decay[h] = static_cast<float>(1.0 - std::exp2(-5.0 - 4.0 * share));
+  }
+  return decay;
+}
+
+void ReadSyncdothVariants(RetNetConfig& config, JsonReader& reader, const nlohmann::json& object) {
+  for (const char* key : {"deepnorm", "use_ffn_rms_norm", "parallel_residual", "groupnorm_affine",
+                          "lm_head_bias", "hybrid_attention_layers"}) {
+    RefuseUnlessOff(key, reader, object);
+  }
+  for (const char* key : {"use_glu", "decoder_normalize_before"}) {
+    if (!reader.Bool(key, true)) reader.Refuse(key, "true");
+  }
+  if (reader.Number("rotary_percentage", 1.0, 0.0, 1.0) != 1.0) {
+    reader.Refuse("rotary_percentage", "1");
+  }
+  config.mlp_activation = ReadActivation("activation_fn", "swish", /*gelu_too=*/true, reader);
+  config.norm_epsilon = reader.Number("layernorm_eps", 1e-6, 1e-30, 1.0);
+  config.head_norm_weight = false;
+  config.normalized = true;
+  config.tied = reader.Bool("tie_word_embeddings", false);
+  config.embeddings_norm = reader.Bool("layernorm_embedding", true);
+  if (!reader.Bool("no_scale_embedding", false)) {
+    config.embedding_multiplier = static_cast<float>(std::sqrt(config.hidden_size));
+  }
+  config.theta = ThetaOf(10000.0, /*endpoint=*/true, config.key_dim / 2);
+  config.decay =
+      reader.Bool("use_lm_decay", false) ? LmDecay(config.heads) : Decay(config.heads, reader);
+}
+
+// syncdoth/RetNet has no defaults of its own. Those of fla apply only if they are inside the
+// vocabulary.
+void ReadSpecialTokens(RetNetConfig& config, bool syncdoth, JsonReader& reader) {
   const int64_t last = config.vocab_size - 1;
   if (!reader.Contains("bos_token_id")) {
-    if (last >= 1) config.bos = 1;
+    if (!syncdoth && last >= 1) config.bos = 1;
   } else {
     config.bos = reader.Integer("bos_token_id", kNoToken, 0, last);
   }
   if (!reader.Contains("eos_token_id")) {
-    if (last >= 2) config.eos = {2};
+    if (!syncdoth && last >= 2) config.eos = {2};
   } else if (const auto eos = reader.Integers("eos_token_id", 0, last)) {
     config.eos.assign(eos->begin(), eos->end());
   }
@@ -167,14 +241,21 @@ absl::StatusOr<RetNetConfig> ParseConfig(std::string_view text, const std::strin
   JsonReader reader(object, file);
   RetNetConfig config;
   if (reader.String("model_type", "retnet") != "retnet") reader.Refuse("model_type", "retnet");
-  for (const char* key : {"feature_map", "use_short_conv", "attn", "attnres_block_size"}) {
-    RefuseUnlessOff(key, reader, object);
+  // model_type is "retnet" in both layouts.
+  const bool syncdoth = reader.Has("decoder_embed_dim");
+  if (syncdoth) {
+    config.layout = &kSyncdothLayout;
+    ReadSyncdothShape(config, reader);
+  } else {
+    for (const char* key : {"feature_map", "use_short_conv", "attn", "attnres_block_size"}) {
+      RefuseUnlessOff(key, reader, object);
+    }
+    ReadShape(config, reader);
   }
-  ReadShape(config, reader);
   // The rest is derived from the shape, which must be sound first.
   RETURN_IF_ERROR(reader.status());
-  ReadVariants(config, reader);
-  ReadSpecialTokens(config, reader);
+  syncdoth ? ReadSyncdothVariants(config, reader, object) : ReadVariants(config, reader);
+  ReadSpecialTokens(config, syncdoth, reader);
   RETURN_IF_ERROR(reader.status());
   return config;
 }

@@ -62,12 +62,14 @@ absl::StatusOr<DeviceWeights<K>> DeviceWeights<K>::Pack(K& kernels, const ModelW
   const auto pack = [&](std::span<const HostTensor> tensors) {
     auto packed = kernels.Pack(tensors);
     status.Update(packed.status());
+    for (const HostTensor& tensor : tensors) weights.Read(tensor);
     return packed.ok() ? *std::move(packed) : Weight();
   };
   const auto pack_one = [&](const HostTensor& tensor) { return pack({&tensor, 1}); };
   const auto upload = [&](const HostTensor& tensor) {
     auto buffer = kernels.Upload(ToFloats(tensor));
     status.Update(buffer.status());
+    weights.Read(tensor);
     return buffer.ok() ? *std::move(buffer) : Buffer();
   };
 

@@ -17,7 +17,9 @@ namespace {
 
 class Hasher {
  public:
-  Hasher() : state_(XXH3_createState()) { XXH3_64bits_reset(state_.get()); }
+  explicit Hasher(const ModelWeights& weights) : weights_(weights), state_(XXH3_createState()) {
+    XXH3_64bits_reset(state_.get());
+  }
 
   // The first tensor that has a number which is not finite, and where.
   struct NotFinite {
@@ -41,6 +43,8 @@ class Hasher {
     Number(static_cast<int32_t>(tensor.type));
     Number(tensor.rows);
     Number(tensor.columns);
+    // Absent where rows are in order: so checkpoints keep the fingerprint that their snapshots have.
+    if (tensor.interleaved_rows != 0) Number(tensor.interleaved_rows);
     // In blocks that the second look at finds in the processor's cache.
     constexpr size_t kBlock = size_t{1} << 16;
     const std::span all(tensor.data, tensor.rows * tensor.columns * SizeOf(tensor.type));
@@ -50,8 +54,10 @@ class Hasher {
       if (not_finite_.tensor.data != nullptr) continue;
       if (const auto found = FindNotFinite(block, tensor.type)) {
         not_finite_ = {tensor, static_cast<int64_t>(first / SizeOf(tensor.type)) + *found};
+        not_finite_.tensor.interleaved_rows = 0;  // the element is counted as it is stored
       }
     }
+    weights_.Read(tensor);
   }
   void Tensors(const std::vector<HostTensor>& tensors) {
     Number(int64_t{static_cast<int64_t>(tensors.size())});
@@ -71,6 +77,7 @@ class Hasher {
     if (size > 0) XXH3_64bits_update(state_.get(), data, size);
   }
 
+  const ModelWeights& weights_;
   const std::unique_ptr<XXH3_state_t, Free> state_;
   NotFinite not_finite_;
 };
@@ -87,13 +94,17 @@ void AddConfig(const RetNetConfig& config, Hasher& hasher) {
   hasher.Number(config.embedding_multiplier);
   hasher.Numbers(config.theta);
   hasher.Numbers(config.decay);
+  // Absent where it is false: so checkpoints keep the fingerprint that their snapshots have.
+  if (config.normalized) hasher.Number(int32_t{1});
 }
 
 absl::Status Refusal(const Checkpoint& checkpoint, const Hasher::NotFinite& found) {
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (tensor.stored.bytes.data() != found.tensor.data) continue;
+    const auto first = found.tensor.data - tensor.stored.bytes.data();
+    if (first < 0 || first >= std::ssize(tensor.stored.bytes)) continue;
+    const int64_t element = first / static_cast<int64_t>(SizeOf(found.tensor.type)) + found.element;
     return absl::InvalidArgumentError(
-        absl::StrCat(tensor.file, ": tensor ", name, ": element ", found.element, " is ",
+        absl::StrCat(tensor.file, ": tensor ", name, ": element ", element, " is ",
                      ElementAt(found.tensor, found.element),
                      "; every weight must be finite, so the file is damaged or its conversion "
                      "overflowed"));
@@ -105,7 +116,7 @@ absl::Status Refusal(const Checkpoint& checkpoint, const Hasher::NotFinite& foun
 
 absl::StatusOr<uint64_t> Fingerprint(const RetNetConfig& config, const Checkpoint& checkpoint,
                                      const ModelWeights& weights) {
-  Hasher hasher;
+  Hasher hasher(weights);
   AddConfig(config, hasher);
   hasher.Tensor(weights.embeddings);
   hasher.Optional(weights.embeddings_norm);

@@ -21,10 +21,12 @@ struct GenerationConfig {
   std::optional<int32_t> max_new_tokens;
   std::optional<TokenId> bos;
   std::optional<std::vector<TokenId>> eos;
+  std::vector<std::string> ignored;  // why values of the file are not among these, for the log
 };
 
 // Reads generation_config.json in `directory`. If there is no such file, nothing is set.
-// INVALID_ARGUMENT for an invalid value; the error names the file, the key and the value.
+// A value that means nothing is ignored: other programs ignore it, too. INVALID_ARGUMENT for a file
+// that is not a JSON object.
 absl::StatusOr<GenerationConfig> ReadGenerationConfig(const std::string& directory);
 
 }  // namespace retnet

@@ -15,6 +15,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::string_view kNotFinite[] = {"NaN", "Infinity", "-Infinity"};
+
 std::string Bounds(const char* kind, double minimum, double maximum) {
   return absl::StrCat(kind, " from ", minimum, " to ", maximum);
 }
@@ -36,6 +38,32 @@ bool IsNumberWithin(const json& value, double minimum, double maximum) {
   return number >= minimum && number <= maximum;
 }
 
+// The text with quotes around what Python writes for numbers that are not finite.
+std::string QuoteNotFinite(std::string_view text) {
+  std::string quoted;
+  quoted.reserve(text.size());
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const std::string_view rest = text.substr(i);
+    if (in_string) {
+      if (rest[0] == '\\' && rest.size() > 1) quoted += text[i++];
+      in_string = rest[0] != '"';
+    } else if (rest[0] == '"') {
+      in_string = true;
+    } else {
+      const auto word =
+          std::ranges::find_if(kNotFinite, [&](auto each) { return rest.starts_with(each); });
+      if (word != std::end(kNotFinite)) {
+        quoted.append("\"").append(*word).append("\"");
+        i += word->size() - 1;
+        continue;
+      }
+    }
+    quoted += text[i];
+  }
+  return quoted;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) { return ReadRegularFile(path); }
@@ -55,7 +83,7 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, const std::string& f
     return true;
   };
   try {
-    json value = json::parse(text, on_event);
+    json value = json::parse(QuoteNotFinite(text), on_event);
     if (!repeated.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(file, ": key ", repeated, " appears twice"));
     }

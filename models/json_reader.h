@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,7 +20,8 @@ namespace retnet {
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 
 // INVALID_ARGUMENT, naming `file`, if the text is not one JSON object or if an object in it repeats
-// a key.
+// a key. NaN, Infinity and -Infinity, which Python writes and JSON does not have, become strings of
+// these words: a key that is read then has the wrong type.
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, const std::string& file);
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::string& path);
 
@@ -37,6 +39,8 @@ class JsonReader {
       : object_(object), file_(file) {}
 
   const absl::Status& status() const { return status_; }
+  // The same, and forgets the error.
+  absl::Status TakeStatus() { return std::exchange(status_, absl::OkStatus()); }
   // Contains: the key is present. Has: it is present and not null.
   bool Contains(const char* key) const;
   bool Has(const char* key) const;

@@ -5,13 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
-#include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/fingerprint.h"
 #include "models/generation_config.h"
 #include "models/retnet_cpu.h"
 #include "models/retnet_cuda.h"
-#include "models/weights.h"
+#include "models/stored_model.h"
 
 namespace retnet {
 namespace {
@@ -89,19 +88,28 @@ ElementType StateTypeOf(const ModelOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
-                                                 const ModelOptions& options) {
+                                                 const ModelOptions& options,
+                                                 const LoadListener& listener) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(const RetNetConfig config, ReadConfig(directory));
+  ASSIGN_OR_RETURN(StoredModel stored, OpenStoredModel(directory));
+  auto& [checkpoint, config, weights] = stored;
+  LoadProgress progress{"checking weights", 0, 2 * weights.stored_bytes};
+  weights.on_read = [&, &files = checkpoint](const HostTensor& tensor) {
+    files.Release(tensor);  // so that the file and its copy do not add up
+    progress.bytes += tensor.rows * tensor.columns * static_cast<int64_t>(SizeOf(tensor.type));
+    if (listener) listener(progress);
+  };
   ModelInfo info;
   info.name = options.served_name.empty() ? CheckpointName(directory) : options.served_name;
+  info.unused_tensors = weights.unused;
   RETURN_IF_ERROR(SetSpecialTokens(directory, config, info));
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
-  ASSIGN_OR_RETURN(const ModelWeights weights, FindWeights(checkpoint, config));
   ASSIGN_OR_RETURN(info.fingerprint, Fingerprint(config, checkpoint, weights));
+  progress.activity = "copying weights";
   if (options.device != "cpu") {
     auto model = MakeCudaModel(config, weights, options, info);
     if (options.device == "cuda" || !absl::IsUnavailable(model.status())) return model;
     info.device_note = std::string(model.status().message());
+    progress.bytes = weights.stored_bytes;
   }
   return MakeCpuModel(config, weights, options, std::move(info));
 }

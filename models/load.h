@@ -3,6 +3,7 @@
 #define RETNET_MODELS_LOAD_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,15 @@ struct ModelOptions {
   std::string served_name = "";  // ModelInfo::name. Empty: CheckpointName
 };
 
+// How far loading is. Weights are read twice: checked, then copied to the device.
+struct LoadProgress {
+  const char* activity = "";  // "checking weights"
+  int64_t bytes = 0;          // read in both passes
+  int64_t total = 0;
+};
+// Called after each tensor, on the thread that loads.
+using LoadListener = std::function<void(const LoadProgress&)>;
+
 // What a checkpoint is called: its folder's name, or owner/name for a snapshot in a cache of the
 // Hugging Face hub, whose path is models--owner--name/snapshots/HASH.
 std::string CheckpointName(const std::string& directory);
@@ -40,7 +50,8 @@ ElementType StateTypeOf(const ModelOptions& options);
 // checkpoint that cannot be run exactly; the error names the file and the key or tensor.
 // RESOURCE_EXHAUSTED if memory does not suffice.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
-                                                 const ModelOptions& options);
+                                                 const ModelOptions& options,
+                                                 const LoadListener& listener = {});
 
 }  // namespace retnet
 

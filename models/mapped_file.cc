@@ -1,9 +1,12 @@
 #include "models/mapped_file.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +26,18 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   // Weights are packed once, from front to back: read ahead, and do not keep pages after use.
   madvise(data, size, MADV_SEQUENTIAL);
   return MappedFile({static_cast<const std::byte*>(data), size});
+}
+
+void MappedFile::Release(std::span<const std::byte> part) const {
+  const std::less_equal<> before;  // of pointers into different mappings, too
+  if (part.empty() || !before(bytes_.data(), part.data()) ||
+      !before(part.data() + part.size(), bytes_.data() + bytes_.size())) {
+    return;
+  }
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const uintptr_t last = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}

@@ -23,6 +23,9 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  // Takes the whole pages of `part` out of this process's memory, if it is a part of the file. They
+  // come back when they are used again.
+  void Release(std::span<const std::byte> part) const;
 
  private:
   explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}

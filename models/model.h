@@ -81,7 +81,8 @@ struct ModelInfo {
   bool states_in_host_memory = false;  // slots use host memory, which other programs need too
   std::string backend;                 // for logs: "cpu (avx512-bf16, 2 threads)"
   std::string device_note;             // why `auto` did not choose a better device; empty otherwise
-  TokenId bos = kNoToken;              // kNoToken if the checkpoint names none
+  std::vector<std::string> unused_tensors;  // of the checkpoint, for the log
+  TokenId bos = kNoToken;                   // kNoToken if the checkpoint names none
   std::vector<TokenId> eos;
 };
 

@@ -119,7 +119,7 @@ class RetNet : public Model {
   // Used by the step that is being computed. Each buffer is written before it is read.
   StepPlan plan_;
   std::vector<typename K::RetentionPlan> fold_phases_;  // of plan_, prepared by the kernels
-  std::optional<typename K::Rotation> rotation_;
+  std::optional<typename K::PositionTables> position_tables_;
   Buffer stream_;       // [max_rows, hidden]
   Buffer projections_;  // [max_rows, shape.ProjectionColumns()]
   Buffer retained_;     // [max_rows, shape.OutputColumns()]
@@ -156,14 +156,15 @@ void RetNet<K>::Forward(std::span<SampleResult> results) {
   kernels_->Embed(plan_.tokens(), *last_tokens_, weights_.embeddings, config_.embedding_multiplier,
                   x);
   if (weights_.embeddings_norm) kernels_->Normalize(NormOf(*weights_.embeddings_norm), x);
-  kernels_->Rotate(plan_.positions(), *rotation_);
+  kernels_->FillPositionTables(plan_.positions(), *position_tables_);
   for (int32_t i = 0; i < config_.layers; ++i) {
     const auto& layer = weights_.layers[i];
     const Norm head_norm =
         layer.head_norm ? NormOf(*layer.head_norm) : Norm{nullptr, config_.norm_epsilon};
     kernels_->NormMatMul(x, NormOf(layer.retention_norm), layer.projections, projections);
     for (const auto& fold_phase : fold_phases_) {
-      kernels_->Retention(i, fold_phase, projections, *rotation_, head_norm, *states_, retained);
+      kernels_->Retention(i, fold_phase, projections, *position_tables_, head_norm, *states_,
+                          retained);
     }
     kernels_->MatMulAdd(retained, layer.output, x);
     kernels_->NormGatedMatMul(x, NormOf(layer.mlp_norm), layer.gate_up, config_.mlp_activation,
@@ -219,7 +220,8 @@ auto RetNet<K>::StepBuffers(const RetNetConfig& config, int64_t max_rows)
 
 template <Kernels K>
 int64_t RetNet<K>::StepBytes(const RetNetConfig& config, int64_t max_rows) {
-  int64_t numbers = max_rows * config.key_dim;  // cosines and sines
+  // Cosines and sines, and decay sums.
+  int64_t numbers = max_rows * (config.key_dim + (config.normalized ? config.heads : 0));
   for (const StepBuffer& buffer : StepBuffers(config, max_rows)) numbers += buffer.numbers;
   return numbers * int64_t{sizeof(float)};
 }
@@ -228,7 +230,10 @@ template <Kernels K>
 absl::Status RetNet<K>::Allocate() {
   ASSIGN_OR_RETURN(states_, kernels_->AllocateStates(shape_, config_.decay));
   ASSIGN_OR_RETURN(last_tokens_, kernels_->AllocateLastTokens(info_.slots));
-  ASSIGN_OR_RETURN(rotation_, kernels_->AllocateRotation(info_.max_rows, config_.theta));
+  ASSIGN_OR_RETURN(position_tables_,
+                   kernels_->AllocatePositionTables(
+                       info_.max_rows, config_.theta,
+                       config_.normalized ? config_.decay : std::span<const float>()));
   for (const auto& [buffer, numbers] : StepBuffers(config_, info_.max_rows)) {
     ASSIGN_OR_RETURN(this->*buffer, kernels_->Allocate(numbers));
   }

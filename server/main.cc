@@ -24,6 +24,7 @@
 #include "server/flags.h"
 #include "server/ops/call_metrics.h"
 #include "server/ops/file_descriptor.h"
+#include "server/ops/load_progress_line.h"
 #include "server/ops/logging.h"
 #include "server/ops/memory_trimmer.h"
 #include "server/ops/metrics.h"
@@ -142,8 +143,17 @@ ExitCode ReportLostSessions(const EngineStats& stats) {
 absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   RETURN_IF_ERROR(RaiseDescriptorLimit());
   const MemoryTrimmer trimmer;
-  ASSIGN_OR_RETURN(std::unique_ptr<Model> model, LoadModel(options.model_directory, options.model));
+  LoadProgressLine progress(options.model_directory);
+  ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
+                   LoadModel(options.model_directory, options.model,
+                             [&](const LoadProgress& loaded) { progress.Show(loaded); }));
+  progress.End();
   const ModelInfo info = model->info();
+  if (!info.unused_tensors.empty()) {
+    Log(LogLevel::kInfo, absl::StrCat("ignored ", info.unused_tensors.size(),
+                                      " tensors that the model does not use, for example ",
+                                      info.unused_tensors.front()));
+  }
   if (!info.device_note.empty()) {
     Log(LogLevel::kInfo, absl::StrCat("--device auto takes the CPU: ", info.device_note));
   }
@@ -154,6 +164,9 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
+  for (const std::string& ignored : defaults.ignored) {
+    Log(LogLevel::kWarning, absl::StrCat(ignored, "; ignored"));
+  }
 
   ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(options, info));
   ASSIGN_OR_RETURN(std::unique_ptr<SnapshotStore> store, OpenStore(options, info));
@@ -166,7 +179,9 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
                      std::move(defaults),
                      options.speculate == "ngram" ? options.max_draft_tokens : 0,
                      options.text};
-  RETURN_IF_ERROR(CheckDefaults(served));
+  for (const std::string& dropped : DropInvalidDefaults(&served)) {
+    Log(LogLevel::kWarning, absl::StrCat(dropped, "; ignored"));
+  }
   CallMetrics metrics;
   std::unique_ptr<MetricsPage> page;
   if (!options.metrics_listen.empty()) {

@@ -74,14 +74,17 @@ absl::StatusOr<CpuKernels::States> CpuKernels::AllocateStates(const RetentionSha
   return States::Make(shape, decay, pool_.threads());
 }
 
-absl::StatusOr<CpuKernels::Rotation> CpuKernels::AllocateRotation(int64_t max_rows,
-                                                                  std::span<const double> thetas) {
+absl::StatusOr<CpuKernels::PositionTables> CpuKernels::AllocatePositionTables(
+    int64_t max_rows, std::span<const double> thetas, std::span<const float> decays) {
   const int64_t pairs = static_cast<int64_t>(thetas.size());
-  Rotation rotation;
-  rotation.thetas.assign(thetas.begin(), thetas.end());
-  ASSIGN_OR_RETURN(rotation.cosines, Allocate(max_rows * pairs));
-  ASSIGN_OR_RETURN(rotation.sines, Allocate(max_rows * pairs));
-  return rotation;
+  PositionTables tables;
+  tables.thetas.assign(thetas.begin(), thetas.end());
+  tables.decays.assign(decays.begin(), decays.end());
+  ASSIGN_OR_RETURN(tables.cosines, Allocate(max_rows * pairs));
+  ASSIGN_OR_RETURN(tables.sines, Allocate(max_rows * pairs));
+  const int64_t heads = static_cast<int64_t>(decays.size());
+  ASSIGN_OR_RETURN(tables.decay_sums, Allocate(max_rows * heads));
+  return tables;
 }
 
 template <typename F>
@@ -151,15 +154,22 @@ void CpuKernels::Normalize(Norm norm, MatrixView<float> x) {
   });
 }
 
-void CpuKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation) {
-  const int64_t pairs = static_cast<int64_t>(rotation.thetas.size());
-  rotation.rows = static_cast<int64_t>(positions.size());
+void CpuKernels::FillPositionTables(std::span<const int32_t> positions, PositionTables& tables) {
+  const int64_t pairs = static_cast<int64_t>(tables.thetas.size());
+  const int64_t heads = static_cast<int64_t>(tables.decays.size());
+  tables.rows = static_cast<int64_t>(positions.size());
   // A sine costs as much as a few dozen elements of other operators.
-  ForEachRow(rotation.rows, 32 * pairs, [&](int64_t row) {
+  ForEachRow(tables.rows, 32 * (pairs + heads), [&](int64_t row) {
     for (int64_t i = 0; i < pairs; ++i) {
-      const double angle = positions[row] * rotation.thetas[i];
-      rotation.cosines.data()[row * pairs + i] = static_cast<float>(std::cos(angle));
-      rotation.sines.data()[row * pairs + i] = static_cast<float>(std::sin(angle));
+      const double angle = positions[row] * tables.thetas[i];
+      tables.cosines.data()[row * pairs + i] = static_cast<float>(std::cos(angle));
+      tables.sines.data()[row * pairs + i] = static_cast<float>(std::sin(angle));
+    }
+    for (int64_t h = 0; h < heads; ++h) {
+      // expm1 keeps the digits of 1 − γ^(n+1) where γ^(n+1) is close to 1.
+      const double gamma = tables.decays[h];
+      tables.decay_sums.data()[row * heads + h] = static_cast<float>(
+          -std::expm1((int64_t{positions[row]} + 1) * std::log(gamma)) / (1 - gamma));
     }
   });
 }
@@ -207,9 +217,9 @@ void CpuKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const Wei
 }
 
 void CpuKernels::Retention(int32_t layer, std::span<const RetentionSegment> segments,
-                           MatrixView<const float> projections, const Rotation& rotation, Norm norm,
-                           States& states, MatrixView<float> out) {
-  const int64_t pairs = static_cast<int64_t>(rotation.thetas.size());
+                           MatrixView<const float> projections, const PositionTables& tables,
+                           Norm norm, States& states, MatrixView<float> out) {
+  const int64_t pairs = static_cast<int64_t>(tables.thetas.size());
   // Groups must be small enough that every thread gets one.
   const int64_t rows_of_thread = out.rows * states.shape().kv_heads / threads();
   retention_groups_.Make(segments, std::clamp<int64_t>(rows_of_thread, 1, kChunk));
@@ -217,8 +227,10 @@ void CpuKernels::Retention(int32_t layer, std::span<const RetentionSegment> segm
          {.layer = layer,
           .groups = retention_groups_,
           .projections = projections,
-          .cosines = {rotation.cosines.data(), rotation.rows, pairs},
-          .sines = {rotation.sines.data(), rotation.rows, pairs},
+          .cosines = {tables.cosines.data(), tables.rows, pairs},
+          .sines = {tables.sines.data(), tables.rows, pairs},
+          .decay_sums = {tables.decay_sums.data(), tables.rows,
+                         static_cast<int64_t>(tables.decays.size())},
           .norm = norm},
          states, out, pool_);
 }

@@ -43,11 +43,13 @@ class CpuKernels : public HostSteps {
   static constexpr ElementType kTailType = ElementType::kFloat32;
   using States = CpuStates;
   using RetentionPlan = std::span<const RetentionSegment>;
-  struct Rotation {
+  struct PositionTables {
     std::vector<double> thetas;  // [pairs], radians per token
+    std::vector<double> decays;  // [heads], γ; empty: not normalized
     Buffer cosines;              // [max_rows, pairs]
     Buffer sines;                // [max_rows, pairs]
-    int64_t rows = 0;            // rows that Rotate has written
+    Buffer decay_sums;           // [max_rows, heads]
+    int64_t rows = 0;            // rows that FillPositionTables has written
   };
 
   explicit CpuKernels(const CpuOptions& options);
@@ -64,21 +66,23 @@ class CpuKernels : public HostSteps {
   absl::StatusOr<Buffer> Upload(std::span<const float> values);
   absl::StatusOr<Buffer> Allocate(int64_t size);
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
-  absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
+  absl::StatusOr<PositionTables> AllocatePositionTables(int64_t max_rows,
+                                                        std::span<const double> thetas,
+                                                        std::span<const float> decays);
 
   void SetSampledRows(int32_t) const {}  // both classes use the same arithmetic
   RetentionPlan PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x);
   void Normalize(Norm norm, MatrixView<float> x);
-  void Rotate(std::span<const int32_t> positions, Rotation& rotation);
+  void FillPositionTables(std::span<const int32_t> positions, PositionTables& tables);
   void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight, MatrixView<float> y);
   // Adds the sum of each block of k to x, in ascending order (matmul.h).
   void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x);
   void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                        Activation activation, MatrixView<float> y);
   void Retention(int32_t layer, std::span<const RetentionSegment> segments,
-                 MatrixView<const float> projections, const Rotation& rotation, Norm norm,
+                 MatrixView<const float> projections, const PositionTables& tables, Norm norm,
                  States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
   void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,

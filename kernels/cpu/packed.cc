@@ -21,8 +21,7 @@ StripRows RowsOfStrip(std::span<const HostTensor> tensors, int64_t strip) {
     const int64_t begin = std::clamp<int64_t>(first, 0, kStripColumns);
     const int64_t end = std::clamp<int64_t>(first + tensor.rows, 0, kStripColumns);
     for (int64_t j = begin; j < end; ++j) {
-      const size_t row_bytes = tensor.columns * SizeOf(tensor.type);
-      rows[j] = {tensor.type, tensor.data + (j - first) * row_bytes, 1, tensor.columns};
+      rows[j] = {tensor.type, tensor.row(j - first), 1, tensor.columns};
     }
     first += tensor.rows;
   }

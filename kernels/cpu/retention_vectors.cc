@@ -189,7 +189,10 @@ void ReadTail(const RetentionTask& task, const RetentionPiece& piece, int32_t he
 // y = RMSNorm(x) over the columns of a head, times silu(gate) if the shape is gated. y may be x.
 void NormAndGate(const RetentionTask& task, int64_t row, int32_t head, const float* x, float* y) {
   const RetentionShape& shape = task.states.shape();
-  task.row_operators.normalize(x, shape.value_dim, task.inputs.norm, y);
+  const MatrixView<const float>& decay_sums = task.inputs.decay_sums;
+  Norm norm = task.inputs.norm;
+  if (decay_sums.columns > 0) norm.epsilon *= decay_sums.row(row)[head];
+  task.row_operators.normalize(x, shape.value_dim, norm, y);
   if (!shape.gated) return;
   const float* gate = task.inputs.projections.row(row) + shape.ProjectionColumns() -
                       shape.OutputColumns() + int64_t{head} * shape.value_dim;

@@ -79,6 +79,15 @@ absl::StatusOr<bool> CanOverlap() {
   return major >= kLeastMajorThatOverlaps && ptx >= 10 * kLeastMajorThatOverlaps;
 }
 
+template <typename T>
+absl::StatusOr<DeviceArray<T>> CopyToDevice(std::span<const T> values) {
+  ASSIGN_OR_RETURN(auto array, DeviceArray<T>::Make(static_cast<int64_t>(values.size())));
+  RETURN_IF_ERROR(CudaStatus(
+      cudaMemcpy(array.data(), values.data(), values.size_bytes(), cudaMemcpyHostToDevice),
+      "copying to the device"));
+  return array;
+}
+
 }  // namespace
 
 absl::StatusOr<CudaKernels> CudaKernels::Make(int32_t max_rows, bool replays, bool overlaps) {
@@ -128,11 +137,7 @@ absl::StatusOr<CudaWeight> CudaKernels::Pack(std::span<const HostTensor> tensors
 }
 
 absl::StatusOr<CudaKernels::Buffer> CudaKernels::Upload(std::span<const float> values) {
-  ASSIGN_OR_RETURN(Buffer buffer, Allocate(static_cast<int64_t>(values.size())));
-  RETURN_IF_ERROR(CudaStatus(
-      cudaMemcpy(buffer.data(), values.data(), values.size_bytes(), cudaMemcpyHostToDevice),
-      "copying to the device"));
-  return buffer;
+  return CopyToDevice(values);
 }
 
 absl::StatusOr<CudaStates> CudaKernels::AllocateStates(const RetentionShape& shape,
@@ -148,17 +153,18 @@ absl::StatusOr<CudaKernels::LastTokens> CudaKernels::AllocateLastTokens(int32_t 
   return last_tokens;
 }
 
-absl::StatusOr<CudaKernels::Rotation> CudaKernels::AllocateRotation(
-    int64_t max_rows, std::span<const double> thetas) {
-  Rotation rotation;
-  rotation.pairs = static_cast<int64_t>(thetas.size());
-  ASSIGN_OR_RETURN(rotation.thetas, DeviceArray<double>::Make(rotation.pairs));
-  RETURN_IF_ERROR(CudaStatus(cudaMemcpy(rotation.thetas.data(), thetas.data(), thetas.size_bytes(),
-                                        cudaMemcpyHostToDevice),
-                             "copying to the device"));
-  ASSIGN_OR_RETURN(rotation.cosines, Buffer::Make(max_rows * rotation.pairs));
-  ASSIGN_OR_RETURN(rotation.sines, Buffer::Make(max_rows * rotation.pairs));
-  return rotation;
+absl::StatusOr<CudaKernels::PositionTables> CudaKernels::AllocatePositionTables(
+    int64_t max_rows, std::span<const double> thetas, std::span<const float> decays) {
+  PositionTables tables;
+  tables.pairs = static_cast<int64_t>(thetas.size());
+  tables.heads = static_cast<int64_t>(decays.size());
+  ASSIGN_OR_RETURN(tables.thetas, CopyToDevice(thetas));
+  ASSIGN_OR_RETURN(tables.decays,
+                   CopyToDevice<double>(std::vector<double>(decays.begin(), decays.end())));
+  ASSIGN_OR_RETURN(tables.cosines, Buffer::Make(max_rows * tables.pairs));
+  ASSIGN_OR_RETURN(tables.sines, Buffer::Make(max_rows * tables.pairs));
+  ASSIGN_OR_RETURN(tables.decay_sums, Buffer::Make(max_rows * tables.heads));
+  return tables;
 }
 
 DevicePlan CudaKernels::PlanRetention(std::span<const RetentionSegment> segments) {
@@ -186,13 +192,19 @@ void CudaKernels::Normalize(Norm norm, MatrixView<float> x) {
   KeepFirstError(NormalizeRows(norm.weight, norm.epsilon, x, queue()), "Normalize");
 }
 
-void CudaKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation) {
-  rotation.rows = static_cast<int64_t>(positions.size());
+void CudaKernels::FillPositionTables(std::span<const int32_t> positions, PositionTables& tables) {
+  tables.rows = static_cast<int64_t>(positions.size());
   const int32_t* sent = Send(positions);
   if (!launches()) return;
-  KeepFirstError(RotateRows(sent, rotation.thetas.data(), rotation.rows, rotation.pairs,
-                            rotation.cosines.data(), rotation.sines.data(), queue()),
-                 "Rotate");
+  KeepFirstError(cuda::FillPositionTables(
+                     {.positions = sent,
+                      .thetas = tables.thetas.data(),
+                      .decays = tables.decays.data(),
+                      .cosines = {tables.cosines.data(), tables.rows, tables.pairs},
+                      .sines = {tables.sines.data(), tables.rows, tables.pairs},
+                      .decay_sums = {tables.decay_sums.data(), tables.rows, tables.heads}},
+                     queue()),
+                 "FillPositionTables");
 }
 
 void CudaKernels::NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
@@ -210,13 +222,14 @@ void CudaKernels::NormGatedMatMul(MatrixView<const float> x, Norm norm, const We
 }
 
 void CudaKernels::Retention(int32_t layer, const RetentionPlan& plan,
-                            MatrixView<const float> projections, const Rotation& rotation,
+                            MatrixView<const float> projections, const PositionTables& tables,
                             Norm norm, States& states, MatrixView<float> out) {
   if (!launches()) return;
   const RetentionInputs inputs{.layer = layer,
                                .projections = projections,
-                               .cosines = {rotation.cosines.data(), rotation.rows, rotation.pairs},
-                               .sines = {rotation.sines.data(), rotation.rows, rotation.pairs},
+                               .cosines = {tables.cosines.data(), tables.rows, tables.pairs},
+                               .sines = {tables.sines.data(), tables.rows, tables.pairs},
+                               .decay_sums = {tables.decay_sums.data(), tables.rows, tables.heads},
                                .norm = norm};
   KeepFirstError(Retain(plan, inputs, states.view(), out, queue()), "Retention");
 }

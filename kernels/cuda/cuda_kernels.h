@@ -56,12 +56,15 @@ class CudaKernels {
   static constexpr ElementType kTailType = ElementType::kBFloat16;
   using States = CudaStates;
   using RetentionPlan = DevicePlan;
-  struct Rotation {
+  struct PositionTables {
     int64_t pairs = 0;
-    int64_t rows = 0;            // rows that Rotate has written
+    int64_t heads = 0;           // 0: not normalized
+    int64_t rows = 0;            // rows that FillPositionTables has written
     DeviceArray<double> thetas;  // [pairs], radians per token
+    DeviceArray<double> decays;  // [heads], γ
     Buffer cosines;              // [max_rows, pairs]
     Buffer sines;                // [max_rows, pairs]
+    Buffer decay_sums;           // [max_rows, heads]
   };
 
   struct LastTokens {
@@ -85,7 +88,9 @@ class CudaKernels {
   absl::StatusOr<Buffer> Allocate(int64_t size) { return Buffer::Make(size); }
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape, std::span<const float> decay);
   absl::StatusOr<LastTokens> AllocateLastTokens(int32_t slots);
-  absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> thetas);
+  absl::StatusOr<PositionTables> AllocatePositionTables(int64_t max_rows,
+                                                        std::span<const double> thetas,
+                                                        std::span<const float> decays);
 
   void SetSampledRows(int32_t rows) { sampled_rows_ = rows; }
   RetentionPlan PlanRetention(std::span<const RetentionSegment> segments);
@@ -93,13 +98,13 @@ class CudaKernels {
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x);
   void Normalize(Norm norm, MatrixView<float> x);
-  void Rotate(std::span<const int32_t> positions, Rotation& rotation);
+  void FillPositionTables(std::span<const int32_t> positions, PositionTables& tables);
   void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight, MatrixView<float> y);
   void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x);
   void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                        Activation activation, MatrixView<float> y);
   void Retention(int32_t layer, const RetentionPlan& plan, MatrixView<const float> projections,
-                 const Rotation& rotation, Norm norm, States& states, MatrixView<float> out);
+                 const PositionTables& tables, Norm norm, States& states, MatrixView<float> out);
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices, MatrixView<float> y);
   void Sample(MatrixView<const float> logits, std::span<const SampleRequest> requests,
               std::span<const int32_t> keep_in, LastTokens& last_tokens,

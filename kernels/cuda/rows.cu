@@ -45,16 +45,28 @@ __global__ void Normalize(const float* norm_weight, float epsilon, MatrixView<fl
   }
 }
 
-__global__ void Rotate(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
-                       float* cosines, float* sines) {
+// A thread computes the angle of one pair, or the decay sum of one head, of one row.
+__global__ void PositionTables(PositionTablesView tables) {
   LetNextKernelBegin();
   AwaitEarlierKernels();
+  const int64_t pairs = tables.cosines.columns;
+  const int64_t entries = pairs + tables.decay_sums.columns;
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= rows * pairs) return;
-  double sine, cosine;
-  sincos(positions[i / pairs] * thetas[i % pairs], &sine, &cosine);
-  cosines[i] = static_cast<float>(cosine);
-  sines[i] = static_cast<float>(sine);
+  if (i >= tables.cosines.rows * entries) return;
+  const int64_t row = i / entries;
+  const int64_t entry = i % entries;
+  const int32_t position = tables.positions[row];
+  if (entry < pairs) {
+    double sine, cosine;
+    sincos(position * tables.thetas[entry], &sine, &cosine);
+    tables.cosines.row(row)[entry] = static_cast<float>(cosine);
+    tables.sines.row(row)[entry] = static_cast<float>(sine);
+  } else {
+    // expm1 keeps the digits of 1 − γ^(n+1) where γ^(n+1) is close to 1.
+    const double gamma = tables.decays[entry - pairs];
+    tables.decay_sums.row(row)[entry - pairs] =
+        static_cast<float>(-expm1((position + 1.0) * log(gamma)) / (1 - gamma));
+  }
 }
 
 __global__ void Gather(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y) {
@@ -95,11 +107,11 @@ cudaError_t NormalizeRows(const float* norm_weight, float epsilon, MatrixView<fl
                       epsilon, x);
 }
 
-cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
-                       float* cosines, float* sines, KernelQueue queue) {
-  if (rows * pairs == 0) return cudaSuccess;  // a head with key_dim 1 has no pairs
-  return LaunchKernel(Rotate, {Blocks(rows * pairs), kThreads}, queue, positions, thetas, rows,
-                      pairs, cosines, sines);
+cudaError_t FillPositionTables(const PositionTablesView& tables, KernelQueue queue) {
+  const int64_t entries =
+      tables.cosines.rows * (tables.cosines.columns + tables.decay_sums.columns);
+  if (entries == 0) return cudaSuccess;  // a head with key_dim 1 has no pairs
+  return LaunchKernel(PositionTables, {Blocks(entries), kThreads}, queue, tables);
 }
 
 cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y,

@@ -6,7 +6,7 @@
 //   occupancy Embed<__half>                 256      0  8  8
 //   occupancy Embed<float>                  256      0  8  8
 //   occupancy Gather                        256      0  8  8
-//   occupancy Rotate                        256      0  8  8
+//   occupancy PositionTables                256      0  8  8
 //   occupancy Normalize                     256      0  8  8
 #ifndef RETNET_KERNELS_CUDA_ROWS_H_
 #define RETNET_KERNELS_CUDA_ROWS_H_
@@ -38,9 +38,18 @@ cudaError_t EmbedRows(const TokenId* tokens, const TokenId* last_tokens,
 cudaError_t NormalizeRows(const float* norm_weight, float epsilon, MatrixView<float> x,
                           KernelQueue queue);
 
-// cosines and sines [rows, pairs] of the angles positions[i] · thetas[j], computed in double.
-cudaError_t RotateRows(const int32_t* positions, const double* thetas, int64_t rows, int64_t pairs,
-                       float* cosines, float* sines, KernelQueue queue);
+// What follows from the positions of rows.
+struct PositionTablesView {
+  const int32_t* positions = nullptr;  // [rows]
+  const double* thetas = nullptr;      // [pairs], radians per token
+  const double* decays = nullptr;      // [heads], γ
+  MatrixView<float> cosines;           // [rows, pairs], of the angle position · θ
+  MatrixView<float> sines;             // [rows, pairs]
+  MatrixView<float> decay_sums;        // [rows, heads], Σ_{j≤position} γ^j
+};
+
+// Writes the three tables, computed in double. Any of them may have no columns.
+cudaError_t FillPositionTables(const PositionTablesView& tables, KernelQueue queue);
 
 // y[i] = x[indices[i]] for y.rows rows.
 cudaError_t GatherRows(MatrixView<const float> x, const int32_t* indices, MatrixView<float> y,

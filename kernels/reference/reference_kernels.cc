@@ -79,11 +79,16 @@ absl::StatusOr<ReferenceKernels::Buffer> ReferenceKernels::Allocate(int64_t size
   return Buffer(size);
 }
 
-absl::StatusOr<ReferenceKernels::Rotation> ReferenceKernels::AllocateRotation(
-    int64_t max_rows, std::span<const double> theta) const {
-  const std::vector<double> unset(max_rows * theta.size(),
-                                  std::numeric_limits<double>::quiet_NaN());
-  return Rotation{{theta.begin(), theta.end()}, unset, unset};
+absl::StatusOr<ReferenceKernels::PositionTables> ReferenceKernels::AllocatePositionTables(
+    int64_t max_rows, std::span<const double> theta, std::span<const float> decays) const {
+  const auto unset = [max_rows](size_t columns) {
+    return std::vector<double>(max_rows * columns, std::numeric_limits<double>::quiet_NaN());
+  };
+  return PositionTables{{theta.begin(), theta.end()},
+                        {decays.begin(), decays.end()},
+                        unset(theta.size()),
+                        unset(theta.size()),
+                        unset(decays.size())};
 }
 
 void ReferenceKernels::Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens,
@@ -104,13 +109,19 @@ void ReferenceKernels::Normalize(Norm norm, MatrixView<float> x) const {
   }
 }
 
-void ReferenceKernels::Rotate(std::span<const int32_t> positions, Rotation& rotation) const {
-  const size_t pairs = rotation.theta.size();
+void ReferenceKernels::FillPositionTables(std::span<const int32_t> positions,
+                                          PositionTables& tables) const {
+  const size_t pairs = tables.theta.size();
   for (size_t row = 0; row < positions.size(); ++row) {
     for (size_t pair = 0; pair < pairs; ++pair) {
-      const double angle = positions[row] * rotation.theta[pair];
-      rotation.cosines[row * pairs + pair] = std::cos(angle);
-      rotation.sines[row * pairs + pair] = std::sin(angle);
+      const double angle = positions[row] * tables.theta[pair];
+      tables.cosines[row * pairs + pair] = std::cos(angle);
+      tables.sines[row * pairs + pair] = std::sin(angle);
+    }
+    for (size_t head = 0; head < tables.decays.size(); ++head) {
+      const double gamma = tables.decays[head];
+      tables.decay_sums[row * tables.decays.size() + head] =
+          (1 - std::pow(gamma, int64_t{positions[row]} + 1)) / (1 - gamma);
     }
   }
 }

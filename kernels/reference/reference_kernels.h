@@ -57,10 +57,12 @@ class ReferenceKernels : public HostSteps {
     int64_t BaseSize() const;       // numbers of one base, all layers
   };
 
-  struct Rotation {
-    std::vector<double> theta;    // [pairs], radians a token
-    std::vector<double> cosines;  // [rows, pairs]
-    std::vector<double> sines;    // [rows, pairs]
+  struct PositionTables {
+    std::vector<double> theta;       // [pairs], radians a token
+    std::vector<double> decays;      // [heads], γ; empty: not normalized
+    std::vector<double> cosines;     // [rows, pairs]
+    std::vector<double> sines;       // [rows, pairs]
+    std::vector<double> decay_sums;  // [rows, heads]
   };
 
   // INVALID_ARGUMENT for no matrices or unequal columns.
@@ -69,21 +71,23 @@ class ReferenceKernels : public HostSteps {
   absl::StatusOr<Buffer> Allocate(int64_t size) const;
   absl::StatusOr<States> AllocateStates(const RetentionShape& shape,
                                         std::span<const float> decay) const;
-  absl::StatusOr<Rotation> AllocateRotation(int64_t max_rows, std::span<const double> theta) const;
+  absl::StatusOr<PositionTables> AllocatePositionTables(int64_t max_rows,
+                                                        std::span<const double> theta,
+                                                        std::span<const float> decays) const;
 
   void SetSampledRows(int32_t) const {}  // both classes are one
   RetentionPlan PlanRetention(std::span<const RetentionSegment> segments) const { return segments; }
   void Embed(std::span<const TokenId> tokens, const LastTokens& last_tokens, const Weight& weight,
              float multiplier, MatrixView<float> x) const;
   void Normalize(Norm norm, MatrixView<float> x) const;
-  void Rotate(std::span<const int32_t> positions, Rotation& rotation) const;
+  void FillPositionTables(std::span<const int32_t> positions, PositionTables& tables) const;
   void NormMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                   MatrixView<float> y) const;
   void MatMulAdd(MatrixView<const float> y, const Weight& weight, MatrixView<float> x) const;
   void NormGatedMatMul(MatrixView<const float> x, Norm norm, const Weight& weight,
                        Activation activation, MatrixView<float> y) const;
   void Retention(int32_t layer, std::span<const RetentionSegment> segments,
-                 MatrixView<const float> projections, const Rotation& rotation, Norm norm,
+                 MatrixView<const float> projections, const PositionTables& tables, Norm norm,
                  States& states, MatrixView<float> out) const;
   void Gather(MatrixView<const float> x, std::span<const int32_t> indices,
               MatrixView<float> y) const;

@@ -12,15 +12,16 @@ namespace retnet {
 namespace {
 
 using States = ReferenceKernels::States;
-using Rotation = ReferenceKernels::Rotation;
+using PositionTables = ReferenceKernels::PositionTables;
 
 // R_n x for the row's position n: the pairs are (x_i, x_{i + size/2}).
-std::vector<double> Rotated(const float* x, int32_t size, int64_t row, const Rotation& rotation) {
+std::vector<double> Rotated(const float* x, int32_t size, int64_t row,
+                            const PositionTables& tables) {
   const int32_t pairs = size / 2;
   std::vector<double> y(size);
   for (int32_t i = 0; i < pairs; ++i) {
-    const double cosine = rotation.cosines[row * pairs + i];
-    const double sine = rotation.sines[row * pairs + i];
+    const double cosine = tables.cosines[row * pairs + i];
+    const double sine = tables.sines[row * pairs + i];
     y[i] = x[i] * cosine - x[i + pairs] * sine;
     y[i + pairs] = x[i] * sine + x[i + pairs] * cosine;
   }
@@ -58,7 +59,7 @@ void Fold(const States& states, int32_t layer, int32_t head, const RetentionPiec
 
 // Rotates the piece's k and appends k and v to the tail.
 void Append(const States& states, int32_t layer, const RetentionPiece& piece,
-            MatrixView<const float> projections, const Rotation& rotation) {
+            MatrixView<const float> projections, const PositionTables& tables) {
   const RetentionShape& shape = states.shape;
   for (int32_t i = 0; i < piece.rows; ++i) {
     const int64_t row = piece.first_row + i;
@@ -66,7 +67,7 @@ void Append(const States& states, int32_t layer, const RetentionPiece& piece,
     const float* v = k + int64_t{shape.kv_heads} * shape.key_dim;
     for (int32_t kv_head = 0; kv_head < shape.kv_heads; ++kv_head) {
       const std::vector<double> rotated =
-          Rotated(k + int64_t{kv_head} * shape.key_dim, shape.key_dim, row, rotation);
+          Rotated(k + int64_t{kv_head} * shape.key_dim, shape.key_dim, row, tables);
       std::transform(rotated.begin(), rotated.end(),
                      states.TailKey(piece.slot, piece.tail + i, layer, kv_head),
                      [](double value) { return static_cast<float>(value); });
@@ -150,7 +151,7 @@ absl::StatusOr<States> ReferenceKernels::AllocateStates(const RetentionShape& sh
 }
 
 void ReferenceKernels::Retention(int32_t layer, std::span<const RetentionSegment> segments,
-                                 MatrixView<const float> projections, const Rotation& rotation,
+                                 MatrixView<const float> projections, const PositionTables& tables,
                                  Norm norm, States& states, MatrixView<float> out) const {
   const RetentionShape& shape = states.shape;
   const double query_scale = 1 / std::sqrt(shape.key_dim);
@@ -159,17 +160,20 @@ void ReferenceKernels::Retention(int32_t layer, std::span<const RetentionSegment
       for (int32_t head = 0; piece.folds && head < shape.heads; ++head) {
         Fold(states, layer, head, piece);
       }
-      Append(states, layer, piece, projections, rotation);
+      Append(states, layer, piece, projections, tables);
       for (int32_t i = 0; i < piece.rows; ++i) {
         const int64_t row = piece.first_row + i;
         const float* gates =
             projections.row(row) + shape.ProjectionColumns() - shape.OutputColumns();
         for (int32_t head = 0; head < shape.heads; ++head) {
           std::vector<double> q = Rotated(projections.row(row) + int64_t{head} * shape.key_dim,
-                                          shape.key_dim, row, rotation);
+                                          shape.key_dim, row, tables);
           for (double& value : q) value *= query_scale;
           const int64_t first_column = int64_t{head} * shape.value_dim;
-          NormAndGate(Retain(states, layer, head, piece, piece.tail + i, q), norm,
+          Norm head_norm = norm;
+          if (!tables.decays.empty())
+            head_norm.epsilon *= tables.decay_sums[row * shape.heads + head];
+          NormAndGate(Retain(states, layer, head, piece, piece.tail + i, q), head_norm,
                       shape.gated ? gates + first_column : nullptr, out.row(row) + first_column);
         }
       }

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/mutex.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -22,28 +23,42 @@ absl::Status CheckMetadata(const Metadata& metadata, int32_t most) {
       most, " (--max-metadata-bytes)"));
 }
 
+// Of one call. gRPC calls it on several threads.
 class HealthMetadataLimit::Limit : public grpc::experimental::Interceptor {
  public:
-  Limit(ServerRpcInfo* call, int32_t most) : call_(call), most_(most) {}
+  Limit(ServerRpcInfo* call, int32_t most) {
+    const MutexLock lock(&mu_);
+    call_ = call;
+    most_ = most;
+  }
+  ~Limit() override { const MutexLock lock(&mu_); }  // sees what the other threads wrote
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
-      status_ = CheckMetadata(*methods->GetRecvInitialMetadata(), most_);
-      if (!status_.ok() && call_->type() != ServerRpcInfo::Type::UNARY) {
-        call_->server_context()->TryCancel();
-      }
-    }
-    if (!status_.ok() &&
-        methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      methods->ModifySendStatus(ToGrpcStatus(status_));
-    }
+    // Not under the lock: cancelling may call this function again.
+    if (ServerRpcInfo* stream = Check(*methods)) stream->server_context()->TryCancel();
     methods->Proceed();
   }
 
  private:
-  ServerRpcInfo* const call_;
-  const int32_t most_;
-  absl::Status status_;
+  // The call if it is a stream that is to be cancelled, which ends with CANCELLED.
+  ServerRpcInfo* Check(grpc::experimental::InterceptorBatchMethods& methods) {
+    const MutexLock lock(&mu_);
+    bool refused = false;
+    if (methods.QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
+      status_ = CheckMetadata(*methods.GetRecvInitialMetadata(), most_);
+      refused = !status_.ok();
+    }
+    if (!status_.ok() &&
+        methods.QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      methods.ModifySendStatus(ToGrpcStatus(status_));
+    }
+    return refused && call_->type() != ServerRpcInfo::Type::UNARY ? call_ : nullptr;
+  }
+
+  Mutex mu_;
+  ServerRpcInfo* call_ ABSL_GUARDED_BY(mu_);
+  int32_t most_ ABSL_GUARDED_BY(mu_);
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
 };
 
 grpc::experimental::Interceptor* HealthMetadataLimit::CreateServerInterceptor(ServerRpcInfo* call) {

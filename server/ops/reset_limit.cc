@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -66,34 +65,44 @@ void CutConnection(const std::string& peer) {
   }
 }
 
-// Of one call.
+// Of one call. gRPC calls it on several threads.
 class ResetLimit::Watch : public grpc::experimental::Interceptor {
  public:
-  Watch(ResetLimit* limit, ServerRpcInfo* call, std::string peer)
-      : limit_(limit), call_(call), peer_(std::move(peer)) {}
+  Watch(ResetLimit* limit, ServerRpcInfo* call, std::string peer) {
+    const MutexLock lock(&mu_);
+    limit_ = limit;
+    call_ = call;
+    peer_ = std::move(peer);
+  }
+  ~Watch() override { const MutexLock lock(&mu_); }  // sees what the other threads wrote
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
-      answered_ = true;
-    }
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE) &&
-        !answered_ && IsReset() && limit_->Count(peer_)) {
-      limit_->Cut(peer_);
-    }
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) OnAnswer();
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_CLOSE)) OnClose();
     methods->Proceed();
   }
 
  private:
+  void OnAnswer() {
+    const MutexLock lock(&mu_);
+    answered_ = true;
+  }
+  void OnClose() {
+    const MutexLock lock(&mu_);
+    if (!answered_ && IsReset() && limit_->Count(peer_)) limit_->Cut(peer_);
+  }
   // Cancelled, and not because its time was over: that happens to every call of a busy server.
-  bool IsReset() const {
+  bool IsReset() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const grpc::ServerContextBase& context = *call_->server_context();
     return context.IsCancelled() && std::chrono::system_clock::now() < context.deadline();
   }
 
-  ResetLimit* const limit_;
-  ServerRpcInfo* const call_;
-  const std::string peer_;  // gRPC often does not know it any more once a call is cancelled
-  std::atomic<bool> answered_ = false;
+  Mutex mu_;
+  ResetLimit* limit_ ABSL_GUARDED_BY(mu_);
+  ServerRpcInfo* call_ ABSL_GUARDED_BY(mu_);
+  // gRPC often does not know it any more once a call is cancelled.
+  std::string peer_ ABSL_GUARDED_BY(mu_);
+  bool answered_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 grpc::experimental::Interceptor* ResetLimit::CreateServerInterceptor(ServerRpcInfo* call) {

@@ -159,16 +159,36 @@ absl::StatusOr<GenerationPlan> PlanGenerate(const v1::GenerateRequest& wire,
   return plan;
 }
 
+namespace {
+
+// Whether a request that sets nothing would be accepted.
 absl::Status CheckDefaults(const ServedModel& model) {
   v1::GenerateRequest nothing_set;
   nothing_set.mutable_token_ids()->add_ids(0);
-  absl::StatusOr<GenerationPlan> plan = TranslateGenerate(nothing_set, model);
-  absl::Status status = plan.status();
-  if (status.ok()) {
-    status = ValidateRequest(plan->request, model.info.vocab_size, model.max_context_length);
-  }
-  if (status.ok()) return status;
-  return absl::InvalidArgumentError(absl::StrCat("generation_config.json: ", status.message()));
+  ASSIGN_OR_RETURN(const GenerationPlan plan, TranslateGenerate(nothing_set, model));
+  return ValidateRequest(plan.request, model.info.vocab_size, model.max_context_length);
+}
+
+}  // namespace
+
+std::vector<std::string> DropInvalidDefaults(ServedModel* model) {
+  std::vector<std::string> dropped;
+  ServedModel alone = *model;
+  const auto check = [&](auto value) {
+    alone.defaults = {};
+    alone.defaults.*value = model->defaults.*value;
+    const absl::Status status = CheckDefaults(alone);
+    if (status.ok()) return;
+    dropped.push_back(absl::StrCat("generation_config.json: ", status.message()));
+    (model->defaults.*value).reset();
+  };
+  check(&GenerationConfig::temperature);
+  check(&GenerationConfig::top_k);
+  check(&GenerationConfig::top_p);
+  check(&GenerationConfig::min_p);
+  check(&GenerationConfig::repetition_penalty);
+  check(&GenerationConfig::max_new_tokens);
+  return dropped;
 }
 
 std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer* tokenizer) {

@@ -34,9 +34,9 @@ inline absl::StatusOr<GenerationPlan> TranslateGenerate(const v1::GenerateReques
 // set.
 absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                                                const ServedModel& model);
-// INVALID_ARGUMENT if a request that sets nothing would be refused: generation_config.json may hold
-// values that a request may not have.
-absl::Status CheckDefaults(const ServedModel& model);
+// Takes the values out of model->defaults that a request may not have. Returns what was wrong with
+// each.
+std::vector<std::string> DropInvalidDefaults(ServedModel* model);
 
 // One request for each sample. Sample 0 has the plan's seed. Equal seeds give equal samples.
 std::vector<Request> SampleRequests(const GenerationPlan& plan, const Tokenizer* tokenizer);

@@ -70,7 +70,8 @@ struct Rows {
     projections = *kernels.Upload(numbers);
     norm_weight = *kernels.Upload(std::vector<float>(shape.value_dim, 1.0f));
     out = *kernels.Allocate(count * shape.OutputColumns());
-    rotation = *kernels.AllocateRotation(count, std::vector<double>(shape.key_dim / 2, 0.01));
+    tables =
+        *kernels.AllocatePositionTables(count, std::vector<double>(shape.key_dim / 2, 0.01), {});
     input = {projections.data(), count, shape.ProjectionColumns()};
     output = {out.data(), count, shape.OutputColumns()};
   }
@@ -78,7 +79,7 @@ struct Rows {
 
   int64_t count;
   cpu::CpuKernels::Buffer projections, norm_weight, out;
-  cpu::CpuKernels::Rotation rotation;
+  cpu::CpuKernels::PositionTables tables;
   MatrixView<const float> input;
   MatrixView<float> output;
 };
@@ -115,7 +116,7 @@ void RunChunks(benchmark::State& state, const RetentionCase& c, cpu::CpuKernels&
   const int32_t layers = ColdShape(c).layers;
   for (auto _ : state) {
     for (int32_t tail = 0; tail < kChunk; ++tail) {
-      kernels.Rotate(std::vector<int32_t>(c.sessions, kChunk + tail), rows.rotation);
+      kernels.FillPositionTables(std::vector<int32_t>(c.sessions, kChunk + tail), rows.tables);
       for (int32_t i = 0; i < layers; ++i) layer(tail, i);
     }
   }
@@ -140,7 +141,7 @@ void RunDeferred(benchmark::State& state, const RetentionCase& c, cpu::CpuKernel
     }
   }
   RunChunks(state, c, kernels, rows, [&](int32_t t, int32_t layer) {
-    kernels.Retention(layer, kernels.PlanRetention(segments[t]), rows.input, rows.rotation,
+    kernels.Retention(layer, kernels.PlanRetention(segments[t]), rows.input, rows.tables,
                       rows.norm(), states, rows.output);
   });
 }
@@ -170,8 +171,8 @@ void RunTextbook(benchmark::State& state, const RetentionCase& c, cpu::CpuKernel
       step({.q = columns + head * shape.key_dim,
             .k = keys + head * shape.key_dim,
             .v = values + head * shape.value_dim,
-            .cosines = rows.rotation.cosines.data() + row * pairs,
-            .sines = rows.rotation.sines.data() + row * pairs,
+            .cosines = rows.tables.cosines.data() + row * pairs,
+            .sines = rows.tables.sines.data() + row * pairs,
             .decay = decays[head],
             .key_dim = shape.key_dim,
             .value_dim = shape.value_dim,

@@ -28,7 +28,7 @@ struct RetentionError {
 // reduces them almost to their sign, so that values near zero have large errors.
 constexpr RetentionError BaseRoundingError(ElementType base_type) {
   return base_type == ElementType::kFloat32   ? RetentionError{0, 0}
-         : base_type == ElementType::kFloat16 ? RetentionError{6e-3, 6e-4}
+         : base_type == ElementType::kFloat16 ? RetentionError{1.2e-2, 1.2e-3}
                                               : RetentionError{3e-1, 2e-2};
 }
 

@@ -237,8 +237,43 @@ TYPED_TEST_P(Operators, RefuseToStackUnequalColumns) {
   EXPECT_EQ(kernels->Pack({}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+// The rows of the weight that `tensors` make.
+template <typename K>
+std::vector<float> EmbeddedRows(K& kernels, const std::vector<HostTensor>& tensors, int64_t rows) {
+  const auto weight = *kernels.Pack(tensors);
+  std::vector<TokenId> tokens(rows);
+  std::iota(tokens.begin(), tokens.end(), 0);
+  const int64_t columns = tensors[0].columns;
+  const auto x = *kernels.Allocate(rows * columns);
+  kernels.Embed(tokens, *kernels.AllocateLastTokens(1), weight, /*multiplier=*/1.0f,
+                MatrixView<float>(x.data(), rows, columns));
+  EXPECT_TRUE(kernels.Finish().ok());
+  return NumbersOnHost(kernels, x.data(), rows * columns);
+}
+
+TYPED_TEST_P(Operators, PutRowsThatAreInterleavedInOrder) {
+  const auto kernels = TypeParam::Make(/*threads=*/1);
+  std::mt19937 random(11);
+  for (ElementType type : kTypes) {
+    for (ElementType other_type : kTypes) {
+      const Matrix matrix(type, 12, 5, random);
+      const Matrix other(other_type, 3, 5, random);
+      HostTensor interleaved = matrix.Rows(0, 12);
+      interleaved.interleaved_rows = 6;
+      std::vector<HostTensor> ordered;
+      for (int64_t row : {0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11}) {
+        ordered.push_back(matrix.Rows(row, 1));
+      }
+      ordered.push_back(other.Rows(0, 3));
+      EXPECT_EQ(EmbeddedRows(*kernels, {interleaved, other.Rows(0, 3)}, 15),
+                EmbeddedRows(*kernels, ordered, 15));
+    }
+  }
+}
+
 REGISTER_TYPED_TEST_SUITE_P(Operators, AgreeWithTheReference,
-                            GiveARowTheSameBitsAloneAndAmongOthers, RefuseToStackUnequalColumns);
+                            GiveARowTheSameBitsAloneAndAmongOthers, RefuseToStackUnequalColumns,
+                            PutRowsThatAreInterleavedInOrder);
 
 }  // namespace retnet
 

@@ -94,11 +94,11 @@ inline std::string Describe(const RetentionShape& shape) {
          std::to_string(shape.value_dim);
 }
 
-// `outputs` are a world's of the first kTokens of text 1, the first at `first_position`.
+// `outputs` are those of a world with these options, of the first kTokens of text 1.
 template <typename Backend>
-void ExpectTextbook(const RetentionShape& shape, int32_t first_position,
+void ExpectTextbook(const RetentionShape& shape, const WorldOptions& options,
                     const std::vector<float>& outputs) {
-  const Textbook textbook(shape, /*text=*/1, kTokens, first_position, Backend::RoundToTail);
+  const Textbook textbook(shape, /*text=*/1, kTokens, options, Backend::RoundToTail);
   for (int32_t head = 0; head < shape.heads; ++head) {
     const HeadTokens tokens = textbook.Head(head);
     const std::vector<double> forms[] = {ParallelRetention(tokens), RecurrentRetention(tokens),
@@ -126,10 +126,12 @@ void ExpectTextbook(const RetentionShape& shape, int32_t first_position,
 
 TYPED_TEST_P(Retention, IsTheTextbooksFunction) {
   for (const RetentionShape& shape : Shapes()) {
-    for (int32_t first_position : {0, 102400}) {
-      SCOPED_TRACE(Describe(shape) + " from " + std::to_string(first_position));
-      auto world = this->MakeWorld(shape, {.first_position = first_position});
-      ExpectTextbook<TypeParam>(shape, first_position, world.Step({{0, /*text=*/1, kTokens}}));
+    for (const WorldOptions options : {WorldOptions{.normalized = false}, WorldOptions{},
+                                       WorldOptions{.first_position = 102400}}) {
+      SCOPED_TRACE(Describe(shape) + " from " + std::to_string(options.first_position) +
+                   (options.normalized ? ", normalized" : ""));
+      auto world = this->MakeWorld(shape, options);
+      ExpectTextbook<TypeParam>(shape, options, world.Step({{0, /*text=*/1, kTokens}}));
     }
   }
 }

@@ -18,11 +18,11 @@ namespace retnet {
 class Textbook {
  public:
   // `round` is the rounding that a backend applies to k and v before their first use.
-  Textbook(const RetentionShape& shape, uint32_t text, int32_t tokens, int32_t first_position,
+  Textbook(const RetentionShape& shape, uint32_t text, int32_t tokens, const WorldOptions& options,
            float (*round)(float))
       : shape_(shape),
         tokens_(tokens),
-        first_position_(first_position),
+        options_(options),
         round_(round),
         projections_(Projections(shape, text, tokens)) {}
 
@@ -43,12 +43,16 @@ class Textbook {
     return result;
   }
 
-  // RMSNorm and gate of the head's retained rows.
+  // RMSNorm and gate of the head's retained rows, which torchscale divides by sqrt(Σ γ^j) before.
   std::vector<double> Finished(int32_t head, std::vector<double> o) const {
     const std::vector<float> weight = NormWeight(shape_);
+    const std::vector<double> decay_sums = DecaySums(head);
     for (int32_t token = 0; token < tokens_; ++token) {
       double* row = &o[token * shape_.value_dim];
       double squares = 0;
+      for (int32_t i = 0; options_.normalized && i < shape_.value_dim; ++i) {
+        row[i] /= std::sqrt(decay_sums[token]);
+      }
       for (int32_t i = 0; i < shape_.value_dim; ++i) squares += row[i] * row[i];
       const double scale = 1 / std::sqrt(squares / shape_.value_dim + kNormEpsilon);
       const float* gate = Row(token) + shape_.ProjectionColumns() - shape_.OutputColumns() +
@@ -62,6 +66,19 @@ class Textbook {
   }
 
  private:
+  // Σ γ^j over all positions up to each token's, added one by one.
+  std::vector<double> DecaySums(int32_t head) const {
+    const double gamma = Decays(shape_)[head];
+    std::vector<double> sums;
+    double sum = 0;
+    double power = 1;
+    for (int32_t position = 0; position < options_.first_position + tokens_; ++position) {
+      sum += power;
+      power *= gamma;
+      if (position >= options_.first_position) sums.push_back(sum);
+    }
+    return sums;
+  }
   const float* Row(int32_t token) const {
     return &projections_[token * shape_.ProjectionColumns()];
   }
@@ -69,7 +86,7 @@ class Textbook {
     const int32_t pairs = shape_.key_dim / 2;
     const std::vector<double> thetas = Thetas(shape_);
     for (int32_t i = 0; i < 2 * pairs; ++i) {
-      const double angle = (first_position_ + token) * thetas[i % pairs];
+      const double angle = (options_.first_position + token) * thetas[i % pairs];
       const double rotated = i < pairs ? x[i] * std::cos(angle) - x[i + pairs] * std::sin(angle)
                                        : x[i - pairs] * std::sin(angle) + x[i] * std::cos(angle);
       to->push_back(rotated * scale);
@@ -78,7 +95,7 @@ class Textbook {
 
   RetentionShape shape_;
   int32_t tokens_;
-  int32_t first_position_;
+  WorldOptions options_;
   float (*round_)(float);
   std::vector<float> projections_;
 };

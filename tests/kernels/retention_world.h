@@ -57,6 +57,7 @@ struct WorldOptions {
   bool folds_into_free_bases = false;  // else in place where no other slot reads the base
   bool starts_from_nan = true;         // memory that nobody has written is NaN
   int32_t first_position = 0;          // a multiple of kChunk, where slots begin with a zero base
+  bool normalized = true;
 };
 
 template <typename K>
@@ -79,7 +80,8 @@ class RetentionWorld {
   RetentionWorld(std::unique_ptr<K> kernels, const RetentionShape& shape, WorldOptions options = {})
       : kernels_(std::move(kernels)), shape_(shape), options_(options), slots_(shape.slots) {
     states_ = *kernels_->AllocateStates(shape, Decays(shape));
-    rotation_ = *kernels_->AllocateRotation(kMaxTokens, Thetas(shape));
+    position_tables_ = *kernels_->AllocatePositionTables(
+        kMaxTokens, Thetas(shape), options.normalized ? Decays(shape) : std::vector<float>());
     norm_weight_ = *kernels_->Upload(NormWeight(shape));
     out_ = *kernels_->Allocate(kMaxTokens * shape.OutputColumns());
     for (Slot& slot : slots_) slot.position = slot.base_position = options.first_position;
@@ -209,12 +211,12 @@ class RetentionWorld {
     const int64_t rows = static_cast<int64_t>(positions.size());
     const int64_t out_columns = shape_.OutputColumns();
     const auto on_device = *kernels_->Upload(projections);
-    kernels_->Rotate(positions, rotation_);
+    kernels_->FillPositionTables(positions, position_tables_);
     std::vector<float> outputs(rows * shape_.layers * out_columns);
     for (int32_t layer = 0; layer < shape_.layers; ++layer) {
       kernels_->Retention(layer, kernels_->PlanRetention(segments),
-                          MatrixView<const float>(on_device.data(), rows, columns()), rotation_,
-                          {norm_weight_.data(), kNormEpsilon}, states_,
+                          MatrixView<const float>(on_device.data(), rows, columns()),
+                          position_tables_, {norm_weight_.data(), kNormEpsilon}, states_,
                           MatrixView<float>(out_.data(), rows, out_columns));
       EXPECT_TRUE(kernels_->Finish().ok());
       const std::vector<float> on_host = NumbersOnHost(*kernels_, out_.data(), rows * out_columns);
@@ -234,7 +236,7 @@ class RetentionWorld {
   std::vector<int32_t> released_;  // free from the next step on
   std::map<uint32_t, std::vector<float>> texts_;
   typename K::States states_;
-  typename K::Rotation rotation_;
+  typename K::PositionTables position_tables_;
   typename K::Buffer norm_weight_;
   typename K::Buffer out_;
 };

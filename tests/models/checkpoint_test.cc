@@ -119,9 +119,39 @@ TEST_F(Weights, AMisshapenTensorIsNamed) {
                 "tensor model.layers.0.attn.o_proj.weight: shape [8, 4], the config needs [4, 8]");
 }
 
-TEST_F(Weights, ATensorOfNoPartIsNamed) {
+TEST_F(Weights, ATensorOfALayerThatIsNoPartOfItIsNamed) {
   tensors_.push_back({"model.layers.0.attn.q_conv1d.weight", ElementType::kFloat32, {1}, "abcd"});
   ExpectRefused(Find(), "model.safetensors", "tensor model.layers.0.attn.q_conv1d.weight");
+}
+
+TEST_F(Weights, OtherTensorsAreUnused) {
+  for (const char* name : {"model.layers.1.attn.q_proj.weight", "score.weight", "model.layers.x"}) {
+    tensors_.push_back({name, ElementType::kFloat32, {1}, "abcd"});
+  }
+  const std::string directory = MakeTemporaryFolder();
+  WriteFile(directory + "/model.safetensors", SafetensorsBytes(tensors_));
+  const auto checkpoint = Checkpoint::Open(directory);
+  EXPECT_THAT(FindWeights(*checkpoint, config_)->unused,
+              ElementsAre("model.layers.1.attn.q_proj.weight", "model.layers.x", "score.weight"));
+}
+
+TEST_F(Weights, GateAndUpAreOneTensorOrTwo) {
+  TensorToWrite& gate = Tensor("model.layers.0.mlp.gate_proj.weight");
+  const std::string up = Tensor("model.layers.0.mlp.up_proj.weight").bytes;
+  gate.shape = {6, 4};
+  gate.bytes += up;
+  std::erase_if(tensors_, [&](const TensorToWrite& tensor) {
+    return tensor.name == "model.layers.0.mlp.up_proj.weight";
+  });
+  const std::string directory = MakeTemporaryFolder();
+  WriteFile(directory + "/model.safetensors", SafetensorsBytes(tensors_));
+  const auto checkpoint = Checkpoint::Open(directory);
+  const auto weights = FindWeights(*checkpoint, config_);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  const HostTensor& found = weights->layers[0].gate_up[1];
+  EXPECT_EQ(found.rows, 3);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(found.data), up.size()), up);
+  EXPECT_EQ(weights->layers[0].gate_up[0].rows, 3);
 }
 
 TEST_F(Weights, RotaryBuffersAreIgnored) {

@@ -149,6 +149,75 @@ TEST(Config, AFolderWithoutOneIsRefusedByName) {
   EXPECT_THAT(std::string(config.status().message()), HasSubstr("/nowhere/config.json"));
 }
 
+TEST(Config, NumbersThatAreNotFiniteMayStandInKeysThatAreNotRead) {
+  const auto config = ParseConfig(
+      R"({"a": NaN, "b": [Infinity, -Infinity], "c": "say \"NaN\" \\", "hidden_size": 512})",
+      "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->hidden_size, 512);
+  const auto refused = ParseConfig(R"({"norm_eps": NaN})", "config.json");
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("norm_eps is \"NaN\""));
+  EXPECT_FALSE(ParseConfig(R"({"a": Nan})", "config.json").ok());
+  EXPECT_FALSE(ParseConfig(R"({"a": "unfinished \)", "config.json").ok());
+}
+
+TEST(Config, NormalizedRetentionAndAngles) {
+  const std::string shape = R"("hidden_size": 16, "num_heads": 2, "expand_v": 1.0)";
+  const auto plain = ParseConfig("{" + shape + "}", "config.json");
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_FALSE(plain->normalized);
+  const auto given = ParseConfig(
+      "{" + shape + R"(, "normalized_retention": true, "rotary_theta": [0, 0.5, 1, 0.25]})",
+      "config.json");
+  ASSERT_TRUE(given.ok()) << given.status();
+  EXPECT_TRUE(given->normalized);
+  EXPECT_THAT(given->theta, ElementsAre(0.0, 0.5, 1.0, 0.25));
+  for (const char* theta :
+       {"[0, 0.5, 1]", "[0, 0.5, 1, -1]", "[0, 0.5, 1, 1e9]", "3", "[0, 0, 0, NaN]"}) {
+    const auto refused =
+        ParseConfig("{" + shape + R"(, "rotary_theta": )" + theta + "}", "config.json");
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("rotary_theta is")) << theta;
+  }
+}
+
+TEST(Config, SyncdothsKeysAreRead) {
+  const auto config = ParseConfig(
+      R"({"model_type": "retnet", "decoder_embed_dim": 64, "decoder_value_embed_dim": 112,
+          "decoder_retention_heads": 4, "decoder_ffn_embed_dim": 96, "decoder_layers": 3,
+          "vocab_size": 50, "layernorm_eps": 1e-5, "activation_fn": "gelu", "use_lm_decay": true})",
+      "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->layout, &kSyncdothLayout);
+  EXPECT_EQ(config->hidden_size, 64);
+  EXPECT_EQ(config->key_dim, 16);
+  EXPECT_EQ(config->value_dim, 28);
+  EXPECT_EQ(config->intermediate_size, 96);
+  EXPECT_EQ(config->mlp_activation, Activation::kGelu);
+  EXPECT_EQ(config->embedding_multiplier, 8.0f);
+  EXPECT_TRUE(config->normalized && config->gated && config->embeddings_norm);
+  EXPECT_FALSE(config->head_norm_weight || config->tied);
+  EXPECT_DOUBLE_EQ(config->theta.back(), 1e-4);
+  EXPECT_FLOAT_EQ(config->decay.front(), 1 - 1.0f / 32);
+  EXPECT_FLOAT_EQ(config->decay.back(), 1 - 1.0f / 512);
+  EXPECT_EQ(config->bos, kNoToken);
+  EXPECT_TRUE(config->eos.empty());
+}
+
+TEST(Config, SyncdothsVariantsAreRefusedByName) {
+  for (const char* variant :
+       {R"("deepnorm": true)", R"("use_glu": false)", R"("decoder_normalize_before": false)",
+        R"("use_ffn_rms_norm": true)", R"("parallel_residual": true)",
+        R"("rotary_percentage": 0.25)", R"("activation_fn": "relu")",
+        R"("decoder_retention_heads": 5)", R"("decoder_value_embed_dim": 99)"}) {
+    const auto config = ParseConfig(
+        std::string(
+            R"({"decoder_embed_dim": 64, "decoder_value_embed_dim": 128, "decoder_retention_heads": 4, )") +
+            variant + "}",
+        "config.json");
+    EXPECT_FALSE(config.ok()) << variant;
+  }
+}
+
 TEST(GenerationConfig, EverythingIsOptional) {
   const std::string directory = MakeTemporaryFolder();
   const auto absent = ReadGenerationConfig(directory);
@@ -176,15 +245,31 @@ TEST(GenerationConfig, NotSamplingIsGreedy) {
   EXPECT_EQ(ReadGenerationConfig(directory)->temperature, 0.0f);
 }
 
-TEST(GenerationConfig, AValueThatMeansNothingIsRefusedByName) {
+TEST(GenerationConfig, AValueThatMeansNothingIsIgnoredByName) {
   const std::string directory = MakeTemporaryFolder();
-  for (const char* text : {R"({"temperature": -1})", R"({"top_p": 1.5})", R"({"top_k": 0.5})",
-                           R"({"max_new_tokens": 0})", R"({"eos_token_id": "x"})"}) {
-    WriteFile(directory + "/generation_config.json", text);
+  const std::pair<const char*, const char*> cases[] = {
+      {"temperature", "-1"},   {"top_p", "1.5"},
+      {"top_k", "0.5"},        {"do_sample", "3"},
+      {"max_new_tokens", "0"}, {"eos_token_id", R"("x")"},
+      {"min_p", "Infinity"},   {"repetition_penalty", "0"},
+      {"bos_token_id", "-7"}};
+  for (const auto& [key, value] : cases) {
+    WriteFile(directory + "/generation_config.json",
+              std::string("{\"") + key + "\": " + value + ", \"unread\": -Infinity}");
     const auto config = ReadGenerationConfig(directory);
-    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << text;
-    EXPECT_THAT(std::string(config.status().message()), HasSubstr("generation_config.json: "));
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_THAT(config->ignored,
+                ElementsAre(HasSubstr(std::string("generation_config.json: ") + key + " is ")));
+    EXPECT_FALSE(config->temperature || config->top_p || config->top_k || config->min_p ||
+                 config->repetition_penalty || config->max_new_tokens || config->bos ||
+                 config->eos);
   }
+}
+
+TEST(GenerationConfig, AFileThatIsNoObjectIsRefused) {
+  const std::string directory = MakeTemporaryFolder();
+  WriteFile(directory + "/generation_config.json", "[1]");
+  EXPECT_EQ(ReadGenerationConfig(directory).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

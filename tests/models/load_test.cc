@@ -16,6 +16,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 
 // 8 tokens of vocabulary; one slot takes 2 · (8 · 16 + 64 · 24) floats.
 std::string SmallCheckpoint() {
@@ -172,10 +173,44 @@ TEST(LoadModel, TheGenerationConfigsIdsComeFirst) {
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("id 8"));
 }
 
+TEST(LoadModel, TellsItsProgressAndWhatItDoesNotUse) {
+  std::vector<LoadProgress> told;
+  const auto model = LoadModel(GoldenFolder("syncdoth-f32"), {.device = "cpu"},
+                               [&](const LoadProgress& progress) { told.push_back(progress); });
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_THAT((*model)->info().unused_tensors, SizeIs(0));
+  ASSERT_GT(told.size(), 60);
+  int64_t before = 0;
+  for (const LoadProgress& progress : told) {
+    EXPECT_GT(progress.bytes, before);
+    EXPECT_EQ(progress.total, told.front().total);
+    before = progress.bytes;
+  }
+  EXPECT_EQ(before, told.front().total);
+  EXPECT_STREQ(told.front().activity, "checking weights");
+  EXPECT_STREQ(told.back().activity, "copying weights");
+}
+
+TEST(LoadModel, ALayoutThatIsNotServedIsRefusedInASentence) {
+  const auto model = LoadModel(GoldenFolder("retnet-xatl"), {});
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(model.status().message()),
+              HasSubstr("the layout is XATL (as NucleusAI/RetNet-410m-XATL), whose biases and "
+                        "parallel residual are not supported"));
+}
+
+TEST(LoadModel, PyTorchsFilesAreToBeConverted) {
+  const std::string directory = MakeTemporaryFolder();
+  WriteFile(directory + "/pytorch_model.bin", "x");
+  EXPECT_THAT(std::string(LoadModel(directory, {}).status().message()),
+              HasSubstr("models/convert.py " + directory));
+}
+
 TEST(LoadModel, WhatIsNoCheckpointIsRefusedByName) {
   const auto model = LoadModel("/nowhere", {});
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(model.status().message()), HasSubstr("/nowhere/config.json"));
+  EXPECT_THAT(std::string(model.status().message()),
+              HasSubstr("/nowhere: neither model.safetensors"));
 }
 
 }  // namespace

@@ -11,11 +11,9 @@
 
 #include "gtest/gtest.h"
 #include "kernels/kernels.h"
-#include "models/checkpoint.h"
-#include "models/config.h"
 #include "models/device_weights.h"
 #include "models/retnet.h"
-#include "models/weights.h"
+#include "models/stored_model.h"
 #include "tests/kernels/numbers_on_host.h"
 #include "tests/models/test_model.h"
 
@@ -46,20 +44,18 @@ template <typename K>
 TestModel MakeTestModel(const std::string& directory, std::unique_ptr<K> kernels, int32_t slots,
                         int32_t max_rows, RowClass row_class = RowClass::kPrompt,
                         ElementType base_type = ElementType::kFloat32) {
-  const auto config = ReadConfig(directory);
-  const auto checkpoint = Checkpoint::Open(directory);
-  EXPECT_TRUE(config.ok() && checkpoint.ok()) << config.status() << checkpoint.status();
-  const auto weights = FindWeights(*checkpoint, *config);
-  EXPECT_TRUE(weights.ok()) << weights.status();
+  const auto stored = OpenStoredModel(directory);
+  EXPECT_TRUE(stored.ok()) << stored.status();
   auto logits = std::make_unique<std::vector<float>>();
   if constexpr (requires { kernels->RecordTo(logits.get()); }) kernels->RecordTo(logits.get());
-  auto packed = DeviceWeights<K>::Pack(*kernels, *weights);
+  auto packed = DeviceWeights<K>::Pack(*kernels, stored->weights);
   EXPECT_TRUE(packed.ok()) << packed.status();
   ModelInfo info;
   info.slots = slots;
   info.max_rows = max_rows;
   info.base_type = base_type;
-  auto model = RetNet<K>::Create(std::move(kernels), *config, *std::move(packed), std::move(info));
+  auto model =
+      RetNet<K>::Create(std::move(kernels), stored->config, *std::move(packed), std::move(info));
   EXPECT_TRUE(model.ok()) << model.status();
   return {*std::move(model), std::move(logits), row_class};
 }

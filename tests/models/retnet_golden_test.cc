@@ -15,24 +15,21 @@
 namespace retnet {
 namespace {
 
-constexpr double kFloat32Bound = 2e-4;
-
 struct GoldenCase {
   Backend backend;
-  std::string golden;
+  Golden golden;
 };
 
 std::ostream& operator<<(std::ostream& stream, const GoldenCase& test) {
-  return stream << test.backend.name << " " << test.golden;
+  return stream << test.backend.name << " " << test.golden.name;
 }
 
 std::vector<GoldenCase> Cases(const std::vector<Backend>& backends) {
   std::vector<GoldenCase> cases;
   for (const Backend& backend : backends) {
-    for (const char* golden :
-         {"base", "bf16", "grouped", "plain", "sharded", "fullheads", "long"}) {
+    for (const Golden& golden : Goldens()) {
       // The other sequences are short and would show nothing new about the rounding of bases.
-      const bool rounds = std::set<std::string>{"base", "long"}.contains(golden);
+      const bool rounds = std::set<std::string>{"base", "long"}.contains(golden.name);
       if (backend.base_type != ElementType::kFloat32 && !rounds) continue;
       cases.push_back({backend, golden});
     }
@@ -40,16 +37,20 @@ std::vector<GoldenCase> Cases(const std::vector<Backend>& backends) {
   return cases;
 }
 
+std::vector<GoldenCase> CasesWithStates(const std::vector<Backend>& backends) {
+  std::vector<GoldenCase> cases = Cases(backends);
+  std::erase_if(cases, [](const GoldenCase& test) { return !test.golden.has_states; });
+  return cases;
+}
+
 std::string CaseName(const ::testing::TestParamInfo<GoldenCase>& info) {
-  std::string name = info.param.backend.name + "_" + info.param.golden;
+  std::string name = info.param.backend.name + "_" + info.param.golden.name;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
 
 bool RoundsActivations(const GoldenCase& test) {
-  return test.backend.rounds_tails ||
-         (test.backend.rounds_activations &&
-          (test.golden == "bf16" || test.golden == "grouped" || test.golden == "fullheads"));
+  return test.backend.rounds_tails || (test.backend.rounds_activations && test.golden.bf16_weights);
 }
 
 void ExpectWithinBounds(const GoldenCase& test, const std::vector<float>& logits,
@@ -59,7 +60,7 @@ void ExpectWithinBounds(const GoldenCase& test, const std::vector<float>& logits
     EXPECT_LE(error.rms, 1.5 * sequence.bf16_rms_error);
     EXPECT_LE(error.max, 2 * sequence.bf16_max_error);
   } else {
-    EXPECT_LE(error.max, kFloat32Bound);
+    EXPECT_LE(error.max, test.golden.float32_bound);
   }
 }
 
@@ -67,11 +68,11 @@ class RetNetGolden : public ::testing::TestWithParam<GoldenCase> {};
 
 TEST_P(RetNetGolden, LogitsAreTheOriginalCodes) {
   const GoldenCase& test = GetParam();
-  const std::vector<GoldenSequence> sequences = ReadGolden(test.golden);
+  const std::vector<GoldenSequence> sequences = ReadGolden(test.golden.name);
   size_t longest = 0;
   for (const auto& sequence : sequences) longest = std::max(longest, sequence.tokens.size());
   const int64_t piece = test.backend.whole_only ? longest : 512;
-  TestModel model = test.backend.make(GoldenFolder(test.golden), /*slots=*/2, piece);
+  TestModel model = test.backend.make(GoldenFolder(test.golden.name), /*slots=*/2, piece);
   for (const GoldenSequence& sequence : sequences) {
     ExpectWithinBounds(test, model.Run(0, sequence.tokens, piece), sequence);
     ASSERT_TRUE(model->Clear(0).ok());
@@ -119,10 +120,11 @@ std::vector<double> TextbookState(const RetNetConfig& config, const StateCopy& s
 
 TEST_P(RetNetGoldenState, StatesAreTheOriginalCodes) {
   const GoldenCase& test = GetParam();
-  const auto config = ReadConfig(GoldenFolder(test.golden));
+  const auto config = ReadConfig(GoldenFolder(test.golden.name));
   ASSERT_TRUE(config.ok());
-  TestModel model = test.backend.make(GoldenFolder(test.golden), /*slots=*/2, /*max_rows=*/512);
-  for (const GoldenSequence& sequence : ReadGolden(test.golden)) {
+  TestModel model =
+      test.backend.make(GoldenFolder(test.golden.name), /*slots=*/2, /*max_rows=*/512);
+  for (const GoldenSequence& sequence : ReadGolden(test.golden.name)) {
     model.Run(0, sequence.tokens, 100);
     const StateCopy state = model.Read(0);
     ASSERT_FALSE(sequence.states.empty());
@@ -143,8 +145,8 @@ TEST_P(RetNetGoldenState, StatesAreTheOriginalCodes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, RetNetGoldenState, ::testing::ValuesIn(Cases(Backends())),
-                         CaseName);
+INSTANTIATE_TEST_SUITE_P(Backends, RetNetGoldenState,
+                         ::testing::ValuesIn(CasesWithStates(Backends())), CaseName);
 
 }  // namespace
 }  // namespace retnet

@@ -17,19 +17,21 @@ class FormKernels : public ReferenceKernels {
   explicit FormKernels(Form form) : form_(std::move(form)) {}
 
   void Retention(int32_t /*layer*/, std::span<const RetentionSegment> segments,
-                 MatrixView<const float> projections, const Rotation& rotation, Norm norm,
+                 MatrixView<const float> projections, const PositionTables& tables, Norm norm,
                  States& states, MatrixView<float> out) const {
     ASSERT_EQ(segments.size(), 1);
     ASSERT_EQ(segments[0][0].position, 0);
     for (int32_t h = 0; h < states.shape.heads; ++h) {
-      const HeadTokens head = Head(h, projections, rotation, states);
-      NormAndGate(form_(head), h, projections, norm, states.shape, out);
+      const HeadTokens head = Head(h, projections, tables, states);
+      std::vector<double> o = form_(head);
+      if (!tables.decays.empty()) DivideByDecaySums(head, o);
+      NormAndGate(o, h, projections, norm, states.shape, out);
     }
   }
 
  private:
-  static HeadTokens Head(int32_t h, MatrixView<const float> projections, const Rotation& rotation,
-                         const States& states) {
+  static HeadTokens Head(int32_t h, MatrixView<const float> projections,
+                         const PositionTables& tables, const States& states) {
     const RetentionShape& shape = states.shape;
     const int32_t kv_head = h / (shape.heads / shape.kv_heads);
     HeadTokens head{.tokens = static_cast<int32_t>(projections.rows),
@@ -44,23 +46,33 @@ class FormKernels : public ReferenceKernels {
       const float* k = q + int64_t{shape.heads} * shape.key_dim;
       const float* v = k + int64_t{shape.kv_heads} * shape.key_dim + kv_head * shape.value_dim;
       const double scale = 1 / std::sqrt(shape.key_dim);
-      AppendRotated(q + h * shape.key_dim, scale, row, rotation, head.q);
-      AppendRotated(k + kv_head * shape.key_dim, 1.0, row, rotation, head.k);
+      AppendRotated(q + h * shape.key_dim, scale, row, tables, head.q);
+      AppendRotated(k + kv_head * shape.key_dim, 1.0, row, tables, head.k);
       head.v.insert(head.v.end(), v, v + shape.value_dim);
     }
     return head;
   }
 
-  static void AppendRotated(const float* x, double scale, int64_t row, const Rotation& rotation,
+  static void AppendRotated(const float* x, double scale, int64_t row, const PositionTables& tables,
                             std::vector<double>& to) {
-    const int64_t pairs = rotation.theta.size();
-    const double* cosines = &rotation.cosines[row * pairs];
-    const double* sines = &rotation.sines[row * pairs];
+    const int64_t pairs = tables.theta.size();
+    const double* cosines = &tables.cosines[row * pairs];
+    const double* sines = &tables.sines[row * pairs];
     for (int64_t i = 0; i < pairs; ++i) {
       to.push_back(scale * (x[i] * cosines[i] - x[i + pairs] * sines[i]));
     }
     for (int64_t i = 0; i < pairs; ++i) {
       to.push_back(scale * (x[i] * sines[i] + x[i + pairs] * cosines[i]));
+    }
+  }
+
+  // o_n / sqrt(Σ_{j≤n} γ^j), as torchscale has it.
+  static void DivideByDecaySums(const HeadTokens& head, std::vector<double>& o) {
+    double sum = 0;
+    double power = 1;
+    for (int32_t n = 0; n < head.tokens; ++n, power *= head.decay) {
+      sum += power;
+      for (int32_t i = 0; i < head.value_dim; ++i) o[n * head.value_dim + i] /= std::sqrt(sum);
     }
   }
 

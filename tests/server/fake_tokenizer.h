@@ -3,7 +3,9 @@
 #define RETNET_TESTS_SERVER_FAKE_TOKENIZER_H_
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,7 +24,11 @@ namespace retnet {
 class FakeTokenizer : public Tokenizer {
  public:
   explicit FakeTokenizer(std::vector<std::string> pieces, TokenId bos = kNoToken)
-      : pieces_(std::move(pieces)), bos_(bos) {}
+      : pieces_(std::move(pieces)), bos_(bos), cuts_at_spaces_(CutsAtSpaces(pieces_)) {
+    for (TokenId i = 0; i < vocab_size(); ++i) {
+      if (!pieces_[i].empty()) by_first_byte_[static_cast<uint8_t>(pieces_[i][0])].push_back(i);
+    }
+  }
 
   // BOS 1, EOS 2, then all 256 bytes, then a few longer pieces.
   static FakeTokenizer WithBytes() {
@@ -45,8 +51,8 @@ class FakeTokenizer : public Tokenizer {
     encoded_bytes_ += static_cast<int64_t>(text.size());
     while (!text.empty()) {
       TokenId best = kNoToken;
-      for (TokenId i = 0; i < vocab_size(); ++i) {
-        const bool fits = !pieces_[i].empty() && text.substr(0, pieces_[i].size()) == pieces_[i];
+      for (const TokenId i : by_first_byte_[static_cast<uint8_t>(text[0])]) {
+        const bool fits = text.starts_with(pieces_[i]);
         if (fits && (best == kNoToken || pieces_[i].size() > pieces_[best].size())) best = i;
       }
       if (best == kNoToken) return absl::InvalidArgumentError("no piece fits");
@@ -66,7 +72,7 @@ class FakeTokenizer : public Tokenizer {
   size_t FirstCut(std::string_view text, size_t from, size_t end) const override {
     end = std::min(end, text.size());
     for (size_t i = std::max<size_t>(from, 1); i < end; ++i) {
-      if (text[i] == ' ' && text[i - 1] != ' ' && CutsAtSpaces()) return i;
+      if (text[i] == ' ' && text[i - 1] != ' ' && cuts_at_spaces_) return i;
     }
     return std::string_view::npos;
   }
@@ -94,8 +100,8 @@ class FakeTokenizer : public Tokenizer {
   }
 
  private:
-  bool CutsAtSpaces() const {
-    for (const std::string& piece : pieces_) {
+  static bool CutsAtSpaces(const std::vector<std::string>& pieces) {
+    for (const std::string& piece : pieces) {
       const size_t word = piece.find_first_not_of(' ');
       if (word != std::string::npos && piece.find(' ', word) != std::string::npos) return false;
     }
@@ -104,6 +110,8 @@ class FakeTokenizer : public Tokenizer {
 
   std::vector<std::string> pieces_;
   TokenId bos_;
+  bool cuts_at_spaces_;
+  std::array<std::vector<TokenId>, 256> by_first_byte_;  // of the pieces that begin with it
   mutable std::atomic<int64_t> encoded_bytes_ = 0;
 };
 

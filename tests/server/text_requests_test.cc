@@ -6,12 +6,18 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/sanitized.h"
 #include "tests/server/fake_server.h"
 
 namespace retnet {
 namespace {
 
 using ::testing::HasSubstr;
+
+// So long that others take turns with it.
+constexpr size_t kBook = kSanitized ? 1 << 20 : 3 << 20;
+// So long that it takes turns with books.
+constexpr size_t kChapter = 300 << 10;
 
 std::string Words(size_t bytes) {
   std::string text;
@@ -32,8 +38,8 @@ grpc::Status Tokenize(FakeServer* server, const std::string& text,
 
 TEST(TextRequests, EndWhenTheyAreGivenUp) {
   FakeServer server;
-  const std::string text = Words(3 << 20);
-  EXPECT_EQ(Tokenize(&server, text, std::chrono::milliseconds(100)).error_code(),
+  const std::string text = Words(kSanitized ? kBook : 8 << 20);
+  EXPECT_EQ(Tokenize(&server, text, std::chrono::milliseconds(30)).error_code(),
             grpc::StatusCode::DEADLINE_EXCEEDED);
   {
     grpc::ClientContext context;
@@ -43,7 +49,7 @@ TEST(TextRequests, EndWhenTheyAreGivenUp) {
     context.TryCancel();
     EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   }
-  const std::string behind = Words(300 << 10);
+  const std::string behind = Words(kChapter);
   EXPECT_TRUE(Tokenize(&server, behind).ok());
   const int64_t bytes = server.tokenizer().encoded_bytes();
   EXPECT_LT(bytes, static_cast<int64_t>(text.size() + behind.size()));
@@ -53,11 +59,11 @@ TEST(TextRequests, TakeTurns) {
   FakeServer server;
   std::atomic<bool> ended = false;
   std::thread other([&] {
-    EXPECT_TRUE(Tokenize(&server, Words(3 << 20)).ok());
+    EXPECT_TRUE(Tokenize(&server, Words(kBook)).ok());
     ended = true;
   });
   while (server.tokenizer().encoded_bytes() == 0) std::this_thread::yield();
-  EXPECT_TRUE(Tokenize(&server, Words(300 << 10)).ok());
+  EXPECT_TRUE(Tokenize(&server, Words(kChapter)).ok());
   EXPECT_FALSE(ended);
   EXPECT_TRUE(Tokenize(&server, Words(100 << 10)).ok());
   EXPECT_FALSE(ended);

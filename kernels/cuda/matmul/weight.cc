@@ -19,6 +19,24 @@ std::vector<float> Widened(const HostTensor& tensor) {
   return values;
 }
 
+// Copies rows of `width` bytes, which are interleaved in blocks of `block` rows or, with 0, in
+// order, to rows `pitch` bytes apart on the device.
+cudaError_t CopyRows(const void* from, int64_t rows, int64_t width, int64_t block, std::byte* to,
+                     int64_t pitch, cudaStream_t stream) {
+  if (block == 0) {
+    return cudaMemcpy2DAsync(to, pitch, from, width, width, rows, cudaMemcpyHostToDevice, stream);
+  }
+  const auto* bytes = static_cast<const std::byte*>(from);
+  for (int64_t half = 0; half < 2 * (rows / block); ++half) {
+    const std::byte* first = bytes + (half / 2 * block + half % 2) * width;
+    const cudaError_t error =
+        cudaMemcpy2DAsync(to + half * (block / 2) * pitch, pitch, first, 2 * width, width,
+                          block / 2, cudaMemcpyHostToDevice, stream);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
 }  // namespace
 
 absl::StatusOr<CudaWeight> CudaWeight::Upload(std::span<const HostTensor> tensors,
@@ -42,8 +60,8 @@ absl::StatusOr<CudaWeight> CudaWeight::Upload(std::span<const HostTensor> tensor
   for (const HostTensor& tensor : tensors) {
     const std::vector<float> widened = stack.mixed ? Widened(tensor) : std::vector<float>();
     const void* from = stack.mixed ? static_cast<const void*>(widened.data()) : tensor.data;
-    RETURN_IF_ERROR(CudaStatus(cudaMemcpy2DAsync(to, pitch, from, width, width, tensor.rows,
-                                                 cudaMemcpyHostToDevice, stream),
+    const int64_t block = stack.mixed ? 0 : tensor.interleaved_rows;  // Widened has ordered them
+    RETURN_IF_ERROR(CudaStatus(CopyRows(from, tensor.rows, width, block, to, pitch, stream),
                                "copying a weight to the device"));
     // Wait here: `widened` is destroyed next, and the caller may unmap its file after the last
     // tensor.

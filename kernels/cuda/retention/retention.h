@@ -67,6 +67,7 @@ struct RetentionInputs {
   MatrixView<const float> projections;  // [rows, shape.ProjectionColumns()]
   MatrixView<const float> cosines;      // [rows, key_dim / 2]
   MatrixView<const float> sines;        // [rows, key_dim / 2]
+  MatrixView<const float> decay_sums;   // [rows, heads]; no columns: not normalized
   Norm norm;
 };
 

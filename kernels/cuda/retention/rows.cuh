@@ -136,7 +136,9 @@ __device__ inline void NormAndGate(const RetentionInputs& inputs, const Retentio
     const float x = __ldcg(y + column);
     squares = fmaf(x, x, squares);
   }
-  const float scale = 1 / sqrtf(WarpSum(squares) / shape.value_dim + inputs.norm.epsilon);
+  float epsilon = inputs.norm.epsilon;
+  if (inputs.decay_sums.columns > 0) epsilon *= inputs.decay_sums.row(row)[head];
+  const float scale = 1 / sqrtf(WarpSum(squares) / shape.value_dim + epsilon);
   const auto write = [&](float x, int32_t column) {
     x *= scale;
     if (inputs.norm.weight != nullptr) x *= inputs.norm.weight[column];

@@ -139,14 +139,29 @@ TEST_P(CpuKernelsTest, RowsAreEmbeddedNormalizedAndGathered) {
 TEST_P(CpuKernelsTest, AnglesStayRightFarOut) {
   CpuKernels kernels = Make(2);
   const double thetas[] = {1.0, 0.3, 1e-4};
-  auto rotation = ValueOf(kernels.AllocateRotation(3, thetas));
+  auto tables = ValueOf(kernels.AllocatePositionTables(3, thetas, {}));
   const int32_t positions[] = {0, 102400, 2147483647};
-  kernels.Rotate(positions, rotation);
+  kernels.FillPositionTables(positions, tables);
   for (int i = 0; i < 3; ++i) {
     for (int j = 0; j < 3; ++j) {
       const long double angle = static_cast<long double>(positions[i]) * thetas[j];
-      EXPECT_NEAR(rotation.cosines.data()[i * 3 + j], std::cos(angle), 3e-7);
-      EXPECT_NEAR(rotation.sines.data()[i * 3 + j], std::sin(angle), 3e-7);
+      EXPECT_NEAR(tables.cosines.data()[i * 3 + j], std::cos(angle), 3e-7);
+      EXPECT_NEAR(tables.sines.data()[i * 3 + j], std::sin(angle), 3e-7);
+    }
+  }
+}
+
+TEST_P(CpuKernelsTest, DecaySumsKeepTheirDigits) {
+  CpuKernels kernels = Make(2);
+  const float decays[] = {0.5f, 1 - 0x1p-12f, 1 - 0x1p-24f};
+  auto tables = ValueOf(kernels.AllocatePositionTables(4, {}, decays));
+  const int32_t positions[] = {0, 1, 4095, 2147483647};
+  kernels.FillPositionTables(positions, tables);
+  for (int i = 0; i < 4; ++i) {
+    for (int h = 0; h < 3; ++h) {
+      const long double gamma = decays[h];
+      const long double sum = (1 - std::pow(gamma, positions[i] + 1.0L)) / (1 - gamma);
+      EXPECT_FLOAT_EQ(tables.decay_sums.data()[i * 3 + h], static_cast<float>(sum));
     }
   }
 }

@@ -44,8 +44,8 @@ if(RETNET_CUDA_EMULATOR)
     "  WaitForCopies<0>();\n  __syncthreads();\n" "  __syncthreads();\n"
     --check Retention "WeighRowsKernel.*read of uninitialised shared memory")
   retnet_seeded_fault(seeded_fault_bound kernels/cuda/rows.cu
-    "if (i >= rows * pairs) return;" "if (i > rows * pairs) return;"
-    --check Rotate "Rotate.*store out of bounds")
+    "if (i >= tables.cosines.rows * entries) return;" "if (i > tables.cosines.rows * entries) return;"
+    --check PositionTables "PositionTables.*out of bounds")
   # Deferred, the step's results are not there yet when they are taken.
   retnet_seeded_fault(seeded_fault_stream kernels/cuda/sampling/sampler.cc
     "status.Update(CudaStatus(cudaStreamSynchronize(stream)"

@@ -27,14 +27,16 @@ TEST(SeededFaults, Normalize) {
   EXPECT_THAT(NumbersOnHost(*kernels, x.data(), 300), testing::Each(testing::FloatNear(1, 1e-6)));
 }
 
-TEST(SeededFaults, Rotate) {
+TEST(SeededFaults, PositionTables) {
   const auto kernels = PromptRows::Make(/*threads=*/1);
   const std::vector<double> thetas(33, 0.5);
-  auto rotation = *kernels->AllocateRotation(/*max_rows=*/3, thetas);
-  kernels->Rotate(std::vector<int32_t>{0, 2, 4}, rotation);
+  auto tables = *kernels->AllocatePositionTables(/*max_rows=*/3, thetas, std::vector<float>{0.5f});
+  kernels->FillPositionTables(std::vector<int32_t>{0, 2, 4}, tables);
   ASSERT_TRUE(kernels->Finish().ok());
-  const auto cosines = NumbersOnHost(*kernels, rotation.cosines.data(), 3 * 33);
+  const auto cosines = NumbersOnHost(*kernels, tables.cosines.data(), 3 * 33);
   for (int i = 0; i < 3 * 33; ++i) EXPECT_FLOAT_EQ(cosines[i], std::cos(i / 33));
+  EXPECT_THAT(NumbersOnHost(*kernels, tables.decay_sums.data(), 3),
+              testing::ElementsAre(1.0f, 1.75f, 1.9375f));
 }
 
 TEST(SeededFaults, Retention) {

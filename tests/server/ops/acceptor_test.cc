@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/mutex.h"
@@ -102,8 +101,9 @@ class Greeter {
               connections_.push_back(std::move(connection));
             },
             [this](const absl::Status& why) {
+              const MutexLock lock(&mu_);
               why_ = why;
-              failed_.Notify();
+              failed_.NotifyAll();
             }) {}
 
   int port() const { return PortOf(acceptor_.address()); }
@@ -116,15 +116,16 @@ class Greeter {
     connections_.clear();
   }
   absl::Status AwaitFailure() {
-    failed_.WaitForNotification();
+    MutexLock lock(&mu_);
+    while (why_.ok()) failed_.Wait(&mu_);
     return why_;
   }
 
  private:
   Mutex mu_;
   std::vector<FileDescriptor> connections_ ABSL_GUARDED_BY(mu_);
-  absl::Status why_;  // set before failed_
-  absl::Notification failed_;
+  absl::Status why_ ABSL_GUARDED_BY(mu_);
+  CondVar failed_;  // why_ is set
   Acceptor acceptor_;
 };
 

@@ -17,6 +17,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class RequestTranslation : public ::testing::Test {
  protected:
@@ -75,11 +76,15 @@ TEST_F(RequestTranslation, PrefersTheRequestToTheCheckpointToTheDefault) {
   EXPECT_EQ(plan->request.max_tokens, 11);
 }
 
-TEST_F(RequestTranslation, FindsDefaultsThatNoRequestMayHave) {
-  EXPECT_TRUE(CheckDefaults(model_).ok());
+TEST_F(RequestTranslation, DropsDefaultsThatNoRequestMayHave) {
+  model_.defaults.top_p = 0.5f;
+  EXPECT_THAT(DropInvalidDefaults(&model_), IsEmpty());
   model_.defaults.repetition_penalty = 500.0f;
-  EXPECT_THAT(std::string(CheckDefaults(model_).message()),
-              HasSubstr("generation_config.json: repetition_penalty is 500"));
+  EXPECT_THAT(DropInvalidDefaults(&model_),
+              ElementsAre(HasSubstr("generation_config.json: repetition_penalty is 500")));
+  EXPECT_FALSE(model_.defaults.repetition_penalty.has_value());
+  EXPECT_EQ(model_.defaults.top_p, 0.5f);
+  EXPECT_THAT(DropInvalidDefaults(&model_), IsEmpty());
 }
 
 TEST_F(RequestTranslation, PutsBosBeforeTextOnly) {

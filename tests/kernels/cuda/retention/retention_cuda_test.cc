@@ -36,10 +36,12 @@ class RetentionKernels {
  public:
   using Buffer = DeviceArray<float>;
   using States = CudaStates;
-  struct Rotation {
+  struct PositionTables {
     std::vector<double> theta;
+    std::vector<double> decays;
     Buffer cosines;
     Buffer sines;
+    Buffer decay_sums;
   };
 
   absl::StatusOr<Buffer> Upload(std::span<const float> values) { return OnDevice(values); }
@@ -51,38 +53,47 @@ class RetentionKernels {
     pinned_ = *std::move(pinned);
     return States::Make(shape, decay, /*max_rows=*/400);
   }
-  absl::StatusOr<Rotation> AllocateRotation(int64_t, std::span<const double> theta) {
-    return Rotation{{theta.begin(), theta.end()}, {}, {}};
+  absl::StatusOr<PositionTables> AllocatePositionTables(int64_t, std::span<const double> theta,
+                                                        std::span<const float> decays) {
+    return PositionTables{{theta.begin(), theta.end()}, {decays.begin(), decays.end()}, {}, {}, {}};
   }
 
-  void Rotate(std::span<const int32_t> positions, Rotation& rotation) {
-    std::vector<float> cosines, sines;
+  void FillPositionTables(std::span<const int32_t> positions, PositionTables& tables) {
+    std::vector<float> cosines, sines, decay_sums;
     for (int32_t position : positions) {
-      for (double theta : rotation.theta) {
+      for (double theta : tables.theta) {
         cosines.push_back(static_cast<float>(std::cos(position * theta)));
         sines.push_back(static_cast<float>(std::sin(position * theta)));
       }
+      for (double decay : tables.decays) {
+        decay_sums.push_back(static_cast<float>((1 - std::pow(decay, position + 1)) / (1 - decay)));
+      }
     }
-    rotation.cosines = OnDevice<float>(cosines);
-    rotation.sines = OnDevice<float>(sines);
+    tables.cosines = OnDevice<float>(cosines);
+    tables.sines = OnDevice<float>(sines);
+    tables.decay_sums = OnDevice<float>(decay_sums);
   }
 
   std::span<const RetentionSegment> PlanRetention(std::span<const RetentionSegment> segments) {
     return segments;
   }
   void Retention(int32_t layer, std::span<const RetentionSegment> segments,
-                 MatrixView<const float> projections, const Rotation& rotation, Norm norm,
+                 MatrixView<const float> projections, const PositionTables& tables, Norm norm,
                  States& states, MatrixView<float> out) {
-    const int64_t pairs = static_cast<int64_t>(rotation.theta.size());
+    const int64_t pairs = static_cast<int64_t>(tables.theta.size());
+    const int64_t heads = static_cast<int64_t>(tables.decays.size());
     HostPlan plan;
     cuda::PlanRetention(segments, kRows == Rows::kSampled ? projections.rows : 0, &plan);
     const auto pieces = OnDevice<RetentionPiece>(plan.pieces);
     const auto starts = OnDevice<int32_t>(plan.starts);
     const auto readers = OnDevice<int32_t>(plan.readers);
     const RetentionInputs inputs{
-        layer, projections,
-        MatrixView<const float>(rotation.cosines.data(), projections.rows, pairs),
-        MatrixView<const float>(rotation.sines.data(), projections.rows, pairs), norm};
+        layer,
+        projections,
+        MatrixView<const float>(tables.cosines.data(), projections.rows, pairs),
+        MatrixView<const float>(tables.sines.data(), projections.rows, pairs),
+        MatrixView<const float>(tables.decay_sums.data(), projections.rows, heads),
+        norm};
     status_.Update(
         CudaStatus(Retain({pieces.data(), starts.data(), readers.data(), plan.sampled, plan.prompt},
                           inputs, states.view(), out, stream_),
@@ -260,7 +271,7 @@ TYPED_TEST(CudaRetentionOfWideHeads, IsTheTextbooksFunctionAndCutAnywhereWhole) 
     SCOPED_TRACE(Describe(shape));
     RetentionWorld<typename TypeParam::Type> whole(TypeParam::Make(1), shape);
     const std::vector<float> outputs = whole.Step({{0, /*text=*/1, kTokens}});
-    ExpectTextbook<TypeParam>(shape, /*first_position=*/0, outputs);
+    ExpectTextbook<TypeParam>(shape, WorldOptions(), outputs);
     RetentionWorld<typename TypeParam::Type> cut(TypeParam::Make(1), shape);
     std::vector<float> pieces;
     for (int32_t tokens : {40, 1, 23, 1, 20, 65}) {
