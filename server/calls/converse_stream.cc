@@ -276,6 +276,7 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
     const auto bos = BosBefore(begin.has_add_bos() ? std::optional(begin.add_bos()) : std::nullopt,
                                *context_.model);
     status = bos.status();
+    if (begin.parse_special_tokens()) typed_.ParseSpecialTokens();
     if (bos.ok()) typed_.set_bos({.token = *bos, .only_if_first = !begin.has_add_bos()});
   }
   if (!status.ok()) {
