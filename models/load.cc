@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/status_macros.h"
 #include "models/config.h"
 #include "models/fingerprint.h"
@@ -28,7 +29,7 @@ absl::Status CheckFraction(const char* option, double value) {
       absl::StrCat(option, " is ", value, "; it must be above 0 and at most 1"));
 }
 
-absl::Status CheckOptions(const ModelOptions& options) {
+absl::Status CheckOptionsOfAnyDevice(const ModelOptions& options) {
   if (options.device != "cpu" && options.device != "cuda" && options.device != "auto") {
     return absl::InvalidArgumentError(
         absl::StrCat("device is ", options.device, "; it must be cpu, cuda or auto"));
@@ -87,10 +88,19 @@ ElementType StateTypeOf(const ModelOptions& options) {
   return options.state_type == "fp16" ? ElementType::kFloat16 : ElementType::kFloat32;
 }
 
+absl::Status CheckModelOptions(const ModelOptions& options) {
+  RETURN_IF_ERROR(CheckOptionsOfAnyDevice(options));
+  if (options.device == "cpu") return CheckCpuOptions(options, /*device_note=*/"");
+  // Whether the machine has them is asked when the CPU is taken. A wrong name is wrong anyway.
+  if (options.instruction_set.empty()) return absl::OkStatus();
+  const absl::Status named = cpu::ParseInstructionSet(options.instruction_set).status();
+  return absl::IsInvalidArgument(named) ? named : absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
                                                  const ModelOptions& options,
                                                  const LoadListener& listener) {
-  RETURN_IF_ERROR(CheckOptions(options));
+  RETURN_IF_ERROR(CheckModelOptions(options));
   ASSIGN_OR_RETURN(StoredModel stored, OpenStoredModel(directory));
   auto& [checkpoint, config, weights] = stored;
   LoadProgress progress{"checking weights", 0, 2 * weights.stored_bytes};

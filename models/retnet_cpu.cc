@@ -30,15 +30,21 @@ MemoryNeed NeedOf(const cpu::CpuKernels& kernels, const RetNetConfig& config,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Model>> MakeCpuModel(const RetNetConfig& config,
-                                                    const ModelWeights& weights,
-                                                    const ModelOptions& options, ModelInfo info) {
+absl::Status CheckCpuOptions(const ModelOptions& options, const std::string& device_note) {
   if (StateTypeOf(options) != ElementType::kFloat32) {
     return absl::InvalidArgumentError(
         absl::StrCat("--state-type is ", options.state_type,
                      ", but the CPU keeps states as fp32 only; bf16 and fp16 need a GPU",
-                     info.device_note.empty() ? "" : ": ", info.device_note));
+                     device_note.empty() ? "" : ": ", device_note));
   }
+  if (options.instruction_set.empty()) return absl::OkStatus();
+  return cpu::ParseInstructionSet(options.instruction_set).status();
+}
+
+absl::StatusOr<std::unique_ptr<Model>> MakeCpuModel(const RetNetConfig& config,
+                                                    const ModelWeights& weights,
+                                                    const ModelOptions& options, ModelInfo info) {
+  RETURN_IF_ERROR(CheckCpuOptions(options, info.device_note));
   cpu::CpuOptions cpu{.threads = options.threads, .max_rows = options.max_rows};
   if (!options.instruction_set.empty()) {
     ASSIGN_OR_RETURN(cpu.instruction_set, cpu::ParseInstructionSet(options.instruction_set));

@@ -12,6 +12,9 @@
 
 namespace retnet {
 
+// What is wrong with options for the CPU. `device_note` says why it was taken; "": it was asked for.
+absl::Status CheckCpuOptions(const ModelOptions& options, const std::string& device_note);
+
 // The caller sets the name, the ids and device_note in `info`; the function sets the rest.
 // `weights` are copied and not needed afterwards. INVALID_ARGUMENT for options that the CPU does
 // not support, UNAVAILABLE for an instruction set that this machine does not support,

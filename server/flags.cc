@@ -44,7 +44,6 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
                   "Folder of the checkpoint: config.json, model.safetensors (or shards and their "
                   "index) and a tokenizer (tokenizer.model, spiece.model or tokenizer.json).")
       ->type_name("DIR")
-      ->envname("RETNET_MODEL")
       ->required();
   app->add_option(
          "--served-model-name", options->model.served_name,
@@ -57,14 +56,12 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
                   "first line of output names. unix:PATH is a socket in the file system, for a "
                   "proxy on the same machine.")
       ->type_name("HOST:PORT")
-      ->envname("RETNET_LISTEN")
       ->check(CLI::Validator(CheckListen, ""));
   app->add_option("--metrics-listen", options->metrics_listen,
                   "Address for Prometheus, as http://HOST:PORT/metrics. Without it there are no "
                   "metrics.")
       ->type_name("HOST:PORT")
       ->option_text("default: none")
-      ->envname("RETNET_METRICS_LISTEN")
       ->check(CLI::Validator(CheckHostAndPort, ""));
   app->add_option("--private-listen", options->server.private_listen,
                   "Address of a second listener, without TLS and authentication, for a gateway or "
@@ -105,8 +102,7 @@ void AddIdentityFlags(CLI::App* app, IdentityOptions* options) {
                   "File of access tokens: callers need one, and sessions belong to its principal. "
                   "\"retnet token new NAME --file FILE\" makes one. Read again when it changes.")
       ->type_name("FILE")
-      ->option_text("default: everybody may call")
-      ->envname("RETNET_AUTH_TOKENS");
+      ->option_text("default: everybody may call");
   CLI::Option* certificate =
       app->add_option("--tls-cert", options->tls.certificate,
                       "The server's certificate and those between it and its CA (certificate "
@@ -131,7 +127,7 @@ void AddDeviceFlags(CLI::App* app, RetnetdOptions* options) {
   AddWord(app, "--device", &options->model.device, {"auto", "cpu", "cuda"},
           "Where the model runs. auto takes an NVIDIA GPU if this build and this machine have "
           "one, else the CPU.");
-  AddNumber(app, "-t,--threads", &options->model.threads, 0, 4096, "N",
+  AddNumber(app, "-t,--threads", &options->model.threads, 0, 1024, "N",
             "CPU threads that compute the model. 0: as many as the process may use.");
   app->add_option("--instruction-set", options->model.instruction_set,
                   "CPU instructions: scalar, avx2, avx512 or avx512-bf16. Default: the best that "
@@ -148,12 +144,12 @@ void AddDeviceFlags(CLI::App* app, RetnetdOptions* options) {
   app->add_flag("--cuda-graphs,!--no-cuda-graphs,!--enforce-eager", options->model.cuda_graphs,
                 "GPU: record the launches of a decode step once and replay them. Turn it off to "
                 "look for errors.")
-      ->option_text("default: on");
+      ->default_str("true");
   app->add_flag("--programmatic-launch,!--no-programmatic-launch",
                 options->model.programmatic_launch,
                 "GPU of compute capability 9.0 or newer: let a kernel begin before the one ahead "
                 "of it has ended. Turn it off to look for errors.")
-      ->option_text("default: on");
+      ->default_str("true");
   app->add_flag("--deterministic", options->engine.executor.state_manager.deterministic,
                 "GPU: answers are the same bit for bit with and without the prefix cache. Fewer "
                 "prompts then profit from it. The CPU is always exact.");
@@ -246,15 +242,23 @@ void AddSessionFlags(CLI::App* app, RetnetdOptions* options) {
             "Most tokens that are guessed at once, with --speculate ngram.");
 }
 
-// Flags of release 0.1 that have a better name since. They work until the next release.
-struct RenamedFlag {
-  const char* old_name;
-  const char* new_name;
-};
-constexpr RenamedFlag kRenamedFlags[] = {
-    {"--max-sessions", "--max-sequences"},
-    {"--snapshot-at-rest", "--snapshot-dtype"},
-};
+// Neither a file nor the environment can ask for a check. --config has a variable.
+void AddConfigurationFlags(CLI::App* app, RetnetdOptions* options) {
+  app->option_defaults()->group("Configuration")->always_capture_default(false);
+  app->add_option("--config", options->config_file,
+                  "File of lines KEY = VALUE (TOML or INI without sections), where a key is a flag "
+                  "without its dashes. The command line comes before the environment, then the "
+                  "file, then the default.")
+      ->type_name("FILE")
+      ->option_text("default: none")
+      ->configurable(false);
+  app->add_flag("--check-config", options->check_config,
+                "Check everything that can be checked without loading the model, print the "
+                "configuration that would run as such a file, with the origin of each value, and "
+                "exit.")
+      ->configurable(false);
+  app->option_defaults()->always_capture_default();
+}
 
 }  // namespace
 
@@ -262,7 +266,7 @@ void AddFlags(CLI::App* app, RetnetdOptions* options) {
   app->formatter(std::make_shared<HelpFormatter>());
   app->set_help_flag("-h,--help", "Print this help and exit.");
   app->set_version_flag("--version", "retnetd " RETNET_VERSION, "Print the version and exit.");
-  app->option_defaults()->always_capture_default();
+  AddConfigurationFlags(app, options);
   AddServingFlags(app, options);
   AddIdentityFlags(app, &options->server.identity);
   AddDeviceFlags(app, options);
@@ -270,11 +274,19 @@ void AddFlags(CLI::App* app, RetnetdOptions* options) {
   AddSessionFlags(app, options);
 }
 
+const std::vector<RenamedFlag>& RenamedFlags() {
+  static const std::vector<RenamedFlag>& flags = *new std::vector<RenamedFlag>{
+      {"--max-sessions", "--max-sequences"},
+      {"--snapshot-at-rest", "--snapshot-dtype"},
+  };
+  return flags;
+}
+
 std::vector<std::string> WithNewNames(int argc, char** argv, std::vector<std::string>* notes) {
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
-    for (const RenamedFlag& flag : kRenamedFlags) {
+    for (const RenamedFlag& flag : RenamedFlags()) {
       const size_t name_size = std::min(argument.find('='), argument.size());
       if (argument.substr(0, name_size) != flag.old_name) continue;
       argument.replace(0, name_size, flag.new_name);
@@ -283,7 +295,6 @@ std::vector<std::string> WithNewNames(int argc, char** argv, std::vector<std::st
     }
     arguments.push_back(argument);
   }
-  std::reverse(arguments.begin(), arguments.end());
   return arguments;
 }
 

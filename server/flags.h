@@ -10,13 +10,16 @@
 #include "absl/time/time.h"
 #include "engine/options.h"
 #include "models/load.h"
+#include "server/configuration.h"
 #include "server/server.h"
 #include "server/text/text_limits.h"
 
 namespace retnet {
 
-// What the command line of retnetd says.
+// What the command line of retnetd says, with what the environment and a file add to it.
 struct RetnetdOptions {
+  std::string config_file;    // empty: none, unless the environment names one
+  bool check_config = false;  // check, print and exit
   std::string model_directory;
   ModelOptions model;
   EngineOptions engine;
@@ -42,8 +45,12 @@ struct RetnetdOptions {
 // outlive `app`.
 void AddFlags(CLI::App* app, RetnetdOptions* options);
 
-// The arguments with today's names for their flags, last one first as CLI11 wants them. Adds to
-// `notes` what to say about each old name.
+// Flags of release 0.1 that have a better name since. They work until the next release, on the
+// command line alone.
+const std::vector<RenamedFlag>& RenamedFlags();
+
+// The arguments with today's names for their flags. Adds to `notes` what to say about each old
+// name.
 std::vector<std::string> WithNewNames(int argc, char** argv, std::vector<std::string>* notes);
 
 }  // namespace retnet

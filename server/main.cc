@@ -21,6 +21,8 @@
 #include "models/generation_config.h"
 #include "models/load.h"
 #include "models/tokenizer.h"
+#include "server/check_options.h"
+#include "server/configuration.h"
 #include "server/flags.h"
 #include "server/ops/call_metrics.h"
 #include "server/ops/file_descriptor.h"
@@ -81,14 +83,7 @@ absl::StatusOr<EngineOptions> MakeEngineOptions(const RetnetdOptions& options,
   engine.executor.max_step = absl::Milliseconds(options.max_step_ms);
   if (options.snapshot_encoding == "bf16") engine.snapshots.encoding = StateEncoding::kBf16;
   if (options.snapshot_encoding == "int8") engine.snapshots.encoding = StateEncoding::kInt8;
-  if (!options.snapshot_key_file.empty()) {
-    absl::StatusOr<SnapshotKey> key = SnapshotKey::Read(options.snapshot_key_file);
-    if (!key.ok()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("--snapshot-key-file ", key.status().message()));
-    }
-    engine.snapshots.key = std::make_shared<const SnapshotKey>(*std::move(key));
-  }
+  ASSIGN_OR_RETURN(engine.snapshots.key, ReadSnapshotKey(options));
   return engine;
 }
 
@@ -122,8 +117,8 @@ absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenStore(const RetnetdOptions& o
     }
   }
   if (status.ok()) return store;
-  return absl::FailedPreconditionError(
-      absl::StrCat("--snapshot-store ", options.snapshot_store, ": ", status.message()));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "--snapshot-store ", WithoutPassword(options.snapshot_store), ": ", status.message()));
 }
 
 // After the drain: what the process takes with it.
@@ -141,6 +136,7 @@ ExitCode ReportLostSessions(const EngineStats& stats) {
 }
 
 absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
   RETURN_IF_ERROR(RaiseDescriptorLimit());
   const MemoryTrimmer trimmer;
   LoadProgressLine progress(options.model_directory);
@@ -226,6 +222,14 @@ const char* Advice(const absl::Status& status) {
   return "";
 }
 
+// For --check-config: prints what would run.
+absl::StatusOr<ExitCode> Check(const RetnetdOptions& options, const CLI::App& app,
+                               const Configuration& configuration) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  std::cout << WrittenConfiguration(app, configuration) << std::flush;
+  return kExitOk;
+}
+
 int Run(int argc, char** argv) {
   ReplaceClosedStreams(LostOutput::kIsNoError);
   TakeSignals();
@@ -234,15 +238,21 @@ int Run(int argc, char** argv) {
   CLI::App app("retnetd serves a RetNet checkpoint over gRPC.", "retnetd");
   AddFlags(&app, &options);
   std::vector<std::string> notes;
+  Configuration configuration;
   try {
-    app.parse(WithNewNames(argc, argv, &notes));
+    configuration = ParseConfiguration(WithNewNames(argc, argv, &notes), RenamedFlags(), &app);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   StartLogging(options.log_level);
+  notes.insert(notes.end(), configuration.warnings.begin(), configuration.warnings.end());
   for (const std::string& note : notes) Log(LogLevel::kWarning, note);
+  if (!configuration.file.empty()) {
+    Log(LogLevel::kInfo, absl::StrCat("configuration file ", configuration.file));
+  }
 
-  const absl::StatusOr<ExitCode> code = Serve(options);
+  const absl::StatusOr<ExitCode> code =
+      options.check_config ? Check(options, app, configuration) : Serve(options);
   if (code.ok()) return *code;
   const absl::Status& status = code.status();
   std::cerr << "retnetd: " << status.message() << Advice(status) << std::endl;

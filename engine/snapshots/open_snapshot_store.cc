@@ -14,6 +14,17 @@ namespace {
 constexpr std::string_view kDisk = "disk:";
 constexpr std::string_view kRedis = "redis://";
 
+bool IsDisk(const std::string& spec) {
+  return spec.starts_with(kDisk) && spec.size() > kDisk.size();
+}
+
+absl::Status Unknown(const std::string& spec) {
+  // Not the whole of it: there may be a password in it.
+  return absl::InvalidArgumentError(absl::StrCat(
+      "snapshot store ", spec.substr(0, spec.find(':')), ": it must be none, disk:DIR or ",
+      "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::string& spec,
@@ -24,7 +35,7 @@ absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::stri
         absl::StrCat("a snapshot store's bound is ", max_bytes, " bytes; it must be at least 0"));
   }
   if (spec == "none") return nullptr;
-  if (spec.starts_with(kDisk) && spec.size() > kDisk.size()) {
+  if (IsDisk(spec)) {
     return DiskStore::Open(spec.substr(kDisk.size()), max_bytes, max_snapshot_bytes);
   }
   if (spec.starts_with(kRedis)) {
@@ -33,10 +44,12 @@ absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(const std::stri
     options.max_snapshot_bytes = max_snapshot_bytes;
     return std::make_unique<RedisStore>(std::move(options));
   }
-  // Not the whole of it: there may be a password in it.
-  return absl::InvalidArgumentError(absl::StrCat(
-      "snapshot store ", spec.substr(0, spec.find(':')), ": it must be none, disk:DIR or ",
-      "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"));
+  return Unknown(spec);
+}
+
+absl::Status CheckSnapshotStore(const std::string& spec) {
+  if (spec.starts_with(kRedis)) return ParseRedisUrl(spec).status();
+  return spec == "none" || IsDisk(spec) ? absl::OkStatus() : Unknown(spec);
 }
 
 }  // namespace retnet

@@ -17,6 +17,9 @@ namespace retnet {
 absl::StatusOr<std::unique_ptr<SnapshotStore>> OpenSnapshotStore(
     const std::string& spec, int64_t max_bytes, int64_t max_snapshot_bytes = int64_t{1} << 30);
 
+// The same errors about `spec` without opening anything.
+absl::Status CheckSnapshotStore(const std::string& spec);
+
 }  // namespace retnet
 
 #endif  // RETNET_ENGINE_SNAPSHOTS_OPEN_SNAPSHOT_STORE_H_
