@@ -21,12 +21,32 @@ HEAD = """# Flags
 All flags of the server `retnetd` and of the client `retnet`, as `--help` prints them. A flag with several names means
 the same under each of them. A value comes after the flag (`--threads 2`) or after an equals sign (`--threads=2`).
 
-The server reads three flags from the environment as well, where the table says so; the command line wins. A wrong
-value ends a program with exit status 2 and a message that names the flag, the value and the bound.
+A wrong value ends a program with exit status 2 and a message that names the flag, the value and the bound.
 
+## Configuration of the server
+Every flag of `retnetd` may be given in three ways. What stands first wins, flag by flag:
+
+1. on the command line: `--max-queue 256`;
+2. in the environment: `RETNET_MAX_QUEUE=256`. The tables name each variable. A list has commas between its values;
+3. in the file of `--config FILE` or `RETNET_CONFIG`: `max-queue = 256`. The file is TOML or INI without sections.
+   [retnetd.example.toml](retnetd.example.toml) is one to begin with. Keys are the flags without their dashes. Text
+   with spaces or commas needs quotes, a list is `["one", "another"]`, and a flag that takes no value is `true` or
+   `false`.
+
+An empty value is no value, and the default holds. Of a flag's names the first has a variable, and all are keys. A key
+that is unknown, or set twice, ends the server with status 2; the message names the file, the key and the nearest one.
+A variable `RETNET_…` that no flag has gives a warning in the log, since it may be another program's.
+
+`retnetd --check-config` with the flags, variables and file of a server checks all that can be checked without loading
+the model: bounds, addresses, what flags need of each other, the files of tokens, certificates and the snapshot key. It
+does not open addresses, stores or devices. Then it prints what would run as a configuration file, in which a comment
+says where each value comes from. Defaults are comments. Secrets are paths, and the password of a Redis URL is printed
+as `***`: replace it before the output is used. The exit status is 0, or that of the error.
+
+## Exit status
 | exit status | `retnetd` | `retnet` |
 |---|---|---|
-| 0 | it drained after SIGTERM or Ctrl-C | the call succeeded |
+| 0 | it drained after SIGTERM or Ctrl-C, or `--check-config` found nothing wrong | the call succeeded |
 | 1 | it could not start, or failed | the server refused the call |
 | 2 | wrong usage | wrong usage |
 | 3 | the device of `--device` is not there | |

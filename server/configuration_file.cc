@@ -33,7 +33,8 @@ class Lines {
     for (absl::string_view line : absl::StrSplit(text, '\n')) {
       ++number_;
       ASSIGN_OR_RETURN(const absl::string_view kept, WithoutComment(line));
-      absl::StrAppend(&cleaned, kept, "\n");
+      // CLI11 does not see a list whose first line has nothing but its [.
+      absl::StrAppend(&cleaned, kept, in_list_ ? " " : "\n");
     }
     if (in_list_) return FaultOfLine(list_begin_, "the list that begins here has no ]");
     return cleaned;
