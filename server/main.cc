@@ -51,7 +51,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
                                                          const ModelInfo& info) {
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(directory);
   if (absl::IsNotFound(tokenizer.status())) {
-    Log(LogLevel::kWarning, std::string(tokenizer.status().message()) + ": token ids are served, text is not");
+    Log(LogLevel::kWarning,
+        std::string(tokenizer.status().message()) + ": token ids are served, text is not");
     return nullptr;
   }
   RETURN_IF_ERROR(tokenizer.status());

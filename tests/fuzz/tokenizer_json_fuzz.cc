@@ -1,5 +1,5 @@
-// Any text as a tokenizer.json: an error, or a tokenizer of whose texts the parts give the tokens of
-// the whole.
+// Any text as a tokenizer.json gives an error or a tokenizer. With a tokenizer the parts of a text
+// give the tokens of the whole.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

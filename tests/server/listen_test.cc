@@ -122,7 +122,8 @@ TEST(Listen, RaisesTheSoftLimitOfDescriptors) {
   for (const int connection : connections) close(connection);
 }
 
-// From here on accept4() fails with EINVAL in the calling thread, and in the processes that it makes.
+// From here on accept4() fails with EINVAL in the calling thread, and in the processes that it
+// makes.
 bool ForbidAccepting() {
   sock_filter filter[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),

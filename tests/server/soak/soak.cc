@@ -4,9 +4,10 @@
 //   soak SECONDS [ATTACK...]
 //
 // The model is the default one, models/demo, whose steps take much longer than gRPC takes to carry
-// their tokens away. Each of the two is a principal of its own. The hostile clients are a process of their own; where
-// there are two CPUs or more, it and the store have half of them, and the server and the good
-// client the others. So what the good client waits for is the server, not the attackers' own work.
+// their tokens away. The good client and the hostile ones are two principals. The hostile clients
+// are a process of their own. Where there are two CPUs or more, it and the store have half of them,
+// and the server and the good client the others. So what the good client waits for is the server,
+// not the attackers' own work.
 // With names of attacks only those run, to find out what one of them costs.
 //
 // Exit status 1: the good client had an error or a wrong answer, or its latencies show that it is
