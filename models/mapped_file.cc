@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -34,10 +33,13 @@ void MappedFile::Release(std::span<const std::byte> part) const {
       !before(part.data() + part.size(), bytes_.data() + bytes_.size())) {
     return;
   }
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
-  const uintptr_t last = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  // A mapping begins with a page.
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const auto offset = static_cast<size_t>(part.data() - bytes_.data());
+  const size_t first = (offset + page - 1) / page * page;
+  const size_t last = (offset + part.size()) / page * page;
+  if (first >= last) return;
+  madvise(const_cast<std::byte*>(bytes_.data()) + first, last - first, MADV_DONTNEED);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}

@@ -171,8 +171,9 @@ void ReferenceKernels::Retention(int32_t layer, std::span<const RetentionSegment
           for (double& value : q) value *= query_scale;
           const int64_t first_column = int64_t{head} * shape.value_dim;
           Norm head_norm = norm;
-          if (!tables.decays.empty())
+          if (!tables.decays.empty()) {
             head_norm.epsilon *= tables.decay_sums[row * shape.heads + head];
+          }
           NormAndGate(Retain(states, layer, head, piece, piece.tail + i, q), head_norm,
                       shape.gated ? gates + first_column : nullptr, out.row(row) + first_column);
         }
