@@ -47,12 +47,14 @@ void SetPrompt(const PromptOptions& prompt, Request* request) {
     request->set_text(text);
   }
   if (prompt.add_bos) request->set_add_bos(*prompt.add_bos);
+  if (prompt.parse_special_tokens) request->set_parse_special_tokens(true);
 }
 
 v1::TokenizeRequest TokenizeRequestOf(const PromptOptions& prompt) {
   v1::TokenizeRequest request;
   request.set_text(ReadText(prompt));
   if (prompt.add_bos) request.set_add_bos(*prompt.add_bos);
+  if (prompt.parse_special_tokens) request.set_parse_special_tokens(true);
   return request;
 }
 

@@ -40,6 +40,9 @@ void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt) 
       ->add_flag_callback(
           "--no-add-bos", [prompt] { prompt->add_bos = false; }, "Put no BOS before the text.")
       ->excludes(add_bos);
+  command->add_flag("--parse-special-tokens", prompt->parse_special_tokens,
+                    "Take the names of special tokens in the text, such as <s>, for the tokens. "
+                    "Default: they are text.");
 }
 
 std::string ReadText(const PromptOptions& prompt) {

@@ -16,6 +16,7 @@ struct PromptOptions {
   std::string file;
   std::vector<int32_t> token_ids;
   std::optional<bool> add_bos;
+  bool parse_special_tokens = false;
 };
 
 void AddPromptOptions(CLI::App* command, bool takes_ids, PromptOptions* prompt);

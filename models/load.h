@@ -46,8 +46,8 @@ std::string CheckpointName(const std::string& directory);
 // The element type that options.state_type names. The options must be valid.
 ElementType StateTypeOf(const ModelOptions& options);
 
-// The errors of LoadModel that show without checkpoint and GPU: INVALID_ARGUMENT for invalid options,
-// UNAVAILABLE if they ask for CPU instructions that this machine does not have.
+// The errors of LoadModel that show without checkpoint and GPU. INVALID_ARGUMENT for invalid
+// options, UNAVAILABLE if they ask for CPU instructions that this machine does not have.
 absl::Status CheckModelOptions(const ModelOptions& options);
 
 // UNAVAILABLE if the device is not available. INVALID_ARGUMENT for invalid options, or for a

@@ -12,7 +12,8 @@
 
 namespace retnet {
 
-// What is wrong with options for the CPU. `device_note` says why it was taken; "": it was asked for.
+// What is wrong with options for the CPU. `device_note` says why the CPU was taken; empty if it was
+// asked for.
 absl::Status CheckCpuOptions(const ModelOptions& options, const std::string& device_note);
 
 // The caller sets the name, the ids and device_note in `info`; the function sets the rest.

@@ -9,12 +9,12 @@ build=(
   g++ cmake ninja-build ccache pkg-config
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev
   libsentencepiece-dev libhwy-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
-  libhiredis-dev libmicrohttpd-dev libssl-dev libxxhash-dev libzstd-dev prometheus-cpp-dev
+  libhiredis-dev libicu-dev libmicrohttpd-dev libssl-dev libxxhash-dev libzstd-dev prometheus-cpp-dev
 )
 # The converter's test runs Python with numpy; SIMDe executes the AVX-512 kernels where the processor cannot.
 tests=(libgtest-dev libgmock-dev libsimde-dev libbenchmark-dev openssl python3 python3-numpy redis-server)
 lint=(shellcheck clang-format-14 clang-tidy-14)
-runtime=(libgrpc++1.51 libabsl20220623 libsentencepiece0 libhwy1 libspdlog1.10 libhiredis0.14 libssl3 libxxhash0 libzstd1
+runtime=(libgrpc++1.51 libabsl20220623 libsentencepiece0 libhwy1 libspdlog1.10 libhiredis0.14 libicu72 libssl3 libxxhash0 libzstd1
   libmicrohttpd12 libprometheus-cpp-core1.0)
 fuzz=(clang-14 libclang-rt-14-dev)
 # What tests/cudasim, the emulator of CUDA, builds itself with. The CUDA toolkit is not Debian's.

@@ -42,7 +42,7 @@ void AddServingFlags(CLI::App* app, RetnetdOptions* options) {
   app->option_defaults()->group("Serving");
   app->add_option("-m,--model", options->model_directory,
                   "Folder of the checkpoint: config.json, model.safetensors (or shards and their "
-                  "index) and tokenizer.model.")
+                  "index) and a tokenizer (tokenizer.model, spiece.model or tokenizer.json).")
       ->type_name("DIR")
       ->required();
   app->add_option(

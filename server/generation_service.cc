@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -82,15 +83,16 @@ SerialExecutor* GenerationService::WorkerFor(size_t request_bytes) {
 
 template <typename Wire, typename Plan>
 struct GenerationService::Arrival {
-  // Makes a plan of the message; `planned` gets it once its prompt is complete, or `refuse` why
-  // not.
+  // Makes a plan of the message; `planned` gets it once its prompt is complete, with what the
+  // message and the prompt's tokens take of the budget, or `refuse` why not.
   absl::StatusOr<Plan> (*plan)(const Wire& request, const ServedModel& model);
-  std::function<void(Plan& plan)> planned;
+  std::function<void(Plan& plan, TextBudget::Hold hold)> planned;
   std::function<void(const absl::Status&)> refuse;
   std::function<bool()> cancelled;
   absl::Time deadline = absl::InfiniteFuture();
 
   TextBudget::Hold hold;
+  size_t held_tokens = 0;  // of the prompt; `hold` has their memory
   SerialExecutor* worker = nullptr;
   Wire message;  // the plan has references to its text
   absl::StatusOr<Plan> made = absl::UnknownError("not read yet");
@@ -114,6 +116,9 @@ template <typename Wire, typename Plan>
 void GenerationService::Read(const grpc::ByteBuffer* bytes,
                              std::shared_ptr<Arrival<Wire, Plan>> arrival) {
   absl::Status status = admission_->Read(*bytes, &arrival->message);
+  // Else gRPC keeps them until the call ends. They are its own, handed out as constant, and it does
+  // not look at them again.
+  const_cast<grpc::ByteBuffer*>(bytes)->Clear();
   if (status.ok()) {
     arrival->made = arrival->plan(arrival->message, model_);
     status = arrival->made.status();
@@ -132,11 +137,25 @@ void GenerationService::Tokenize(std::shared_ptr<Arrival<Wire, Plan>> arrival) {
           absl::DeadlineExceededError("the deadline passed while the text was tokenized"));
     }
     complete = ContinuePrompt(&*arrival->made, model_);
-    if (!complete.ok()) return arrival->refuse(complete.status());
+    absl::Status status = complete.status();
+    if (status.ok()) status = HoldTokens(arrival.get());
+    if (!status.ok()) return arrival->refuse(status);
   } while (!*complete && arrival->worker == nullptr);
-  if (*complete) return arrival->planned(*arrival->made);
+  if (*complete) return arrival->planned(*arrival->made, std::move(arrival->hold));
   SerialExecutor* const worker = arrival->worker;
   worker->Post([this, arrival = std::move(arrival)]() mutable { Tokenize(std::move(arrival)); });
+}
+
+template <typename Wire, typename Plan>
+absl::Status GenerationService::HoldTokens(Arrival<Wire, Plan>* arrival) {
+  const Plan& plan = *arrival->made;
+  const size_t tokens = plan.text != nullptr ? plan.text->tokens() : plan.request.prompt.size();
+  if (tokens <= arrival->held_tokens) return absl::OkStatus();
+  const size_t bytes = (tokens - arrival->held_tokens) * sizeof(TokenId);
+  ASSIGN_OR_RETURN(TextBudget::Hold hold, text_budget_.Take(static_cast<int64_t>(bytes)));
+  arrival->hold.Add(std::move(hold));
+  arrival->held_tokens = tokens;
+  return absl::OkStatus();
 }
 
 void GenerationService::PrepareSession(const SessionNeeds& needs, const SessionKey& session,
@@ -173,7 +192,8 @@ void GenerationService::Begin(grpc::CallbackServerContext* context, const grpc::
   arrival->cancelled = [call] { return call->cancelled(); };
   arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
   arrival->planned = [this, call, submit = std::move(submit), caller = *std::move(caller),
-                      deadline = arrival->deadline](Plan& made) {
+                      deadline = arrival->deadline](Plan& made, TextBudget::Hold hold) {
+    call->Keep(std::move(hold));
     const auto plan = std::make_shared<Plan>(std::move(made));
     plan->request.session.owner = caller.owner;
     plan->request.tenant = caller.tenant;
@@ -191,6 +211,10 @@ void GenerationService::BeginGeneration(grpc::CallbackServerContext* context,
       context, bytes, call, PlanGenerate,
       [this, call](GenerationPlan& plan, const SessionInfo& session) {
         if (plan.needs.make) plan.request.session = session.key;
+        if constexpr (std::is_same_v<Call, CompleteCall>) {
+          const absl::Status status = Call::CheckLeastAnswer(plan, model_.max_context_length);
+          if (!status.ok()) return call->Refuse(status);
+        }
         call->Plan(plan);
         call->Submit(&access_, SampleRequests(plan, model_.tokenizer));
       });
@@ -279,7 +303,7 @@ grpc::ServerUnaryReactor* GenerationService::Tokenize(grpc::CallbackServerContex
   // The context lives until the call ends.
   arrival->cancelled = [context] { return context->IsCancelled(); };
   arrival->refuse = [call](const absl::Status& status) { call->Refuse(status); };
-  arrival->planned = [call](PromptPlan& plan) {
+  arrival->planned = [call](PromptPlan& plan, const TextBudget::Hold&) {
     v1::TokenizeResponse response;
     const absl::Status status = FillTokens(plan.request.prompt, &response);
     status.ok() ? call->Answer(response, "split the text") : call->Refuse(status);

@@ -64,6 +64,9 @@ class GenerationService final : public RawGeneration {
   void Read(const grpc::ByteBuffer* bytes, std::shared_ptr<Arrival<Wire, Plan>> arrival);
   template <typename Wire, typename Plan>
   void Tokenize(std::shared_ptr<Arrival<Wire, Plan>> arrival);
+  // Takes the memory of the prompt's tokens so far out of the budget; RESOURCE_EXHAUSTED.
+  template <typename Wire, typename Plan>
+  absl::Status HoldTokens(Arrival<Wire, Plan>* arrival);
   // Creates or looks up the session if the call needs that, then calls `submit` with it; without
   // needs, with an empty SessionInfo. Refuses the call when the engine says why not.
   void PrepareSession(const SessionNeeds& needs, const SessionKey& session,

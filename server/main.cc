@@ -51,14 +51,15 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& dire
                                                          const ModelInfo& info) {
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(directory);
   if (absl::IsNotFound(tokenizer.status())) {
-    Log(LogLevel::kWarning, "no tokenizer.model: token ids are served, text is not");
+    Log(LogLevel::kWarning,
+        std::string(tokenizer.status().message()) + ": token ids are served, text is not");
     return nullptr;
   }
   RETURN_IF_ERROR(tokenizer.status());
   if ((*tokenizer)->vocab_size() > info.vocab_size) {
     return absl::InvalidArgumentError(
-        absl::StrCat(directory, "/tokenizer.model has ", (*tokenizer)->vocab_size(),
-                     " pieces; the model's vocabulary has ", info.vocab_size,
+        absl::StrCat(directory, ": the tokenizer has ", (*tokenizer)->vocab_size(),
+                     " tokens; the model's vocabulary has ", info.vocab_size,
                      ", which must be at least as many"));
   }
   return tokenizer;

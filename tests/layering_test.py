@@ -25,6 +25,7 @@ ROOMS = [
     (r"engine/scheduling/", r"engine/((options|request)\.h|states/)"),
     (r"engine/states/", r"engine/options\.h"),
     (r"engine/snapshots/", r"engine/((session|session_key|stats)\.h|states/(byte_vector|token_history)\.h)"),
+    (r"models/tokenizers/", r"models/(json_reader|tokenizer|utf8)\.h"),
     (r"server/[^/]+$", r"server/(calls|identity|ops|text|wire)/"),
     (r"server/calls/", r"server/(identity|ops|text|wire)/"),
     (r"server/identity/", r"server/ops/(file_descriptor|logging)\.h"),
@@ -42,7 +43,8 @@ ROOMS = [
 # Where a library may be seen: a pattern of its headers, and a pattern of the files.
 LIBRARIES = [
     ("gRPC and protobuf", r"(grpc|grpcpp|google/protobuf)/|.*\.pb\.h", r"(server|client)/"),
-    ("SentencePiece", r"sentencepiece", r"models/tokenizer\.cc"),
+    ("SentencePiece", r"sentencepiece_", r"models/tokenizers/sentencepiece_tokenizer\.cc"),
+    ("ICU", r"unicode/", r"models/tokenizers/characters\.cc"),
     ("Highway and intrinsics", r"hwy/|.*intrin\.h|simde/", r"kernels/cpu/.*(\.cc|-inl\.h)"),
     ("xxHash", r"xxhash", r"engine/(states/chunk_keys|snapshots/(snapshot|disk_store))\.cc|models/fingerprint\.cc"),
     ("zstd", r"zstd", r"engine/snapshots/snapshot\.cc"),
@@ -115,6 +117,7 @@ def self_test() -> None:
         ("engine/a.cc", '#include "models/config.h"'),
         ("engine/a.cc", '#include "kernels/kernels.h"'),
         ("engine/a.h", "#include <grpcpp/grpcpp.h>"),
+        ("models/config.cc", '#include "models/tokenizers/text_cuts.h"'),
         ("models/config.cc", "#include <sentencepiece_processor.h>"),
         ("models/retnet.h", "#include <hwy/highway.h>"),
         ("models/retnet.h", '#include "kernels/cpu/cpu_kernels.h"'),

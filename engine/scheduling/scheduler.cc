@@ -69,7 +69,9 @@ bool Scheduler::LeaveQueue(Sequence* sequence) {
 void Scheduler::TakeSlot(Sequence* sequence) {
   const bool waited = LeaveQueue(sequence);
   RETNET_DCHECK(waited);
-  ++sequence->tenant()->slots;
+  Tenants::Entry& tenant = *sequence->tenant();
+  ++tenant.slots;
+  if (!sequence->decoding()) tenant.prompt_rows = std::clamp(sequence->rows_left(), 1, max_rows_);
   CheckInvariants();
 }
 
@@ -93,6 +95,9 @@ void Scheduler::Remove(Sequence* sequence) {
     --tenant->slots;
   }
   sequence->set_tenant(nullptr);
+  if (tenant->sequences == 1 && tenant->prompt_rows > 0) {
+    absent_.Add(tenant->tenant, tenant->prompt_rows, step_seconds_);
+  }
   tenants_.Leave(tenant);
   CheckInvariants();
 }
@@ -191,12 +196,17 @@ void Scheduler::Allot(const StepCost::Times& times) {
     if (allotment.left.decoding + allotment.left.prompt > 0) continue;
     allotment.left.prompt = std::clamp((*queue.begin())->rows_left(), 1, max_rows_);
   }
-  if (allotments_.size() == 1) allotments_.front().left = {max_rows_, max_rows_};
-  if (running == 0 || allotments_.size() < 2) return;
+  const AbsentTenants::Expected expected = absent_.Strictest(&tenants_, times, step_seconds_);
+  const bool somebody_is_absent = expected.prompt_rows > 0;
+  if (running == 0) return;
+  if (allotments_.size() == 1 && !somebody_is_absent) {
+    allotments_.front().left = {max_rows_, max_rows_};
+    return;
+  }
   std::sort(allotments_.begin(), allotments_.end(), [](const Allotment& a, const Allotment& b) {
     return a.tenant->virtual_seconds < b.tenant->virtual_seconds;
   });
-  double shares = 0.0;
+  double shares = somebody_is_absent ? expected.weight / tenants_.weight() : 0.0;
   for (size_t i = 0; i < allotments_.size(); ++i) {
     allotment_of_[allotments_[i].tenant] = i;
     shares += tenants_.ShareOf(*allotments_[i].tenant);
@@ -206,8 +216,12 @@ void Scheduler::Allot(const StepCost::Times& times) {
     rows.push_back(allotment.left);
     rows.back().share = tenants_.ShareOf(*allotment.tenant) / shares;
   }
+  if (somebody_is_absent) {
+    const double share = expected.weight / tenants_.weight() / shares;
+    rows.push_back({.decoding = 0, .prompt = expected.prompt_rows, .share = share});
+  }
   rows = ShareStep(rows, max_rows_, times);
-  for (size_t i = 0; i < rows.size(); ++i) allotments_[i].left = rows[i];
+  for (size_t i = 0; i < allotments_.size(); ++i) allotments_[i].left = rows[i];
 }
 
 Scheduler::Allotment& Scheduler::AllotmentOf(const Sequence& sequence) {
@@ -229,6 +243,7 @@ void Scheduler::Charge(const StepCost::Times& times) {
     const double part_of_step = times.step * piece.rows / rows;
     Tenants::Entry& tenant = *piece.sequence->tenant();
     tenant.virtual_seconds += (piece.rows * row + part_of_step) / tenants_.WeightOf(tenant);
+    step_seconds_ += piece.rows * row + part_of_step;
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
+#include "engine/scheduling/absent_tenants.h"
 #include "engine/scheduling/sequence.h"
 #include "engine/scheduling/step_cost.h"
 #include "engine/scheduling/step_shares.h"
@@ -30,7 +31,8 @@ struct ScheduledRows {
 // prompts, under a row budget, and under the caller's own for prompts beside decoding sequences,
 // who wait for the step. Where decoding sequences would leave prompts less than an eighth of the
 // rows, prompts are kept that eighth and the decoding ones take turns. Where several tenants have
-// rows, ShareStep says how many each may have, and the sequences of a tenant take turns.
+// rows, ShareStep says how many each may have, and the sequences of a tenant take turns. A tenant
+// that had rows a moment ago counts as one that has some: see AbsentTenants.
 //
 // Half of a tenant's prompt rows are those of its first prompt by rank; the others go by priority,
 // then to prompts before scores, then to whoever needs the fewest, so that short prompts do not
@@ -96,7 +98,8 @@ class Scheduler {
   using Queue = std::set<Sequence*, ByRank>;
 
   // Of all tenants, those that have had the least time first. One that waits for its only slot is
-  // given rows too, which nobody takes: it will not wait long for the step.
+  // given rows too, which nobody takes: it will not wait long for the step. So is one that is
+  // expected back.
   void Allot(const StepCost::Times& times);
   Allotment& AllotmentOf(const Sequence& sequence);
   void AddDecodingRows();
@@ -118,6 +121,8 @@ class Scheduler {
   const int32_t max_rows_;
   const int32_t chunk_;
   Tenants tenants_;
+  AbsentTenants absent_;
+  double step_seconds_ = 0.0;                                  // of all steps so far, as expected
   absl::flat_hash_map<const Tenants::Entry*, Queue> waiting_;  // none is empty
   Queue prompts_;                      // with a slot, prompt not computed yet
   std::vector<Sequence*> decoding_;    // the one that has waited longest for a row first

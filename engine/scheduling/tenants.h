@@ -21,6 +21,8 @@ class Tenants {
     Tenant tenant;
     int32_t sequences = 0;  // joined and not left
     int32_t slots = 0;      // that its sequences have; the owner of the table counts them
+    // Rows of the last prompt that got a slot; the owner of the table sets it. 0: none has.
+    int32_t prompt_rows = 0;
     // Step time that it has had, over its weight (start-time fair queueing: Goyal, Vin and Cheng,
     // SIGCOMM 1996). A new tenant begins with the least that another one has.
     double virtual_seconds = 0.0;
@@ -35,6 +37,7 @@ class Tenants {
   double WeightOf(const Entry& entry) const;
   // The part of the whole that the tenant may have, 0 to 1.
   double ShareOf(const Entry& entry) const { return WeightOf(entry) / weight_; }
+  double weight() const { return weight_; }  // of all principals
   void ForEach(absl::FunctionRef<void(const Entry&)> visit) const {
     for (const auto& [key, entry] : entries_) visit(*entry);
   }

@@ -1,7 +1,9 @@
 #include "server/calls/complete_call.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/calls/end_call.h"
 #include "server/calls/unary_call.h"
 #include "server/text/text_limits.h"
@@ -15,8 +17,29 @@ constexpr char kAdvice[] =
     "streams";
 // What precedes a token in the message: its tag and its length.
 constexpr size_t kTokenHead = 4;
+// Of a token that has no text, and of a candidate for it; zeros are not sent.
+constexpr int64_t kLeastTokenBytes = 4;
+constexpr int64_t kLeastCandidateBytes = 2;
+
+// The fewest tokens that a sample has, whatever the model says.
+int64_t LeastTokens(const GenerationPlan& plan, int32_t context_length) {
+  const Request& request = plan.request;
+  if (!request.session.id.empty()) return 0;  // its history may leave no room for more
+  const bool may_stop = !request.stop_token_ids.empty() || !plan.text_stops.strings.empty();
+  const auto room = context_length - static_cast<int64_t>(request.prompt.size());
+  return std::min<int64_t>(may_stop ? request.min_tokens : request.max_tokens, room);
+}
 
 }  // namespace
+
+absl::Status CompleteCall::CheckLeastAnswer(const GenerationPlan& plan, int32_t context_length) {
+  const int64_t token = kLeastTokenBytes + kLeastCandidateBytes * plan.request.top_logprobs;
+  const int64_t bytes = LeastTokens(plan, context_length) * plan.samples * token;
+  if (bytes <= static_cast<int64_t>(kMaxAnswerBytes)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("the answer would have at least ", bytes,
+                                                   " bytes; a client receives ", kMaxAnswerBytes,
+                                                   " by default: ", kAdvice));
+}
 
 void CompleteCall::Plan(const GenerationPlan& plan) {
   const MutexLock lock(&mu_);

@@ -10,9 +10,11 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "server/calls/admission.h"
 #include "server/calls/engine_call.h"
 #include "server/calls/sample_output.h"
+#include "server/wire/request_translation.h"
 
 namespace retnet {
 
@@ -27,6 +29,9 @@ class CompleteCall : public grpc::ServerUnaryReactor, public EngineCall {
         message_(message),
         unread_(&admission->unread_output()) {}
 
+  // RESOURCE_EXHAUSTED if a client would not receive the answer even if it is as short as `plan`
+  // allows, so that nothing is computed in vain.
+  static absl::Status CheckLeastAnswer(const GenerationPlan& plan, int32_t context_length);
   // Prepares for the samples of `plan`. Call this before Submit.
   void Plan(const GenerationPlan& plan);
 

@@ -59,15 +59,17 @@ void ConverseStream::OnReadDone(bool ok) {
     closed_ = true;
     return Wake();
   }
+  grpc::ByteBuffer bytes;  // gives its memory back before the next message comes
+  bytes.Swap(&incoming_);
+  absl::StatusOr<TextBudget::Hold> hold =
+      context_.text_budget->Take(static_cast<int64_t>(bytes.Length()));
+  if (!hold.ok()) return Fail(hold.status());
   v1::ConverseRequest message;
-  if (absl::Status status = context_.admission->Read(incoming_, &message); !status.ok()) {
+  if (absl::Status status = context_.admission->Read(bytes, &message); !status.ok()) {
     return Fail(status);
   }
-  absl::StatusOr<TextBudget::Hold> hold =
-      context_.text_budget->Take(static_cast<int64_t>(incoming_.Length()));
-  if (!hold.ok()) return Fail(hold.status());
   hold_.Add(*std::move(hold));
-  inbox_bytes_ += incoming_.Length();
+  inbox_bytes_ += bytes.Length();
   inbox_.push_back(std::move(message));
   StopIfAsked();
   Read();
@@ -274,6 +276,7 @@ void ConverseStream::Begin(const v1::ConverseRequest::Begin& begin) {
     const auto bos = BosBefore(begin.has_add_bos() ? std::optional(begin.add_bos()) : std::nullopt,
                                *context_.model);
     status = bos.status();
+    if (begin.parse_special_tokens()) typed_.ParseSpecialTokens();
     if (bos.ok()) typed_.set_bos({.token = *bos, .only_if_first = !begin.has_add_bos()});
   }
   if (!status.ok()) {

@@ -72,6 +72,11 @@ void EngineCall::ChargeTo(std::shared_ptr<Principal> principal) {
   principal_ = std::move(principal);
 }
 
+void EngineCall::Keep(TextBudget::Hold hold) {
+  const MutexLock lock(&mu_);
+  hold_ = std::move(hold);
+}
+
 void EngineCall::Submit(const EngineAccess* access, std::vector<Request> requests) {
   const int samples = static_cast<int>(requests.size());
   // All samples have the prompt in common. Its head, a few tokens, is not known yet.

@@ -15,6 +15,7 @@
 #include "server/calls/open_call.h"
 #include "server/identity/principal.h"
 #include "server/ops/call_metrics.h"
+#include "server/text/text_limits.h"
 
 namespace retnet {
 
@@ -32,6 +33,9 @@ class EngineCall : public OpenCall {
  public:
   // Whose limits hold for the call. Call this before Submit; null, as without it, means nobody's.
   void ChargeTo(std::shared_ptr<Principal> principal);
+  // What the call's message and prompt take, for as long as the call lives: until its end both wait
+  // with it, in gRPC and in the engine's queue. Call this before Submit.
+  void Keep(TextBudget::Hold hold);
   // Submits at least one request. Request i is sample i. All have the same prompt. If one is
   // refused or fails, the others are cancelled and the call ends with its status. So it does where
   // the principal's limits do not let them begin. `access` must outlive the call.
@@ -77,6 +81,7 @@ class EngineCall : public OpenCall {
 
   const EngineAccess* access_ ABSL_GUARDED_BY(mu_) = nullptr;
   std::shared_ptr<Principal> principal_ ABSL_GUARDED_BY(mu_);  // null: no limits
+  TextBudget::Hold hold_ ABSL_GUARDED_BY(mu_);
   std::vector<RequestId> submitted_ ABSL_GUARDED_BY(mu_);
   int open_ ABSL_GUARDED_BY(mu_) = 0;     // samples that have not ended
   SessionKey made_ ABSL_GUARDED_BY(mu_);  // deleted if the call fails; without an id: none

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/mutex.h"
+#include "server/calls/end_call.h"
 #include "server/wire/messages.h"
 
 namespace retnet {
@@ -35,12 +36,20 @@ class HealthMetadataLimit::Limit : public grpc::experimental::Interceptor {
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     // Not under the lock: cancelling may call this function again.
-    if (ServerRpcInfo* stream = Check(*methods)) stream->server_context()->TryCancel();
+    if (ServerRpcInfo* stream = Check(*methods); stream != nullptr) {
+      absl::Status status;
+      {
+        const MutexLock lock(&mu_);
+        status = status_;
+      }
+      // gRPC's health service uses callbacks, as all services here do.
+      EndCall(static_cast<grpc::CallbackServerContext*>(stream->server_context()), status);
+    }
     methods->Proceed();
   }
 
  private:
-  // The call if it is a stream that is to be cancelled, which ends with CANCELLED.
+  // The call if it is a stream that is to be cancelled, with status_.
   ServerRpcInfo* Check(grpc::experimental::InterceptorBatchMethods& methods) {
     const MutexLock lock(&mu_);
     bool refused = false;

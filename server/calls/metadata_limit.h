@@ -22,8 +22,8 @@ using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 // more than `most` bytes.
 absl::Status CheckMetadata(const Metadata& metadata, int32_t most);
 
-// For calls of gRPC's health service, which know nothing of our limit. Such a Check ends with the
-// error of CheckMetadata. A Watch would never end, so it is cancelled without one.
+// For calls of gRPC's health service, which know nothing of our limit. They end with the error of
+// CheckMetadata.
 class HealthMetadataLimit : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
   explicit HealthMetadataLimit(int32_t most) : most_(most) {}

@@ -17,7 +17,7 @@ namespace retnet {
 
 struct TextLimits {
   int64_t max_text_bytes = 8 << 20;  // of one text, and of one turn of a conversation
-  // Of all requests that are being read and tokenized.
+  // Of all requests, from their arrival to their end: their messages, and their prompts' tokens.
   int64_t texts_in_progress_bytes = 256 << 20;
   // Text that offers no place to be cut is tokenized at once, which takes 250 times its memory.
   int64_t max_uncut_bytes = 1 << 20;
@@ -45,9 +45,9 @@ inline absl::Status UncutText(std::string_view field, size_t from, const TextLim
       "words; send token_ids instead"));
 }
 
-// The bytes that all texts in progress may take together. Beyond it a text is refused at once: a
-// text that waited would take its memory all the same. Thread-safe. A Hold may outlive the budget:
-// the engine's threads drop the last reference to a call when they come to it.
+// The bytes that all requests in progress may take together. Beyond it one is refused at once: one
+// that waited would take its memory all the same. Thread-safe. A Hold may outlive the budget: the
+// engine's threads drop the last reference to a call when they come to it.
 class TextBudget {
  public:
   explicit TextBudget(int64_t bytes) : bytes_(bytes) {}
@@ -90,9 +90,9 @@ class TextBudget {
     const int64_t taken = std::min(bytes, bytes_);
     if (used_->fetch_add(taken) + taken <= bytes_) return Hold(used_, taken);
     *used_ -= taken;
-    return absl::ResourceExhaustedError(
-        absl::StrCat("requests that are being read have ", used_->load(), " bytes, and this one ",
-                     bytes, "; together they may have ", bytes_, ": try again"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the texts and tokens of the requests in progress have ", used_->load(),
+        " bytes, and this one ", bytes, "; together they may have ", bytes_, ": try again"));
   }
   int64_t used() const { return *used_; }
 

@@ -9,6 +9,12 @@ namespace retnet {
 TypedText::TypedText(const Tokenizer* tokenizer, const TextLimits& limits)
     : tokenizer_(tokenizer), limits_(limits), ready_{TextHead(tokenizer), {}} {}
 
+void TypedText::ParseSpecialTokens() {
+  if (tokenizer_ == nullptr) return;
+  tokenizer_ = &tokenizer_->ParsingSpecialTokens();
+  ready_.head = TextHead(tokenizer_);
+}
+
 absl::Status TypedText::PushText(std::string_view piece) {
   if (tokenizer_ == nullptr) {
     return absl::FailedPreconditionError(

@@ -38,6 +38,9 @@ class TypedText {
   // The BOS of the first text.
   void set_bos(TextBos bos) { bos_ = bos; }
 
+  // Special tokens may be written in the texts. Call this before the first text.
+  void ParseSpecialTokens();
+
   // FAILED_PRECONDITION without a tokenizer. INVALID_ARGUMENT if the turn's text is too long.
   absl::Status PushText(std::string_view piece);
   // Ends the text that came before the ids.
@@ -64,7 +67,7 @@ class TypedText {
   absl::Status BeginPart(size_t bytes);
   void EndPart();
 
-  const Tokenizer* const tokenizer_;
+  const Tokenizer* tokenizer_;
   const TextLimits limits_;
   TextBos bos_;
   std::deque<Item> items_;

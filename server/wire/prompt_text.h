@@ -39,6 +39,8 @@ class PromptText {
   // text has more tokens than fit, or cannot be cut.
   absl::StatusOr<bool> Step(Request* request);
 
+  // Tokens that the steps have given so far.
+  size_t tokens() const { return encoding_.has_value() ? encoding_->tokens().size() : 0; }
   bool on_session() const { return place_.on_session; }
   // If the text is on a session: its head, and whether there is anything that it adds to every
   // history.

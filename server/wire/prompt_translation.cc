@@ -19,6 +19,12 @@ std::optional<bool> AddBosOf(const Wire& wire) {
   return wire.has_add_bos() ? std::optional(wire.add_bos()) : std::nullopt;
 }
 
+// The model has a tokenizer.
+template <typename Wire>
+const Tokenizer* TokenizerFor(const Wire& wire, const ServedModel& model) {
+  return wire.parse_special_tokens() ? &model.tokenizer->ParsingSpecialTokens() : model.tokenizer;
+}
+
 absl::Status CheckHasPrompt(bool has_text) {
   return absl::InvalidArgumentError(
       has_text ? "text is empty; it must have at least 1 byte (to begin with nothing, send the BOS "
@@ -61,11 +67,12 @@ absl::Status ReadPrompt(const Wire& wire, const ServedModel& model, int32_t max_
   if (text.empty() && !on_session) return CheckHasPrompt(wire.has_text());
   if (model.tokenizer == nullptr) return text.empty() ? absl::OkStatus() : NeedsTokenizer("text");
   RETURN_IF_ERROR(CheckTextBytes("text", static_cast<int64_t>(text.size()), model.text, advice));
-  if (max_tokens > 0) RETURN_IF_ERROR(CheckFits(text.size(), max_tokens, *model.tokenizer));
+  const Tokenizer* const tokenizer = TokenizerFor(wire, model);
+  if (max_tokens > 0) RETURN_IF_ERROR(CheckFits(text.size(), max_tokens, *tokenizer));
   ASSIGN_OR_RETURN(const TokenId bos, BosBefore(AddBosOf(wire), model));
   const TextBos before{.token = bos, .only_if_first = on_session && !wire.has_add_bos()};
   plan->text = std::make_shared<PromptText>(
-      model.tokenizer, text,
+      tokenizer, text,
       PromptPlace{.on_session = on_session, .bos = before, .max_tokens = max_tokens}, model.text);
   return absl::OkStatus();
 }
@@ -175,7 +182,7 @@ absl::StatusOr<PromptPlan> PlanTokenize(const v1::TokenizeRequest& wire, const S
       CheckTextBytes("text", static_cast<int64_t>(wire.text().size()), model.text, "split it"));
   ASSIGN_OR_RETURN(const TokenId bos, BosBefore(AddBosOf(wire), model));
   PromptPlan plan;
-  plan.text = std::make_shared<PromptText>(model.tokenizer, wire.text(),
+  plan.text = std::make_shared<PromptText>(TokenizerFor(wire, model), wire.text(),
                                            PromptPlace{.bos = {.token = bos}}, model.text);
   return plan;
 }

@@ -141,6 +141,7 @@ absl::StatusOr<GenerationPlan> TranslateAnswer(const v1::GenerateRequest& wire,
                       : wire.when_busy() != 0             ? "when_busy"
                       : wire.cache_boundaries_size() != 0 ? "cache_boundaries"
                       : wire.has_session_tokens()         ? "session_tokens"
+                      : wire.has_parse_special_tokens()   ? "parse_special_tokens"
                                                           : nullptr;
   if (other != nullptr) {
     return absl::InvalidArgumentError(

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "models/load.h"
 #include "models/safetensors.h"
+#include "tests/models/golden.h"
 #include "tests/models/random_checkpoint.h"
 #include "tests/models/safetensors_writer.h"
 
@@ -47,9 +48,20 @@ TEST(Fingerprint, IsTheSameForTheSameWeightsHoweverTheConfigIsSpelt) {
 }
 
 TEST(Fingerprint, AKeyThatChangesWhatIsComputedChangesIt) {
+  for (const char* key : {R"("norm_eps": 1e-5, )", R"("normalized_retention": true, )"}) {
+    std::string config = kConfig;
+    config.insert(1, key);
+    EXPECT_NE(OfConfig(config), OfConfig(kConfig)) << key;
+  }
   std::string config = kConfig;
-  config.insert(1, R"("norm_eps": 1e-5, )");
-  EXPECT_NE(OfConfig(config), OfConfig(kConfig));
+  config.insert(1, R"("normalized_retention": false, )");
+  EXPECT_EQ(OfConfig(config), OfConfig(kConfig));
+}
+
+// So that a session goes on with a file that was written anew.
+TEST(Fingerprint, IsTheSameForGateAndUpInOneTensor) {
+  EXPECT_EQ(FingerprintOf(GoldenFolder("fla-fused-mlp-grouped")),
+            FingerprintOf(GoldenFolder("grouped")));
 }
 
 TEST(Fingerprint, EveryBitOfAWeightChangesIt) {

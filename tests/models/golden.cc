@@ -23,6 +23,25 @@ std::vector<T> Values(const StoredTensors& tensors, const std::string& name) {
 
 }  // namespace
 
+const std::vector<Golden>& Goldens() {
+  static const std::vector<Golden>* const goldens = new std::vector<Golden>{
+      {"base"},
+      {"bf16", /*bf16_weights=*/true},
+      {"grouped", /*bf16_weights=*/true},
+      {"plain"},
+      {"sharded"},
+      {"fullheads", /*bf16_weights=*/true},
+      {"long"},
+      {"fla-fused-mlp-grouped", /*bf16_weights=*/true, 2e-4, /*has_states=*/false},
+      {"syncdoth-f32", /*bf16_weights=*/false, 2e-4, /*has_states=*/false},
+      {"syncdoth-bf16", /*bf16_weights=*/true, 2e-4, /*has_states=*/false},
+      {"syncdoth-f16", /*bf16_weights=*/false, 2e-4, /*has_states=*/false},
+      // Heads so small that the epsilon of their norm counts.
+      {"syncdoth-init", /*bf16_weights=*/false, 2e-5, /*has_states=*/false},
+  };
+  return *goldens;
+}
+
 std::string GoldenFolder(const std::string& name) {
   return std::string(RETNET_SOURCE_DIR) + "/tests/testdata/goldens/" + name;
 }

@@ -23,6 +23,15 @@ struct GoldenSequence {
   double bf16_rms_error = 0;
 };
 
+// A folder whose checkpoint the server reads as it is.
+struct Golden {
+  std::string name;
+  bool bf16_weights = false;
+  double float32_bound = 2e-4;  // of the errors of logits that are computed in fp32
+  bool has_states = true;
+};
+const std::vector<Golden>& Goldens();
+
 // The checkpoint's folder, tests/testdata/goldens/NAME.
 std::string GoldenFolder(const std::string& name);
 std::vector<GoldenSequence> ReadGolden(const std::string& name);

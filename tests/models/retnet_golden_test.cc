@@ -15,29 +15,6 @@
 namespace retnet {
 namespace {
 
-struct Golden {
-  std::string name;
-  bool bf16_weights = false;
-  double float32_bound = 2e-4;
-  bool has_states = true;
-};
-
-const Golden kGoldens[] = {
-    {"base"},
-    {"bf16", /*bf16_weights=*/true},
-    {"grouped", /*bf16_weights=*/true},
-    {"plain"},
-    {"sharded"},
-    {"fullheads", /*bf16_weights=*/true},
-    {"long"},
-    {"fla-fused-mlp-grouped", /*bf16_weights=*/true, 2e-4, /*has_states=*/false},
-    {"syncdoth-f32", /*bf16_weights=*/false, 2e-4, /*has_states=*/false},
-    {"syncdoth-bf16", /*bf16_weights=*/true, 2e-4, /*has_states=*/false},
-    {"syncdoth-f16", /*bf16_weights=*/false, 2e-4, /*has_states=*/false},
-    // Heads so small that the epsilon of their norm counts.
-    {"syncdoth-init", /*bf16_weights=*/false, 2e-5, /*has_states=*/false},
-};
-
 struct GoldenCase {
   Backend backend;
   Golden golden;
@@ -50,7 +27,7 @@ std::ostream& operator<<(std::ostream& stream, const GoldenCase& test) {
 std::vector<GoldenCase> Cases(const std::vector<Backend>& backends) {
   std::vector<GoldenCase> cases;
   for (const Backend& backend : backends) {
-    for (const Golden& golden : kGoldens) {
+    for (const Golden& golden : Goldens()) {
       // The other sequences are short and would show nothing new about the rounding of bases.
       const bool rounds = std::set<std::string>{"base", "long"}.contains(golden.name);
       if (backend.base_type != ElementType::kFloat32 && !rounds) continue;

@@ -1,17 +1,27 @@
 // A text that is cut gives the tokens of the whole text.
-#include "models/text_cuts.h"
+#include "models/tokenizers/text_cuts.h"
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
-#include "models/sentencepiece_model.h"
 #include "models/tokenizer.h"
+#include "models/tokenizers/sentencepiece_model.h"
 #include "tests/models/random_text.h"
 
 namespace retnet {
 namespace {
+
+// With special tokens parsed or not.
+struct Loaded {
+  std::unique_ptr<Tokenizer> owner;
+  const Tokenizer* tokenizer;
+  const Tokenizer* operator->() const { return tokenizer; }
+  const Tokenizer& operator*() const { return *tokenizer; }
+};
 
 std::unique_ptr<Tokenizer> Load(const std::string& directory) {
   auto tokenizer = Tokenizer::Load(std::string(RETNET_SOURCE_DIR) + "/" + directory);
@@ -80,6 +90,20 @@ std::string RandomWords(int parts, Random* random) {
                                                   "int ",
                                                   "for (",
                                                   "</s>",
+                                                  "<s>",
+                                                  "<|endoftext|>",
+                                                  "<|eot_id|>",
+                                                  "<tool>",
+                                                  "<end>",
+                                                  "tale",
+                                                  "king",
+                                                  "[INST]",
+                                                  "Pâté",
+                                                  "Pa\u0302te\u0301",
+                                                  "end.",
+                                                  "'",
+                                                  "=",
+                                                  "\u0338",
                                                   "<unk>",
                                                   "1."};
   std::string text;
@@ -126,10 +150,18 @@ struct Vocabulary {
   bool cuts = true;
 };
 
-class TextCutsOf : public ::testing::TestWithParam<Vocabulary> {};
+class TextCutsOf : public ::testing::TestWithParam<std::tuple<Vocabulary, bool>> {
+ protected:
+  const Vocabulary& vocabulary() const { return std::get<0>(GetParam()); }
+  Loaded LoadVocabulary() const {
+    auto owner = Load(vocabulary().directory);
+    const Tokenizer* const plain = owner.get();
+    return {std::move(owner), std::get<1>(GetParam()) ? &plain->ParsingSpecialTokens() : plain};
+  }
+};
 
 TEST_P(TextCutsOf, GiveTheTokensOfTheWholeText) {
-  const auto tokenizer = Load(GetParam().directory);
+  const auto tokenizer = LoadVocabulary();
   Random random(7);
   size_t count = 0;
   size_t characters = 0;
@@ -153,7 +185,7 @@ TEST_P(TextCutsOf, GiveTheTokensOfTheWholeText) {
     tokenizer->Join(*(from == 0 ? tokenizer->Encode(rest) : tokenizer->EncodeNext(rest)), &joined);
     ASSERT_EQ(joined, whole) << "text: \"" << text << "\"";
   }
-  if (GetParam().cuts) {
+  if (vocabulary().cuts) {
     EXPECT_GT(count, characters / 20);
   } else {
     EXPECT_EQ(count, 0);
@@ -162,7 +194,7 @@ TEST_P(TextCutsOf, GiveTheTokensOfTheWholeText) {
 
 // What is typed later moves no cut.
 TEST_P(TextCutsOf, StayWhateverIsAdded) {
-  const auto tokenizer = Load(GetParam().directory);
+  const auto tokenizer = LoadVocabulary();
   Random random(8);
   for (int round = 0; round < 500; ++round) {
     const std::string text = RandomWords(1 + Below(10, &random), &random);
@@ -174,7 +206,7 @@ TEST_P(TextCutsOf, StayWhateverIsAdded) {
 }
 
 TEST_P(TextCutsOf, NoTokenStandsForMoreBytesThanTheBound) {
-  const auto tokenizer = Load(GetParam().directory);
+  const auto tokenizer = LoadVocabulary();
   if (tokenizer->max_token_bytes() == 0) return;
   Random random(9);
   for (int round = 0; round < 2000; ++round) {
@@ -186,16 +218,25 @@ TEST_P(TextCutsOf, NoTokenStandsForMoreBytesThanTheBound) {
 
 INSTANTIATE_TEST_SUITE_P(
     Vocabularies, TextCutsOf,
-    ::testing::Values(Vocabulary{"models/demo"}, Vocabulary{"tests/testdata/tokenizers/plain"},
-                      Vocabulary{"tests/testdata/tokenizers/prefixed"},
-                      Vocabulary{"tests/testdata/tokenizers/llama"},
-                      Vocabulary{"tests/testdata/tokenizers/rules"},
-                      Vocabulary{"tests/testdata/tokenizers/unigram"},
-                      Vocabulary{"tests/testdata/tokenizers/symbols"},
-                      Vocabulary{"tests/testdata/tokenizers/nfkc"},
-                      Vocabulary{"tests/testdata/tokenizers/suffix", /*cuts=*/false}),
+    ::testing::Combine(
+        ::testing::Values(Vocabulary{"models/demo"}, Vocabulary{"tests/testdata/tokenizers/plain"},
+                          Vocabulary{"tests/testdata/tokenizers/prefixed"},
+                          Vocabulary{"tests/testdata/tokenizers/llama"},
+                          Vocabulary{"tests/testdata/tokenizers/rules"},
+                          Vocabulary{"tests/testdata/tokenizers/unigram"},
+                          Vocabulary{"tests/testdata/tokenizers/symbols"},
+                          Vocabulary{"tests/testdata/tokenizers/nfkc"},
+                          Vocabulary{"tests/testdata/tokenizers/gpt2"},
+                          Vocabulary{"tests/testdata/tokenizers/neox"},
+                          Vocabulary{"tests/testdata/tokenizers/llama3"},
+                          Vocabulary{"tests/testdata/tokenizers/llama_json"},
+                          Vocabulary{"tests/testdata/tokenizers/mistral"},
+                          Vocabulary{"tests/testdata/tokenizers/suffix", /*cuts=*/false}),
+        ::testing::Bool()),
     [](const auto& info) {
-      return info.param.directory.substr(info.param.directory.rfind('/') + 1);
+      const std::string& directory = std::get<0>(info.param).directory;
+      return directory.substr(directory.rfind('/') + 1) +
+             (std::get<1>(info.param) ? "_parsing_special" : "");
     });
 
 }  // namespace

@@ -43,6 +43,14 @@ TEST(Tokenizer, IdsAreSentencePieces) {
   EXPECT_THAT(*Load(Folder("prefixed"))->Encode("Alice was"), ElementsAre(47, 59));
 }
 
+TEST(Tokenizer, SpieceModelIsAnotherNameOfTheFile) {
+  const std::string directory = MakeTemporaryFolder();
+  std::filesystem::copy(Folder("plain") + "/tokenizer.model", directory + "/spiece.model");
+  EXPECT_THAT(*Load(directory)->Encode("Alice was"), ElementsAre(382, 317, 324));
+  std::filesystem::copy(Folder("prefixed") + "/tokenizer.model", directory);
+  EXPECT_THAT(*Load(directory)->Encode("Alice was"), ElementsAre(47, 59));
+}
+
 TEST(Tokenizer, EveryTextComesBack) {
   const auto tokenizer = Load(Folder("plain"));
   for (const std::string& text :

@@ -18,6 +18,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Le;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr size_t kBound = 4 << 20;
@@ -125,6 +126,34 @@ TEST(AnswerSizes, EndACompleteThatNobodyCouldReceive) {
     EXPECT_THAT(status.error_message(), HasSubstr("max_tokens"));
     EXPECT_LT(server.control().step_count() - steps, 1000) << "computed in vain";
   }
+}
+
+// A token has at least 4 bytes, and each of its candidates 2.
+TEST(AnswerSizes, RefuseACompleteThatCannotFitBeforeAnyStep) {
+  FakeServer server(SayingLongTokens());
+  const auto complete = [&](int32_t min_tokens, int32_t max_tokens, bool may_stop) {
+    grpc::ClientContext context;
+    v1::GenerateRequest request = GreedyRequest(max_tokens);
+    request.set_n(128);
+    request.set_logprobs(20);
+    request.set_min_tokens(min_tokens);
+    request.set_ignore_eos(!may_stop);
+    v1::CompleteResponse response;
+    return server.stub().Complete(&context, request, &response);
+  };
+  constexpr int32_t kMost = (4 << 20) / 128 / (4 + 20 * 2);
+  for (const grpc::Status& status :
+       {complete(0, kMost + 1, false), complete(kMost + 1, kMost + 1, true)}) {
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(status.error_message(), HasSubstr("would have at least"));
+  }
+  EXPECT_EQ(server.control().step_count(), 0);
+  EXPECT_EQ(server.engine().stats().requests_finished, 0);
+  // These may fit as far as anybody can tell, and end later.
+  for (const grpc::Status& status : {complete(0, kMost, false), complete(kMost - 1, kMost, true)}) {
+    EXPECT_THAT(status.error_message(), Not(HasSubstr("would have at least")));
+  }
+  EXPECT_GT(server.control().step_count(), 0);
 }
 
 TEST(AnswerSizes, EndADetokenizeThatNobodyCouldReceive) {

@@ -49,7 +49,7 @@ const struct {
 
 TEST(OddFiles, InAModelsFolderAreRefused) {
   for (const char* name : {"config.json", "generation_config.json", "model.safetensors",
-                           "tokenizer.model", "tokenizer_config.json"}) {
+                           "tokenizer.model", "tokenizer.json", "tokenizer_config.json"}) {
     for (const auto& odd : kOddFiles) {
       SCOPED_TRACE(std::string(name) + ", a " + odd.name);
       const fs::path folder = Copied();

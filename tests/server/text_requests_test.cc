@@ -70,6 +70,35 @@ TEST(TextRequests, TakeTurns) {
   other.join();
 }
 
+// Refused before a step of the model, and before more of the text is tokenized than shows it.
+TEST(TextRequests, ThatCannotFitAreRefusedBeforeAnyStep) {
+  FakeServerOptions options;
+  options.engine.max_context_length = 1000;
+  FakeServer server(options);
+  const auto complete = [&server](const v1::GenerateRequest& request) {
+    grpc::ClientContext context;
+    v1::CompleteResponse response;
+    return server.stub().Complete(&context, request, &response);
+  };
+  v1::GenerateRequest request = GreedyRequest(1);
+  request.set_text(Words(1000 * server.tokenizer().max_token_bytes() + 1));
+  grpc::Status status = complete(request);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("split it"));
+  EXPECT_EQ(server.tokenizer().encoded_bytes(), 0);
+  request.set_text(Words(1000 * server.tokenizer().max_token_bytes()));
+  status = complete(request);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("split it"));
+  EXPECT_LT(server.tokenizer().encoded_bytes(), 64 << 10);
+  for (int i = 0; i < 1000; ++i) request.mutable_token_ids()->add_ids(5);
+  EXPECT_EQ(complete(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(server.control().step_count(), 0);
+  request.mutable_token_ids()->mutable_ids()->RemoveLast();
+  EXPECT_TRUE(complete(request).ok());
+  EXPECT_GT(server.control().step_count(), 0);
+}
+
 TEST(TextRequests, ShareABudget) {
   FakeServerOptions options;
   options.text.texts_in_progress_bytes = 10000;
@@ -89,7 +118,8 @@ TEST(TextRequests, ShareABudget) {
     const grpc::Status refused = Tokenize(&server, std::string(1200, 'a'));
     EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
     EXPECT_THAT(refused.error_message(), HasSubstr("10000"));
-    EXPECT_TRUE(Tokenize(&server, std::string(500, 'a')).ok());
+    EXPECT_TRUE(Tokenize(&server, std::string(150, 'a')).ok());
+    EXPECT_FALSE(Tokenize(&server, std::string(500, 'a')).ok()) << "four bytes a token";
     ASSERT_TRUE(stream->WritesDone());
     while (stream->Read(&response)) {
     }

@@ -70,6 +70,41 @@ TEST_F(SchedulerTest, AStepIsShortWhileATenantWaitsForItsSlot) {
             2 * (kTimes.step + 10 * kTimes.prompt_row) + 1e-9);
 }
 
+TEST_F(SchedulerTest, AStepIsShortWhileATenantIsExpectedBack) {
+  Scheduler scheduler(512, 64);
+  for (int i = 0; i < 4; ++i) Started(scheduler, Make(1 << 18, 1, 0, "flood"));
+  RunStep(scheduler, Unlimited, kTimes);
+  Started(scheduler, Make(10, 1, 0, "modest"));
+  RunStep(scheduler, Unlimited, kTimes);  // it has its answer, and its client writes the next one
+  double seconds = 0.0;
+  int steps = 0;
+  while (true) {
+    const double step = SecondsOf(RunStep(scheduler, Unlimited, kTimes));
+    if (step > 2 * (kTimes.step + 10 * kTimes.prompt_row) + 1e-9) break;
+    seconds += step;
+    ASSERT_LT(++steps, 2000) << "it is not expected for ever";
+  }
+  EXPECT_NEAR(seconds, AbsentTenants::kExpected, 0.1);
+  EXPECT_GT(SecondsOf(RunStep(scheduler, Unlimited, kTimes)), 0.05) << "512 rows";
+}
+
+TEST_F(SchedulerTest, ATenantAloneIsNotHeldBackByItsOwnLastRequest) {
+  Scheduler scheduler(512, 64);
+  Started(scheduler, Make(10, 1, 0, "one"));
+  RunStep(scheduler, Unlimited, kTimes);
+  Started(scheduler, Make(8000, 1, 0, "one"));
+  EXPECT_GT(SecondsOf(RunStep(scheduler, Unlimited, kTimes)), 0.05) << "512 rows";
+}
+
+TEST_F(SchedulerTest, WhoNeverHadASlotIsNotExpectedBack) {
+  Scheduler scheduler(512, 64);
+  Started(scheduler, Make(8000, 1, 0, "one"));
+  Sequence* refused = Make(1, 1, 0, "other");
+  scheduler.Enqueue(refused);
+  scheduler.Remove(refused);
+  EXPECT_GT(SecondsOf(RunStep(scheduler, Unlimited, kTimes)), 0.05) << "512 rows";
+}
+
 TEST_F(SchedulerTest, WhoHasMoreSlotsForItsWeightGivesOneUp) {
   Scheduler scheduler(8, 4);
   std::vector<Sequence*> flood;

@@ -32,7 +32,9 @@ std::shared_ptr<grpc::Channel> Connect(const HostileTargets& targets) {
   return grpc::CreateCustomChannel(targets.grpc, grpc::InsecureChannelCredentials(), arguments);
 }
 
-void Limit(grpc::ClientContext* context, int milliseconds_left) {
+// The token and a deadline.
+void Prepare(grpc::ClientContext* context, const HostileTargets& targets, int milliseconds_left) {
+  context->AddMetadata("authorization", "Bearer " + targets.token);
   context->set_deadline(system_clock::now() + milliseconds(milliseconds_left));
 }
 
@@ -54,7 +56,7 @@ void Unread(const std::string& name, const HostileTargets& targets, Outcomes* ou
   std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
   std::vector<std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>>> readers;
   for (int i = 0; i < streams; ++i) {
-    Limit(contexts.emplace_back(std::make_unique<grpc::ClientContext>()).get(), 3000);
+    Prepare(contexts.emplace_back(std::make_unique<grpc::ClientContext>()).get(), targets, 3000);
     readers.push_back(stub->Generate(contexts.back().get(), request));
   }
   absl::SleepFor(absl::Seconds(3));
@@ -78,6 +80,7 @@ void Resets(const HostileTargets& targets, Outcomes* outcomes) {
   const auto stub = v1::Generation::NewStub(Connect(targets));
   for (int i = 0; i < 500; ++i) {
     grpc::ClientContext context;
+    Prepare(&context, targets, 3000);
     const auto reader = stub->Generate(&context, Request(300, 100));
     context.TryCancel();
     outcomes->Count("streams reset at once", reader->Finish());
@@ -87,7 +90,7 @@ void Resets(const HostileTargets& targets, Outcomes* outcomes) {
 grpc::Status Complete(const HostileTargets& targets, const v1::GenerateRequest& request,
                       grpc_compression_algorithm compression) {
   grpc::ClientContext context;
-  Limit(&context, 5000);
+  Prepare(&context, targets, 5000);
   context.set_compression_algorithm(compression);
   v1::CompleteResponse response;
   return v1::Generation::NewStub(Connect(targets))->Complete(&context, request, &response);
@@ -111,11 +114,24 @@ void LongTexts(const HostileTargets& targets, Outcomes* outcomes) {
 
 void Metadata(const HostileTargets& targets, Outcomes* outcomes) {
   grpc::ClientContext context;
-  Limit(&context, 5000);
+  Prepare(&context, targets, 5000);
   context.AddMetadata("x-much", std::string(200 << 10, 'm'));
   v1::GetModelResponse response;
   outcomes->Count("metadata of 200 KiB",
                   v1::Generation::NewStub(Connect(targets))->GetModel(&context, {}, &response));
+}
+
+void WrongTokens(const HostileTargets& targets, Outcomes* outcomes) {
+  const auto stub = v1::Generation::NewStub(Connect(targets));
+  std::string token = targets.token;
+  token.back() = token.back() == '0' ? '1' : '0';
+  for (int i = 0; i < 300; ++i) {
+    grpc::ClientContext context;
+    context.set_deadline(system_clock::now() + milliseconds(5000));
+    if (i % 2 == 0) context.AddMetadata("authorization", "Bearer " + token);
+    v1::CompleteResponse response;
+    outcomes->Count("wrong tokens, or none", stub->Complete(&context, Request(8, 2000), &response));
+  }
 }
 
 void UnknownMethods(const HostileTargets& targets, Outcomes* outcomes) {
@@ -123,7 +139,7 @@ void UnknownMethods(const HostileTargets& targets, Outcomes* outcomes) {
   grpc::TemplatedGenericStub<v1::GetModelRequest, v1::GetModelResponse> stub(channel);
   for (int i = 0; i < 50; ++i) {
     grpc::ClientContext context;
-    Limit(&context, 5000);
+    Prepare(&context, targets, 5000);
     const v1::GetModelRequest request;
     v1::GetModelResponse response;
     Mutex mutex;
@@ -143,9 +159,10 @@ void UnknownMethods(const HostileTargets& targets, Outcomes* outcomes) {
   }
 }
 
-grpc::Status Import(v1::Sessions::Stub* stub, const std::string& snapshot) {
+grpc::Status Import(const HostileTargets& targets, v1::Sessions::Stub* stub,
+                    const std::string& snapshot) {
   grpc::ClientContext context;
-  Limit(&context, 5000);
+  Prepare(&context, targets, 5000);
   v1::Session session;
   const auto writer = stub->Import(&context, &session);
   v1::ImportSessionRequest request;
@@ -156,7 +173,7 @@ grpc::Status Import(v1::Sessions::Stub* stub, const std::string& snapshot) {
   grpc::Status status = writer->Finish();
   if (!status.ok()) return status;
   grpc::ClientContext deletion;
-  Limit(&deletion, 5000);
+  Prepare(&deletion, targets, 5000);
   v1::DeleteSessionRequest deleted;
   deleted.set_id(session.id());
   stub->Delete(&deletion, deleted, &session).ok();
@@ -171,19 +188,19 @@ void ForgedSnapshots(const HostileTargets& targets, Outcomes* outcomes) {
   v1::GenerateRequest request = Request(70, 5);
   request.set_session_id(id);
   grpc::ClientContext context;
-  Limit(&context, 5000);
+  Prepare(&context, targets, 5000);
   v1::CompleteResponse response;
   v1::CreateSessionRequest create;
   create.set_id(id);
   v1::Session session;
   grpc::ClientContext creation;
-  Limit(&creation, 5000);
+  Prepare(&creation, targets, 5000);
   if (const grpc::Status status = sessions->Create(&creation, create, &session); !status.ok()) {
     return outcomes->Count("forged snapshots: no session", status);
   }
   v1::Generation::NewStub(channel)->Complete(&context, request, &response).ok();
   grpc::ClientContext exporting;
-  Limit(&exporting, 5000);
+  Prepare(&exporting, targets, 5000);
   v1::ExportSessionRequest wanted;
   wanted.set_id(id);
   const auto reader = sessions->Export(&exporting, wanted);
@@ -197,10 +214,10 @@ void ForgedSnapshots(const HostileTargets& targets, Outcomes* outcomes) {
     for (int byte = 0; byte < 4; ++byte) {
       forged[random() % forged.size()] = static_cast<char>(random());
     }
-    outcomes->Count("forged snapshots", Import(sessions.get(), forged));
+    outcomes->Count("forged snapshots", Import(targets, sessions.get(), forged));
   }
   grpc::ClientContext deletion;
-  Limit(&deletion, 5000);
+  Prepare(&deletion, targets, 5000);
   v1::DeleteSessionRequest deleted;
   deleted.set_id(id);
   sessions->Delete(&deletion, deleted, &session).ok();
@@ -214,7 +231,7 @@ void HeldImports(const HostileTargets& targets, Outcomes* outcomes) {
   v1::ImportSessionRequest request;
   request.set_chunk(std::string(1 << 20, 'x'));
   for (int i = 0; i < 50; ++i) {
-    Limit(contexts.emplace_back(std::make_unique<grpc::ClientContext>()).get(), 3000);
+    Prepare(contexts.emplace_back(std::make_unique<grpc::ClientContext>()).get(), targets, 3000);
     writers.push_back(stub->Import(contexts.back().get(), &session));
     writers.back()->Write(request);
   }
@@ -272,16 +289,21 @@ std::map<std::string, std::map<std::string, int64_t>> Outcomes::counts() const {
   return counts_;
 }
 
-std::vector<Attack> AllAttacks() {
-  return {FloodOfDecodes, FloodOfPrompts, Resets,          GzipBomb,    LongTexts,
-          Metadata,       UnknownMethods, ForgedSnapshots, HeldImports, SilentConnections};
+const std::vector<Attack>& AllAttacks() {
+  static const auto& attacks = *new std::vector<Attack>{
+      {"decodes", FloodOfDecodes}, {"prompts", FloodOfPrompts},  {"resets", Resets},
+      {"bombs", GzipBomb},         {"texts", LongTexts},         {"metadata", Metadata},
+      {"tokens", WrongTokens},     {"methods", UnknownMethods},  {"forged", ForgedSnapshots},
+      {"imports", HeldImports},    {"silent", SilentConnections}};
+  return attacks;
 }
 
-HostileClients::HostileClients(HostileTargets targets, absl::Duration pause, Outcomes* outcomes) {
-  for (const Attack& attack : AllAttacks()) {
-    threads_.emplace_back([this, targets, pause, attack, outcomes] {
+HostileClients::HostileClients(const std::vector<Attack>& attacks, HostileTargets targets,
+                               absl::Duration pause, Outcomes* outcomes) {
+  for (const Attack& attack : attacks) {
+    threads_.emplace_back([this, targets, pause, run = attack.run, outcomes] {
       while (!stopping_) {
-        attack(targets, outcomes);
+        run(targets, outcomes);
         for (absl::Duration slept; slept < pause && !stopping_; slept += absl::Milliseconds(50)) {
           absl::SleepFor(absl::Milliseconds(50));
         }

@@ -33,18 +33,23 @@ class Outcomes {
 struct HostileTargets {
   std::string grpc;     // HOST:PORT
   std::string metrics;  // HOST:PORT
+  std::string token;    // all of them are one principal
 };
 
 // One attack, from beginning to end, in a second or a few.
-using Attack = std::function<void(const HostileTargets& targets, Outcomes* outcomes)>;
+struct Attack {
+  std::string name;
+  std::function<void(const HostileTargets& targets, Outcomes* outcomes)> run;
+};
 
-std::vector<Attack> AllAttacks();
+const std::vector<Attack>& AllAttacks();
 
-// Repeats every attack, each in its own thread, until it is destroyed.
+// Repeats attacks, each in its own thread, until it is destroyed.
 class HostileClients {
  public:
   // `outcomes` outlives it. An attack rests for `pause` before it comes again.
-  HostileClients(HostileTargets targets, absl::Duration pause, Outcomes* outcomes);
+  HostileClients(const std::vector<Attack>& attacks, HostileTargets targets, absl::Duration pause,
+                 Outcomes* outcomes);
   ~HostileClients();
 
  private:

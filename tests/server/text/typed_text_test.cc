@@ -175,11 +175,13 @@ TEST_P(TypedTexts, AreTheTokensOfTheWholeTextHoweverTheyAreCut) {
   EXPECT_GT(early, 1000);
 }
 
-INSTANTIATE_TEST_SUITE_P(Tokenizers, TypedTexts,
-                         ::testing::Values("models/demo", "tests/testdata/tokenizers/plain",
-                                           "tests/testdata/tokenizers/prefixed",
-                                           "tests/testdata/tokenizers/llama",
-                                           "tests/testdata/tokenizers/nfkc"));
+INSTANTIATE_TEST_SUITE_P(
+    Tokenizers, TypedTexts,
+    ::testing::Values("models/demo", "tests/testdata/tokenizers/plain",
+                      "tests/testdata/tokenizers/prefixed", "tests/testdata/tokenizers/llama",
+                      "tests/testdata/tokenizers/nfkc", "tests/testdata/tokenizers/gpt2",
+                      "tests/testdata/tokenizers/neox", "tests/testdata/tokenizers/llama3",
+                      "tests/testdata/tokenizers/llama_json", "tests/testdata/tokenizers/mistral"));
 
 }  // namespace
 }  // namespace retnet

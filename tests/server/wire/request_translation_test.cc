@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/validate.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/server/fake_tokenizer.h"
+#include "tests/server/wire/request_translation_fixture.h"
 
 namespace retnet {
 namespace {
@@ -18,32 +17,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-class RequestTranslation : public ::testing::Test {
- protected:
-  RequestTranslation() : tokenizer_(FakeTokenizer::WithBytes()) {
-    model_.info.vocab_size = tokenizer_.vocab_size();
-    model_.info.bos = 1;
-    model_.info.eos = {2};
-    model_.max_context_length = 100;
-    model_.tokenizer = &tokenizer_;
-  }
-
-  static v1::GenerateRequest Ids() {
-    v1::GenerateRequest request;
-    request.mutable_token_ids()->add_ids(5);
-    return request;
-  }
-  // Translation and the engine's own rules: what Submit would say.
-  absl::Status Check(const v1::GenerateRequest& wire) const {
-    const absl::StatusOr<GenerationPlan> plan = TranslateGenerate(wire, model_);
-    if (!plan.ok()) return plan.status();
-    return ValidateRequest(plan->request, model_.info.vocab_size, model_.max_context_length);
-  }
-
-  FakeTokenizer tokenizer_;
-  ServedModel model_;
-};
 
 TEST_F(RequestTranslation, TakesDefaultsWhereNothingIsSet) {
   const auto plan = TranslateGenerate(Ids(), model_);
@@ -223,185 +196,6 @@ TEST_F(RequestTranslation, DetokenizesToUtf8Always) {
   request.add_token_ids(-1);
   EXPECT_EQ(TranslateDetokenize(request, model_).status().code(),
             absl::StatusCode::kInvalidArgument);
-}
-
-// The tokens that a request adds to a session with this history.
-std::vector<TokenId> Added(const Request& request, const TokenHistory& history) {
-  std::vector<TokenId> tokens;
-  if (request.head) {
-    const PromptHead head = request.head(history);
-    tokens = head.history;
-    tokens.insert(tokens.end(), head.prompt.begin(), head.prompt.end());
-  }
-  tokens.insert(tokens.end(), request.prompt.begin(), request.prompt.end());
-  return tokens;
-}
-
-std::vector<TokenId> WithBos(std::vector<TokenId> tokens) {
-  tokens.insert(tokens.begin(), 1);
-  return tokens;
-}
-
-TEST_F(RequestTranslation, LeavesBosOpenOnASession) {
-  const std::vector<TokenId> tokens = *tokenizer_.Encode("abcd ab");
-  const TokenHistory empty;
-  const TokenHistory some({7}, {});
-  v1::GenerateRequest request;
-  request.set_text("abcd ab");
-  request.set_session_id("s");
-  auto plan = TranslateGenerate(request, model_);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(Added(plan->request, empty), WithBos(tokens));
-  EXPECT_EQ(Added(plan->request, some), tokens);
-  EXPECT_TRUE(plan->request.keep);
-  request.set_add_bos(true);
-  plan = TranslateGenerate(request, model_);
-  EXPECT_EQ(Added(plan->request, empty), WithBos(tokens));
-  EXPECT_EQ(Added(plan->request, some), WithBos(tokens));
-  request.clear_session_id();
-  request.clear_add_bos();
-  request.set_keep(true);
-  plan = TranslateGenerate(request, model_);
-  EXPECT_TRUE(plan->needs.make);
-  EXPECT_EQ(plan->request.prompt, WithBos(tokens));
-  request.clear_text();
-  EXPECT_EQ(TranslateGenerate(request, model_).status().code(), absl::StatusCode::kInvalidArgument);
-}
-
-// What a stop string has cut off a token is tokenized with the text behind it, and without one too.
-TEST_F(RequestTranslation, PutsTheBytesOfACutTokenBeforeTheNextText) {
-  const TokenId abc = (*tokenizer_.Encode("abc"))[0];
-  TokenHistory history({7}, {});
-  history.set_cut({.token = abc, .bytes = 1});
-  v1::GenerateRequest request;
-  request.set_session_id("s");
-  request.set_text("bd ab");
-  EXPECT_EQ(Added(TranslateGenerate(request, model_)->request, history),
-            *tokenizer_.Encode("abd ab"));
-  request.mutable_token_ids()->add_ids(5);
-  EXPECT_THAT(Added(TranslateGenerate(request, model_)->request, history),
-              ElementsAre(FakeTokenizer::ByteToken('a'), 5));
-  request.clear_token_ids();
-  EXPECT_THAT(Added(TranslateGenerate(request, model_)->request, history),
-              ElementsAre(FakeTokenizer::ByteToken('a')));
-  // A score is that of its own text.
-  v1::ScoreRequest score;
-  score.set_session_id("s");
-  score.set_text("bd");
-  const auto plan = TranslateScore(score, model_);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_THAT(plan->request.head(history).history, ElementsAre(FakeTokenizer::ByteToken('a')));
-  EXPECT_EQ(plan->request.head(history).prompt, *tokenizer_.Encode("bd"));
-}
-
-TEST_F(RequestTranslation, GoesOnWithACharacterOnlyIfItAddsNothing) {
-  const TokenHistory history(
-      {7, FakeTokenizer::ByteToken('\xF0'), FakeTokenizer::ByteToken('\x9F')}, {});
-  v1::GenerateRequest request;
-  request.set_session_id("s");
-  auto plan = TranslateGenerate(request, model_);
-  plan->request.head(history);
-  EXPECT_EQ(*plan->begun, "\xF0\x9F");
-  request.set_text("x");
-  plan = TranslateGenerate(request, model_);
-  plan->request.head(history);
-  EXPECT_EQ(*plan->begun, "");
-}
-
-class TextBounds : public RequestTranslation {
- protected:
-  TextBounds() { model_.max_context_length = 1 << 20; }
-  static v1::GenerateRequest Text(std::string text) {
-    v1::GenerateRequest request;
-    request.set_text(std::move(text));
-    return request;
-  }
-};
-
-TEST_F(TextBounds, OfATextHoldForEveryCall) {
-  constexpr int64_t kBound = 1000;
-  model_.text.max_text_bytes = kBound;
-  for (const int64_t bytes : {kBound - 1, kBound, kBound + 1}) {
-    const std::string text(static_cast<size_t>(bytes), 'a');
-    v1::ScoreRequest score;
-    score.set_text(text);
-    v1::TokenizeRequest tokenize;
-    tokenize.set_text(text);
-    v1::DetokenizeRequest detokenize;
-    for (int64_t i = 0; i < bytes; ++i) detokenize.add_token_ids(FakeTokenizer::ByteToken('a'));
-    for (const absl::Status& status :
-         {TranslateGenerate(Text(text), model_).status(), TranslateScore(score, model_).status(),
-          PlanTokenize(tokenize, model_).status(),
-          TranslateDetokenize(detokenize, model_).status()}) {
-      EXPECT_EQ(status.ok(), bytes <= kBound) << status;
-      if (status.ok()) continue;
-      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-      const std::string message(status.message());
-      EXPECT_THAT(message, HasSubstr("1001 bytes"));
-      EXPECT_THAT(message, HasSubstr("1000"));
-    }
-    if (bytes <= kBound) continue;
-    EXPECT_THAT(std::string(TranslateScore(score, model_).status().message()),
-                HasSubstr("session"));
-  }
-}
-
-// The longest piece has 4096 bytes.
-TEST_F(TextBounds, OfTheContextAreSeenBeforeTokenizing) {
-  model_.max_context_length = 2;
-  for (const size_t bytes : {8191, 8192, 8193}) {
-    const auto plan = PlanGenerate(Text(std::string(bytes, 'x')), model_);
-    EXPECT_EQ(plan.ok(), bytes <= 8192) << bytes;
-    if (plan.ok()) continue;
-    EXPECT_THAT(std::string(plan.status().message()), HasSubstr("8193 bytes"));
-    EXPECT_THAT(std::string(plan.status().message()), HasSubstr("8192"));
-  }
-}
-
-// A score may be longer.
-TEST_F(TextBounds, OfTheContextEndTokenizingEarly) {
-  model_.max_context_length = 100;
-  std::string text;
-  for (int i = 0; i < 10000; ++i) text += "bcd efg ";
-  const absl::Status status = TranslateGenerate(Text(text), model_).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("and more in 16"));  // of 80,000 bytes
-  v1::ScoreRequest score;
-  score.set_text(text);
-  EXPECT_TRUE(TranslateScore(score, model_).ok());
-}
-
-TEST_F(TextBounds, OfWhatHasNoCut) {
-  constexpr size_t kBound = 100000;
-  model_.text.max_uncut_bytes = kBound;
-  for (const std::string session : {"", "s"}) {
-    for (const std::string before : {"", "ab cd"}) {
-      for (const size_t bytes : {kBound - 1, kBound, kBound + 1}) {
-        std::string text = before;
-        text += ' ';
-        text.append(bytes - 1, 'b');
-        v1::GenerateRequest request = Text(text);
-        request.set_session_id(session);
-        const absl::Status status = TranslateGenerate(request, model_).status();
-        EXPECT_EQ(status.ok(), bytes <= kBound) << bytes << status;
-        if (status.ok()) continue;
-        EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-        EXPECT_THAT(std::string(status.message()), HasSubstr("100000"));
-      }
-    }
-  }
-}
-
-TEST_F(TextBounds, OfAnAnswerToTokenize) {
-  // Ids of three bytes each, behind a head of five.
-  v1::TokenizeResponse answer;
-  const size_t most = (kMaxAnswerBytes - 5) / 3;
-  for (const size_t tokens : {most - 1, most, most + 1}) {
-    answer.Clear();
-    const absl::Status status = FillTokens(std::vector<TokenId>(tokens, 20000), &answer);
-    EXPECT_EQ(status.ok(), tokens <= most) << status;
-    EXPECT_EQ(answer.ByteSizeLong() <= 4 << 20, status.ok());
-  }
 }
 
 TEST_F(RequestTranslation, TurnsMarksInATextIntoTokensOfThePrompt) {

@@ -1,4 +1,4 @@
-#include "models/sentencepiece_model.h"
+#include "models/tokenizers/sentencepiece_model.h"
 
 #include <cstring>
 #include <optional>
@@ -120,6 +120,8 @@ class RuleReader {
           value < values_.size() ? values_.find('\0', value) : std::string_view::npos;
       if (end == std::string_view::npos) return Malformed();
       rules_->push_back({key_, std::string(values_.substr(value, end - value))});
+      rule_bytes_ += key_.size() + (end - value);
+      if (rule_bytes_ > kMaxRuleBytes) return Malformed();
     }
     for (const char label : Labels(node, children)) {
       key_.push_back(label);
@@ -132,12 +134,15 @@ class RuleReader {
   // Unicode's own normalization has 225,000 keys of up to 12 bytes.
   static constexpr size_t kMaxVisits = 4 << 20;
   static constexpr size_t kMaxKeyBytes = 256;
+  // A value may be that of many keys, which take no more of the file.
+  static constexpr size_t kMaxRuleBytes = 64 << 20;
   std::vector<uint32_t> units_;
   std::vector<std::optional<std::string>> labels_;  // of the children of each unit, once needed
   const std::string_view values_;
   std::vector<SentencePieceModel::Rule>* const rules_;
   std::string key_;
   size_t visited_ = 0;
+  size_t rule_bytes_ = 0;
 };
 
 // Four bytes: the size of the trie; the trie; the values, each ended by a zero.

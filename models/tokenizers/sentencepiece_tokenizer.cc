@@ -1,4 +1,4 @@
-#include "models/tokenizer.h"
+#include "models/tokenizers/sentencepiece_tokenizer.h"
 
 // The header of SentencePiece declares its own namespace absl, which would clash with Abseil's.
 #define absl sentencepiece_absl
@@ -6,7 +6,6 @@
 #undef absl
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -15,41 +14,37 @@
 #include "absl/strings/str_replace.h"
 #include "kernels/sampling.h"
 #include "kernels/status_macros.h"
-#include "models/json_reader.h"
-#include "models/sentencepiece_model.h"
-#include "models/text_cuts.h"
-#include "models/utf8.h"
+#include "models/tokenizers/characters.h"
+#include "models/tokenizers/checks.h"
+#include "models/tokenizers/control_pieces.h"
+#include "models/tokenizers/sentencepiece_model.h"
+#include "models/tokenizers/text_cuts.h"
 
 namespace retnet {
 namespace {
 
-constexpr char kSpaceMark[] = "\xe2\x96\x81";  // in pieces, U+2581 stands for a space
-
 class SentencePieceTokenizer : public Tokenizer {
  public:
   SentencePieceTokenizer(std::unique_ptr<sentencepiece::SentencePieceProcessor> processor,
-                         const SentencePieceModel& model)
+                         const SentencePieceModel& model, std::optional<bool> adds_bos)
       : processor_(std::move(processor)), cuts_(model), fuses_unknown_(!model.byte_fallback) {
     const int32_t size = processor_->GetPieceSize();
     bytes_.reserve(size);
     for (int32_t id = 0; id < size; ++id) {
       bytes_.push_back(PieceBytes(id));
-      if (!drops_leading_space_ && absl::StartsWith(processor_->IdToPiece(id), kSpaceMark)) {
+      if (!drops_leading_space_ && absl::StartsWith(processor_->IdToPiece(id), kSpaceMarkUtf8)) {
         drops_leading_space_ = !absl::StartsWith(processor_->DecodeIds({id}), " ");
       }
     }
-    adds_bos_ = processor_->bos_id() >= 0;
+    adds_bos_ = adds_bos.value_or(bos() != kNoToken);
     if (!cuts_.anchor().empty()) anchor_tokens_ = EncodeUtf8(cuts_.anchor())->size();
-  }
-
-  absl::Status ReadConfig(const std::string& path) {
-    const absl::StatusOr<nlohmann::json> object = ReadJsonObject(path);
-    if (absl::IsNotFound(object.status())) return absl::OkStatus();
-    RETURN_IF_ERROR(object.status());
-    JsonReader reader(*object, path);
-    adds_bos_ = reader.Bool("add_bos_token", adds_bos_);
-    if (adds_bos_ && bos() == kNoToken) reader.Refuse("add_bos_token", "false without a BOS");
-    return reader.status();
+    std::vector<AddedToken> controls;
+    for (int32_t id = 0; id < size; ++id) {
+      const std::string& piece = processor_->IdToPiece(id);
+      if (!processor_->IsControl(id) || piece.empty()) continue;
+      controls.push_back({.content = piece, .id = id, .special = true});
+    }
+    parsing_controls_ = std::make_unique<ControlPieces>(this, controls);
   }
 
   int32_t vocab_size() const override { return static_cast<int32_t>(bytes_.size()); }
@@ -57,23 +52,21 @@ class SentencePieceTokenizer : public Tokenizer {
   TokenId bos() const override { return processor_->bos_id(); }
 
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text) const override {
-    if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
-      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", *invalid));
-    }
+    RETURN_IF_ERROR(CheckUtf8(text));
     return EncodeUtf8(text);
   }
 
   absl::StatusOr<std::vector<TokenId>> EncodeNext(std::string_view text) const override {
     if (text.empty() || anchor_tokens_ == 0) return Encode(text);
-    if (const std::optional<size_t> invalid = FirstInvalidUtf8(text)) {
-      return absl::InvalidArgumentError(absl::StrCat("text is not UTF-8 at byte ", *invalid));
-    }
+    RETURN_IF_ERROR(CheckUtf8(text));
     std::string anchored = cuts_.anchor();
     anchored += text;
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens, EncodeUtf8(anchored));
     tokens.erase(tokens.begin(), tokens.begin() + std::min(anchor_tokens_, tokens.size()));
     return tokens;
   }
+
+  const Tokenizer& ParsingSpecialTokens() const override { return *parsing_controls_; }
 
   size_t FirstCut(std::string_view text, size_t from, size_t end) const override {
     return cuts_.First(text, from, end);
@@ -93,10 +86,7 @@ class SentencePieceTokenizer : public Tokenizer {
   absl::StatusOr<std::string> Decode(std::span<const TokenId> tokens) const override {
     std::string text;
     for (const TokenId token : tokens) {
-      if (token < 0 || token >= vocab_size()) {
-        return absl::OutOfRangeError(
-            absl::StrCat("token ", token, " is not in the vocabulary of ", vocab_size()));
-      }
+      RETURN_IF_ERROR(CheckToken(token, vocab_size()));
       text += bytes_[token];
     }
     if (drops_leading_space_ && absl::StartsWith(text, " ")) text.erase(0, 1);
@@ -125,7 +115,7 @@ class SentencePieceTokenizer : public Tokenizer {
         absl::SimpleHexAtoi(absl::string_view(piece).substr(3, 2), &byte)) {
       return std::string(1, static_cast<char>(byte));
     }
-    return absl::StrReplaceAll(piece, {{kSpaceMark, " "}});
+    return absl::StrReplaceAll(piece, {{kSpaceMarkUtf8, " "}});
   }
 
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
@@ -136,26 +126,20 @@ class SentencePieceTokenizer : public Tokenizer {
   // Whether Encode puts a space before the text, which Decode removes again.
   bool drops_leading_space_ = false;
   bool adds_bos_ = false;
+  std::unique_ptr<const ControlPieces> parsing_controls_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& directory) {
-  const std::string path = directory + "/tokenizer.model";
-  ASSIGN_OR_RETURN(const std::string model, ReadFile(path));
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(
+    std::string_view bytes, const SentencePieceModel& model, std::optional<bool> adds_bos) {
   auto processor = std::make_unique<sentencepiece::SentencePieceProcessor>();
-  const auto status = processor->LoadFromSerializedProto(model);
+  const auto status = processor->LoadFromSerializedProto({bytes.data(), bytes.size()});
   if (!status.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": not a SentencePiece model: ", status.message()));
+        absl::StrCat("not a SentencePiece model: ", status.message()));
   }
-  const absl::StatusOr<SentencePieceModel> parsed = ParseSentencePieceModel(model);
-  if (!parsed.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", parsed.status().message()));
-  }
-  auto tokenizer = std::make_unique<SentencePieceTokenizer>(std::move(processor), *parsed);
-  RETURN_IF_ERROR(tokenizer->ReadConfig(directory + "/tokenizer_config.json"));
-  return tokenizer;
+  return std::make_unique<SentencePieceTokenizer>(std::move(processor), model, adds_bos);
 }
 
 }  // namespace retnet

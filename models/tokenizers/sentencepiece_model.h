@@ -1,7 +1,7 @@
 // What a tokenizer.model says of its pieces and of its normalizer, which SentencePiece's own
 // interface does not tell.
-#ifndef RETNET_MODELS_SENTENCEPIECE_MODEL_H_
-#define RETNET_MODELS_SENTENCEPIECE_MODEL_H_
+#ifndef RETNET_MODELS_TOKENIZERS_SENTENCEPIECE_MODEL_H_
+#define RETNET_MODELS_TOKENIZERS_SENTENCEPIECE_MODEL_H_
 
 #include <cstdint>
 #include <string>
@@ -41,4 +41,4 @@ absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(std::string_view byte
 
 }  // namespace retnet
 
-#endif  // RETNET_MODELS_SENTENCEPIECE_MODEL_H_
+#endif  // RETNET_MODELS_TOKENIZERS_SENTENCEPIECE_MODEL_H_

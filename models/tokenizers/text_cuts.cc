@@ -1,39 +1,16 @@
-#include "models/text_cuts.h"
+#include "models/tokenizers/text_cuts.h"
 
 #include <algorithm>
 
+#include "models/tokenizers/characters.h"
 #include "models/utf8.h"
 
 namespace retnet {
 namespace {
 
-constexpr char32_t kSpaceMark = 0x2581;
-
-bool Continues(char byte) { return (byte & 0xC0) == 0x80; }
-
-// The character that begins at `at`, in valid UTF-8.
-char32_t CharacterAt(std::string_view text, size_t at) {
-  const auto lead = static_cast<unsigned char>(text[at]);
-  if (lead < 0x80) return lead;
-  char32_t c = lead < 0xE0 ? lead & 0x1F : lead < 0xF0 ? lead & 0xF : lead & 0x7;
-  for (size_t i = at + 1; i < text.size() && Continues(text[i]); ++i) c = c << 6 | (text[i] & 0x3F);
-  return c;
-}
-
-size_t BeginOfCharacterBefore(std::string_view text, size_t at) {
-  do {
-    --at;
-  } while (at > 0 && Continues(text[at]));
-  return at;
-}
-
-std::vector<char32_t> Characters(std::string_view text) {
-  std::vector<char32_t> characters;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (i == 0 || !Continues(text[i])) characters.push_back(CharacterAt(text, i));
-  }
-  return characters;
-}
+// The longer rules that begin with a character are looked at wherever a text has it. Unicode's own
+// normalization has fewer than a thousand of one character.
+constexpr size_t kMostBegun = 4096;
 
 }  // namespace
 
@@ -48,7 +25,7 @@ TextCuts::TextCuts(const SentencePieceModel& model)
   // Where a space belongs to the word before it, every part would get one.
   if (!known || model.space_is_suffix) return;
   AddPieces(model);
-  AddRules(model);
+  if (!AddRules(model)) return;
   ChooseAnchor(model);
   BoundTokens(model);
   cuts_ = !anchor_.empty();
@@ -61,14 +38,14 @@ void TextCuts::AddPieces(const SentencePieceModel& model) {
     if (type == SentencePieceModel::kByte) continue;
     const std::vector<char32_t> characters = Characters(text);
     for (size_t i = 1; i < characters.size(); ++i) {
-      piece_pairs_.insert(Pair(characters[i - 1], characters[i]));
+      piece_pairs_.insert(PairOf(characters[i - 1], characters[i]));
     }
     if (type != SentencePieceModel::kUserDefined) continue;
     in_user_defined_.insert(characters.begin(), characters.end());
   }
 }
 
-void TextCuts::AddRules(const SentencePieceModel& model) {
+bool TextCuts::AddRules(const SentencePieceModel& model) {
   for (const auto& [key, value] : model.rules) {
     const std::vector<char32_t> from = Characters(key);
     const std::vector<char32_t> to = Characters(value);
@@ -84,9 +61,11 @@ void TextCuts::AddRules(const SentencePieceModel& model) {
       return other.first == ends.first && other.empty == ends.empty;
     };
     if (std::none_of(begun.begin(), begun.end(), is_known)) begun.push_back(ends);
+    if (begun.size() > kMostBegun) return false;
     ends_rule_.insert(from.back());
-    for (size_t i = 1; i < from.size(); ++i) rule_pairs_.insert(Pair(from[i - 1], from[i]));
+    for (size_t i = 1; i < from.size(); ++i) rule_pairs_.insert(PairOf(from[i - 1], from[i]));
   }
+  return true;
 }
 
 // With byte fallback, a character that the vocabulary does not have is its bytes, whatever stands
@@ -156,7 +135,7 @@ std::optional<char32_t> TextCuts::NormalizedEnd(char32_t c) const {
 
 bool TextCuts::Safe(char32_t before, char32_t after) const {
   // User-defined pieces are looked for in the text as it comes.
-  if (rule_pairs_.contains(Pair(before, after)) || piece_pairs_.contains(Pair(before, after))) {
+  if (rule_pairs_.contains(PairOf(before, after)) || piece_pairs_.contains(PairOf(before, after))) {
     return false;
   }
   const std::optional<char32_t> end = NormalizedEnd(before);
@@ -164,7 +143,7 @@ bool TextCuts::Safe(char32_t before, char32_t after) const {
   // Spaces at the end of a part would be removed.
   if (removes_extra_spaces_ && (*end == kSpaceMark || *end == ' ')) return false;
   const auto meets = [&](const Ends& ends) {
-    return ends.empty || piece_pairs_.contains(Pair(*end, ends.first));
+    return ends.empty || piece_pairs_.contains(PairOf(*end, ends.first));
   };
   const auto own = own_rule_.find(after);
   if (own == own_rule_.end() || in_user_defined_.contains(after)) {
@@ -177,34 +156,13 @@ bool TextCuts::Safe(char32_t before, char32_t after) const {
 }
 
 size_t TextCuts::First(std::string_view text, size_t from, size_t end) const {
-  end = std::min(end, text.size());
-  if (!cuts_ || end < 2) return std::string_view::npos;
-  size_t at = std::max<size_t>(from, 1);
-  while (at < end && Continues(text[at])) ++at;
-  if (at >= end) return std::string_view::npos;
-  char32_t before = CharacterAt(text, BeginOfCharacterBefore(text, at));
-  uint64_t refused = 0;  // long runs repeat themselves
-  while (at < end) {
-    const char32_t after = CharacterAt(text, at);
-    if (Pair(before, after) != refused && Safe(before, after)) return at;
-    refused = Pair(before, after);
-    before = after;
-    do {
-      ++at;
-    } while (at < end && Continues(text[at]));
-  }
-  return std::string_view::npos;
+  if (!cuts_) return std::string_view::npos;
+  return FirstSafeCut(text, from, end, [&](char32_t a, char32_t b) { return Safe(a, b); });
 }
 
 size_t TextCuts::Last(std::string_view text) const {
-  if (!cuts_ || text.empty()) return std::string_view::npos;
-  size_t at = BeginOfCharacterBefore(text, text.size());
-  while (at > 0) {
-    const size_t earlier = BeginOfCharacterBefore(text, at);
-    if (Safe(CharacterAt(text, earlier), CharacterAt(text, at))) return at;
-    at = earlier;
-  }
-  return std::string_view::npos;
+  if (!cuts_) return std::string_view::npos;
+  return LastSafeCut(text, [&](char32_t a, char32_t b) { return Safe(a, b); });
 }
 
 }  // namespace retnet

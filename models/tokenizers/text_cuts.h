@@ -1,6 +1,6 @@
 // Where a text may be cut, so that its parts, tokenized one by one, give the tokens of the whole.
-#ifndef RETNET_MODELS_TEXT_CUTS_H_
-#define RETNET_MODELS_TEXT_CUTS_H_
+#ifndef RETNET_MODELS_TOKENIZERS_TEXT_CUTS_H_
+#define RETNET_MODELS_TOKENIZERS_TEXT_CUTS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "models/sentencepiece_model.h"
+#include "models/tokenizers/sentencepiece_model.h"
 
 namespace retnet {
 
@@ -39,9 +39,9 @@ class TextCuts {
   size_t max_token_bytes() const { return max_token_bytes_; }
 
  private:
-  static uint64_t Pair(char32_t before, char32_t after) { return uint64_t{before} << 32 | after; }
   void AddPieces(const SentencePieceModel& model);
-  void AddRules(const SentencePieceModel& model);
+  // Returns whether they are few enough to be looked at.
+  bool AddRules(const SentencePieceModel& model);
   void ChooseAnchor(const SentencePieceModel& model);
   void BoundTokens(const SentencePieceModel& model);
   // The character as it is in pieces.
@@ -75,4 +75,4 @@ class TextCuts {
 
 }  // namespace retnet
 
-#endif  // RETNET_MODELS_TEXT_CUTS_H_
+#endif  // RETNET_MODELS_TOKENIZERS_TEXT_CUTS_H_
