@@ -25,7 +25,8 @@ inline RunResult RunRetnetd(const std::vector<std::string>& variables,
                             const std::vector<std::string>& flags) {
   std::vector<std::string> arguments = {"/usr/bin/env", "-C", RETNET_SOURCE_DIR};
   arguments.insert(arguments.end(), variables.begin(), variables.end());
-  arguments.push_back(RETNETD_PATH);
+  // A server that starts although it should not ends with status 124.
+  arguments.insert(arguments.end(), {"timeout", "60", RETNETD_PATH});
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   Process process(arguments);
   const int exit_code = process.Wait();
