@@ -21,9 +21,9 @@ struct HostTensor {
   const std::byte* data = nullptr;
   int64_t rows = 0;
   int64_t columns = 0;
-  // Above 0, even, and a divisor of rows: in each block of so many rows, rows 0, 1, 2, … of the
-  // matrix are the stored rows 0, 2, 4, …, 1, 3, 5, …. So pairs that are stored as neighbours
-  // become pairs of halves. 0: rows are in their stored order.
+  // Size of a block of rows whose stored order differs from the matrix's. Even, and divides `rows`.
+  // The first half of a block are its stored rows 0, 2, 4, …; the second half 1, 3, 5, …. So pairs
+  // that are stored side by side are half a block apart in the matrix. 0: the orders are equal.
   int64_t interleaved_rows = 0;
 
   // Where row `row` of the matrix is stored.

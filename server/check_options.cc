@@ -7,7 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/snapshots/open_snapshot_store.h"
-#include "kernels/regular_file.h"
 #include "kernels/status_macros.h"
 #include "server/configuration.h"
 #include "server/identity/identity.h"
@@ -36,7 +35,6 @@ absl::Status CheckAddresses(const RetnetdOptions& options) {
 }  // namespace
 
 absl::Status CheckOptions(const RetnetdOptions& options) {
-  RETURN_IF_ERROR(RegularFile::Open(options.model_directory + "/config.json").status());
   RETURN_IF_ERROR(CheckModelOptions(options.model));
   RETURN_IF_ERROR(CheckAddresses(options));
   if (const absl::Status store = CheckSnapshotStore(options.snapshot_store); !store.ok()) {

@@ -11,9 +11,9 @@
 
 namespace retnet {
 
-// OK if the checkpoint's config.json is there, the files of tokens, certificates and the snapshot
-// key are right, and the flags suit each other. It opens neither addresses, stores nor devices, and
-// reads no weights. An error's code is the one that starting the server would have.
+// OK if the files of tokens, certificates and the snapshot key are right, and the flags suit each
+// other. It opens no address, store or device, and not the checkpoint: OpenStoredModel checks that.
+// An error's code is the one that starting the server would have.
 absl::Status CheckOptions(const RetnetdOptions& options);
 
 // nullptr without --snapshot-key-file. FAILED_PRECONDITION if the file is not a key.

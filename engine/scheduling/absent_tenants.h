@@ -11,9 +11,9 @@
 
 namespace retnet {
 
-// A client that sends one request after the other has none for a moment between two. A step that
-// begins in that moment is one that its next request waits for. So the tenant is expected back with
-// a prompt like its last one, for as long as the others compute kExpected without it.
+// A client that sends one request after another has no request for a moment in between. Its next
+// request must wait for a step that begins in that moment. So the tenant counts as present, with a
+// prompt as long as its newest one, until the others have computed for kExpected without it.
 // Thread-compatible.
 class AbsentTenants {
  public:
@@ -27,12 +27,12 @@ class AbsentTenants {
     double weight = 1.0;
   };
 
-  // The tenant's last sequence has left; its last prompt had so many rows. `now` is the step time
-  // of all steps so far, in seconds.
+  // Call this when the tenant has no sequence any more. `prompt_rows` is the length of its newest
+  // prompt, in rows. `now` is the sum of all steps' times so far, in seconds.
   void Add(const Tenant& tenant, int32_t prompt_rows, double now);
 
-  // Of those expected at `now` and not `present`, the one that bears the shortest step; one of no
-  // rows if nobody is.
+  // Of the tenants that are expected at `now` and not among `present`, the one that allows the
+  // shortest step. If there is none, the result has no rows.
   Expected Strictest(Tenants* present, const StepCost::Times& times, double now) const;
 
  private:

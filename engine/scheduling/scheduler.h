@@ -97,9 +97,9 @@ class Scheduler {
   };
   using Queue = std::set<Sequence*, ByRank>;
 
-  // Of all tenants, those that have had the least time first. One that waits for its only slot is
-  // given rows too, which nobody takes: it will not wait long for the step. So is one that is
-  // expected back.
+  // Gives each tenant its share of the step's time, those that have had the least time first. A
+  // tenant that waits for a slot gets a share too, and so does one that is expected back. Neither
+  // uses it; it keeps the step short, so that they need not wait long for the step's end.
   void Allot(const StepCost::Times& times);
   Allotment& AllotmentOf(const Sequence& sequence);
   void AddDecodingRows();

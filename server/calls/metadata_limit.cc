@@ -2,6 +2,7 @@
 
 #include <grpcpp/server_context.h>
 
+#include <optional>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -35,33 +36,36 @@ class HealthMetadataLimit::Limit : public grpc::experimental::Interceptor {
   ~Limit() override { const MutexLock lock(&mu_); }  // sees what the other threads wrote
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
-    // Not under the lock: cancelling may call this function again.
-    if (ServerRpcInfo* stream = Check(*methods); stream != nullptr) {
-      absl::Status status;
-      {
-        const MutexLock lock(&mu_);
-        status = status_;
-      }
-      // gRPC's health service uses callbacks, as all services here do.
-      EndCall(static_cast<grpc::CallbackServerContext*>(stream->server_context()), status);
+    // Not under the lock: ending a call may call this function again.
+    if (const std::optional<RefusedStream> stream = Check(*methods)) {
+      EndCall(stream->context, stream->status);
     }
     methods->Proceed();
   }
 
  private:
-  // The call if it is a stream that is to be cancelled, with status_.
-  ServerRpcInfo* Check(grpc::experimental::InterceptorBatchMethods& methods) {
+  struct RefusedStream {
+    grpc::CallbackServerContext* context;
+    absl::Status status;
+  };
+
+  // A unary call gets the status when its answer is sent. A stream may never send one: it is
+  // returned, to be ended.
+  std::optional<RefusedStream> Check(grpc::experimental::InterceptorBatchMethods& methods) {
     const MutexLock lock(&mu_);
-    bool refused = false;
     if (methods.QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
       status_ = CheckMetadata(*methods.GetRecvInitialMetadata(), most_);
-      refused = !status_.ok();
+      if (!status_.ok() && call_->type() != ServerRpcInfo::Type::UNARY) {
+        // gRPC's health service uses callbacks, as all services here do.
+        return RefusedStream{static_cast<grpc::CallbackServerContext*>(call_->server_context()),
+                             status_};
+      }
     }
     if (!status_.ok() &&
         methods.QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       methods.ModifySendStatus(ToGrpcStatus(status_));
     }
-    return refused && call_->type() != ServerRpcInfo::Type::UNARY ? call_ : nullptr;
+    return std::nullopt;
   }
 
   Mutex mu_;

@@ -130,7 +130,8 @@ TEST(LoadModel, ADeviceThatIsNotThereIsUnavailable) {
   if (on_device.ok()) {
     ASSERT_THAT((*on_device)->info().backend, HasSubstr("cuda"));
     EXPECT_FALSE((*on_device)->info().states_in_host_memory);
-    GTEST_SKIP() << "there is a GPU; CudaAtStart.WithoutADevice… takes it away";
+    GTEST_SKIP()
+        << "there is a GPU; CudaAtStart.WithoutADeviceAutoServesOnTheCpuAndSaysWhy hides it";
   }
   const absl::Status& status = on_device.status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);

@@ -78,7 +78,7 @@ TEST(CheckConfig, ACheckFindsWhatAStartWouldRefuse) {
     std::string message;
   };
   const std::vector<Case> cases = {
-      {{"--model", folder}, 1, folder + "/config.json"},
+      {{"--model", folder}, 1, folder + ": neither model.safetensors"},
       {{"--auth-tokens", file}, 1, file},
       {{"--auth-tokens", folder + "/nowhere"}, 1, "nowhere"},
       {{"--tls-cert", file, "--tls-key", file}, 1, file},

@@ -317,7 +317,9 @@ TEST_F(DiskStoreTest, AFullDiskIsResourceExhaustedAndNothingIsLost) {
   const std::string small = folder_ + "/small";
   ASSERT_EQ(mkdir(small.c_str(), 0700), 0);
   if (mount("retnet", small.c_str(), "tmpfs", 0, "size=256k") != 0) {
-    GTEST_SKIP() << "a small disk needs the right to mount one; a limit of file size is tried";
+    GTEST_SKIP()
+        << "this user may not mount a small disk; AWriteThatBreaksOffLeavesTheOldBytes covers "
+           "a write that runs out of room";
   }
   {
     auto store = DiskStore::Open(small, 0).value();

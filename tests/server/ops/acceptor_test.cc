@@ -165,10 +165,11 @@ TEST(Listener, BindsEveryAddressOfAName) {
 }
 
 TEST(Listener, TakesBothKindsOfAddressesForAny) {
-  if (!FileDescriptor(socket(AF_INET6, SOCK_STREAM, 0)).valid()) GTEST_SKIP() << "no IPv6 here";
+  const bool has_ipv6 = FileDescriptor(socket(AF_INET6, SOCK_STREAM, 0)).valid();
   for (const std::string any : {"0.0.0.0:0", "[::]:0"}) {
     const Listener listener = Bind(any);
     EXPECT_TRUE(Connect(PortOf(listener.address())).valid()) << any;
+    if (!has_ipv6) continue;
     EXPECT_TRUE(Connect6(PortOf(listener.address())).valid()) << any;
   }
 }
