@@ -3,6 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <span>
+#include <string>
+
 #include "models/config.h"
 #include "models/weights.h"
 #include "tests/models/golden.h"
@@ -70,6 +77,39 @@ TEST(Checkpoint, AFolderInPlaceOfAFileIsRefused) {
   const std::string directory = MakeTemporaryFolder();
   ExpectRefused(MappedFile::Open(directory).status(), directory, "not a regular file");
   EXPECT_EQ(MappedFile::Open(directory + "/x").status().code(), absl::StatusCode::kNotFound);
+}
+
+// Of this process's memory, the bytes in RAM that are a file's.
+int64_t ResidentFileBytes() {
+  std::ifstream status("/proc/self/status");
+  std::string line;
+  while (std::getline(status, line)) {
+    if (line.starts_with("RssFile:")) return std::stoll(line.substr(8)) * 1024;
+  }
+  ADD_FAILURE() << "no RssFile in /proc/self/status";
+  return 0;
+}
+
+TEST(MappedFile, ReleasesWhatWasReadAndHasItStill) {
+  constexpr int64_t kMiB = 1 << 20;
+  const std::string path = MakeTemporaryFolder() + "/file";
+  WriteFile(path, std::string(32 * kMiB, 'x'));
+  const auto file = MappedFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const std::span<const std::byte> bytes = file->bytes();
+  const auto count = [&] { return std::count(bytes.begin(), bytes.end(), std::byte{'x'}); };
+  const int64_t before = ResidentFileBytes();
+  EXPECT_EQ(count(), 32 * kMiB);
+  const int64_t read = ResidentFileBytes();
+  EXPECT_GT(read, before + 28 * kMiB);
+  // All but a part that ends in the midst of a page.
+  file->Release(bytes.subspan(kMiB + 5));
+  EXPECT_LT(ResidentFileBytes(), read - 28 * kMiB);
+  EXPECT_EQ(count(), 32 * kMiB);
+  // What is not of the file is let alone.
+  const std::string foreign(kMiB, 'y');
+  file->Release(std::as_bytes(std::span(foreign)));
+  EXPECT_EQ(foreign, std::string(kMiB, 'y'));
 }
 
 class Weights : public ::testing::Test {
