@@ -148,9 +148,9 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
   progress.End();
   const ModelInfo info = model->info();
   if (!info.unused_tensors.empty()) {
-    Log(LogLevel::kInfo, absl::StrCat("ignored ", info.unused_tensors.size(),
-                                      " tensors that the model does not use, for example ",
-                                      info.unused_tensors.front()));
+    Log(LogLevel::kInfo,
+        absl::StrCat("tensors that the model does not use are ignored: ",
+                     info.unused_tensors.size(), ", for example ", info.unused_tensors.front()));
   }
   if (!info.device_note.empty()) {
     Log(LogLevel::kInfo, absl::StrCat("--device auto takes the CPU: ", info.device_note));
