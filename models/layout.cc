@@ -93,8 +93,8 @@ absl::Status CheckLayout(const Checkpoint& checkpoint) {
     if (!name.ends_with(".bias")) continue;
     if (syncdoth) {
       return refuse(tensor,
-                    "XATL (as NucleusAI/RetNet-410m-XATL), whose biases and parallel residual are "
-                    "not supported");
+                    "XATL (as NucleusAI/RetNet-410m-XATL), or syncdoth/RetNet of July 2023: their "
+                    "biases and LayerNorms, and XATL's parallel residual, are not supported");
     }
     return refuse(tensor, absl::StrCat("one with biases (tensor ", name,
                                        "), which RetNet as "

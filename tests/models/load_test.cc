@@ -196,8 +196,9 @@ TEST(LoadModel, ALayoutThatIsNotServedIsRefusedInASentence) {
   const auto model = LoadModel(GoldenFolder("retnet-xatl"), {});
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(model.status().message()),
-              HasSubstr("the layout is XATL (as NucleusAI/RetNet-410m-XATL), whose biases and "
-                        "parallel residual are not supported"));
+              HasSubstr("the layout is XATL (as NucleusAI/RetNet-410m-XATL), or syncdoth/RetNet of "
+                        "July 2023: their biases and LayerNorms, and XATL's parallel residual, are "
+                        "not supported"));
 }
 
 TEST(LoadModel, PyTorchsFilesAreToBeConverted) {
