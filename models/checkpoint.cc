@@ -21,6 +21,10 @@ bool IsPlainFileName(const std::string& name) {
 }
 
 absl::Status NoWeights(const std::string& directory) {
+  std::error_code unreadable;
+  if (!std::filesystem::is_directory(directory, unreadable)) {
+    return absl::InvalidArgumentError(absl::StrCat(directory, ": there is no such folder"));
+  }
   for (const char* file : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
     std::error_code error;
     if (!std::filesystem::exists(directory + "/" + file, error)) continue;

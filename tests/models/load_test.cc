@@ -212,7 +212,7 @@ TEST(LoadModel, WhatIsNoCheckpointIsRefusedByName) {
   const auto model = LoadModel("/nowhere", {});
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(model.status().message()),
-              HasSubstr("/nowhere: neither model.safetensors"));
+              HasSubstr("/nowhere: there is no such folder"));
 }
 
 }  // namespace

@@ -274,7 +274,7 @@ TEST(Retnetd, SaysByItsExitCodeWhatIsWrong) {
       {{"--model", model, "--device", "cpu", "--state-type", "bf16"}, 1, "--state-type is bf16"},
       {{"--model", model, "--device", "cpu", "--state-dtype", "bf16"}, 1, "--state-type is bf16"},
       {{"--model", model, "--state-type", "int8"}, 2, "int8"},
-      {{"--model", model + "/nowhere"}, 1, "nowhere/config.json"},
+      {{"--model", model + "/nowhere"}, 1, "nowhere: there is no such folder"},
       {{"--model", model, "--listen", "192.0.2.1:1"}, 1, "--listen"},
       {{"--model", model, "--metrics-listen", "nowhere"}, 2, "HOST:PORT"},
       {{"--model", model, "--metrics-listen", "192.0.2.1:1"}, 1, "--metrics-listen"},
