@@ -97,6 +97,10 @@ absl::Status CheckModelOptions(const ModelOptions& options) {
   return absl::IsInvalidArgument(named) ? named : absl::OkStatus();
 }
 
+absl::Status CheckCheckpoint(const std::string& directory) {
+  return OpenStoredModel(directory).status();
+}
+
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const std::string& directory,
                                                  const ModelOptions& options,
                                                  const LoadListener& listener) {

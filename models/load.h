@@ -49,6 +49,9 @@ ElementType StateTypeOf(const ModelOptions& options);
 // The errors of LoadModel that show without checkpoint and GPU. INVALID_ARGUMENT for invalid
 // options, UNAVAILABLE if they ask for CPU instructions that this machine does not have.
 absl::Status CheckModelOptions(const ModelOptions& options);
+// The errors of LoadModel about the checkpoint that show without reading weights: those of its
+// files, its config, and its tensors' names and shapes.
+absl::Status CheckCheckpoint(const std::string& directory);
 
 // UNAVAILABLE if the device is not available. INVALID_ARGUMENT for invalid options, or for a
 // checkpoint that cannot be run exactly; the error names the file and the key or tensor.

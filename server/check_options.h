@@ -12,7 +12,7 @@
 namespace retnet {
 
 // OK if the files of tokens, certificates and the snapshot key are right, and the flags suit each
-// other. It opens no address, store or device, and not the checkpoint: OpenStoredModel checks that.
+// other. It opens no address, store or device, and not the checkpoint: CheckCheckpoint does.
 // An error's code is the one that starting the server would have.
 absl::Status CheckOptions(const RetnetdOptions& options);
 

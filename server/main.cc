@@ -20,7 +20,6 @@
 #include "models/free_memory.h"
 #include "models/generation_config.h"
 #include "models/load.h"
-#include "models/stored_model.h"
 #include "models/tokenizer.h"
 #include "server/check_options.h"
 #include "server/configuration.h"
@@ -228,8 +227,7 @@ const char* Advice(const absl::Status& status) {
 absl::StatusOr<ExitCode> Check(const RetnetdOptions& options, const CLI::App& app,
                                const Configuration& configuration) {
   RETURN_IF_ERROR(CheckOptions(options));
-  // Its files, names and shapes; no weight is read.
-  RETURN_IF_ERROR(OpenStoredModel(options.model_directory).status());
+  RETURN_IF_ERROR(CheckCheckpoint(options.model_directory));
   std::cout << WrittenConfiguration(app, configuration) << std::flush;
   return kExitOk;
 }
