@@ -288,6 +288,31 @@ ExitCode WithOutput(ExitCode code) {
   return kExitOutput;
 }
 
+CLI::App* AddGenerate(CLI::App* app, PromptOptions* prompt, v1::GenerateRequest* request) {
+  CLI::App* command = AddCommand(app, "generate", "Continue a text; prints it as it comes.");
+  AddPromptOptions(command, /*takes_ids=*/true, prompt);
+  AddGenerateOptions(command, request);
+  AddSessionOptions(command, request);
+  AddKeepOptions(command, request);
+  return command;
+}
+
+CLI::App* AddScore(CLI::App* app, PromptOptions* prompt, v1::ScoreRequest* request) {
+  CLI::App* command =
+      AddCommand(app, "score", "Print how probable a text is: log-probability and perplexity.");
+  AddPromptOptions(command, /*takes_ids=*/true, prompt);
+  AddSessionOptions(command, request);
+  return command;
+}
+
+CLI::App* AddChat(CLI::App* app, ChatOptions* options) {
+  CLI::App* command = AddCommand(app, "chat", "Talk to the model at the terminal, over a session.");
+  AddSamplingOptions(command, &options->request);
+  AddAnswerOptions(command, &options->request);
+  AddChatOptions(command, options);
+  return command;
+}
+
 int Run(int argc, char** argv) {
   ReplaceClosedStreams(LostOutput::kIsAnError);
   CLI::App app("retnet calls a retnetd server.", "retnet");
@@ -296,16 +321,9 @@ int Run(int argc, char** argv) {
 
   PromptOptions prompt;
   v1::GenerateRequest generate_request;
-  CLI::App* generate = AddCommand(&app, "generate", "Continue a text; prints it as it comes.");
-  AddPromptOptions(generate, /*takes_ids=*/true, &prompt);
-  AddGenerateOptions(generate, &generate_request);
-  AddSessionOptions(generate, &generate_request);
-  AddKeepOptions(generate, &generate_request);
+  CLI::App* generate = AddGenerate(&app, &prompt, &generate_request);
   v1::ScoreRequest score_request;
-  CLI::App* score =
-      AddCommand(&app, "score", "Print how probable a text is: log-probability and perplexity.");
-  AddPromptOptions(score, /*takes_ids=*/true, &prompt);
-  AddSessionOptions(score, &score_request);
+  CLI::App* score = AddScore(&app, &prompt, &score_request);
   CLI::App* tokenize = AddCommand(&app, "tokenize", "Print the token ids of a text.");
   AddPromptOptions(tokenize, /*takes_ids=*/false, &prompt);
   CLI::App* detokenize = AddCommand(&app, "detokenize", "Print the text of token ids.");
@@ -316,10 +334,7 @@ int Run(int argc, char** argv) {
   std::string service;
   AddHealthOptions(health, &service);
   ChatOptions chat_options;
-  CLI::App* chat = AddCommand(&app, "chat", "Talk to the model at the terminal, over a session.");
-  AddSamplingOptions(chat, &chat_options.request);
-  AddAnswerOptions(chat, &chat_options.request);
-  AddChatOptions(chat, &chat_options);
+  CLI::App* chat = AddChat(&app, &chat_options);
   SessionCommands session_commands(
       AddCommand(&app, "sessions", "Manage sessions: histories that outlive a call."));
   TokenCommands token_commands(

@@ -136,16 +136,14 @@ ExitCode ReportLostSessions(const EngineStats& stats) {
   return stats.sessions_not_stored + stats.sessions_lost > 0 ? kExitSessionsLost : kExitOk;
 }
 
-absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
-  RETURN_IF_ERROR(CheckOptions(options));
-  RETURN_IF_ERROR(RaiseDescriptorLimit());
-  const MemoryTrimmer trimmer;
+// Shows how far it is, and logs what there is in the end.
+absl::StatusOr<std::unique_ptr<Model>> Load(const RetnetdOptions& options) {
   LoadProgressLine progress(options.model_directory);
   ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
                    LoadModel(options.model_directory, options.model,
                              [&](const LoadProgress& loaded) { progress.Show(loaded); }));
   progress.End();
-  const ModelInfo info = model->info();
+  const ModelInfo& info = model->info();
   if (!info.unused_tensors.empty()) {
     Log(LogLevel::kInfo,
         absl::StrCat("tensors that the model does not use are ignored: ",
@@ -158,12 +156,23 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
       absl::StrCat("model ", info.name, ": ", info.parameters, " parameters, ", info.weight_bytes,
                    " bytes of weights, ", info.slots, " slots with states of ", info.base_bytes,
                    " bytes, ", info.backend));
+  return model;
+}
+
+void WarnOfIgnored(const std::vector<std::string>& values) {
+  for (const std::string& value : values) Log(LogLevel::kWarning, absl::StrCat(value, "; ignored"));
+}
+
+absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  RETURN_IF_ERROR(RaiseDescriptorLimit());
+  const MemoryTrimmer trimmer;
+  ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Load(options));
+  const ModelInfo info = model->info();
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    LoadTokenizer(options.model_directory, info));
   ASSIGN_OR_RETURN(GenerationConfig defaults, ReadGenerationConfig(options.model_directory));
-  for (const std::string& ignored : defaults.ignored) {
-    Log(LogLevel::kWarning, absl::StrCat(ignored, "; ignored"));
-  }
+  WarnOfIgnored(defaults.ignored);
 
   ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(options, info));
   ASSIGN_OR_RETURN(std::unique_ptr<SnapshotStore> store, OpenStore(options, info));
@@ -176,9 +185,7 @@ absl::StatusOr<ExitCode> Serve(const RetnetdOptions& options) {
                      std::move(defaults),
                      options.speculate == "ngram" ? options.max_draft_tokens : 0,
                      options.text};
-  for (const std::string& dropped : DropInvalidDefaults(&served)) {
-    Log(LogLevel::kWarning, absl::StrCat(dropped, "; ignored"));
-  }
+  WarnOfIgnored(DropInvalidDefaults(&served));
   CallMetrics metrics;
   std::unique_ptr<MetricsPage> page;
   if (!options.metrics_listen.empty()) {

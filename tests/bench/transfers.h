@@ -3,11 +3,9 @@
 #define RETNET_TESTS_BENCH_TRANSFERS_H_
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdlib>
 #include <iostream>
-#include <mutex>
 #include <span>
 #include <utility>
 
@@ -15,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "kernels/mutex.h"
 #include "models/model.h"
 
 namespace retnet {
@@ -31,9 +30,9 @@ class AwaitedTransfers {
   explicit AwaitedTransfers(Model* model) : model_(model) {
     model->set_transfer_done([this](Ticket ticket, const absl::Status& status) {
       CheckOk(status);
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       done_ = ticket;
-      changed_.notify_all();
+      changed_.NotifyAll();
     });
   }
 
@@ -44,12 +43,12 @@ class AwaitedTransfers {
     Start([&] { return model_->StartWrite(bytes, shape, slot); });
   }
   bool over() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     return done_ == started_;
   }
   void Wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return done_ == started_; });
+    MutexLock lock(&mutex_);
+    while (done_ != started_) changed_.Wait(&mutex_);
   }
   // The longest that a call which starts one has taken since this was asked last.
   absl::Duration TakeStall() { return std::exchange(stall_, absl::ZeroDuration()); }
@@ -61,16 +60,16 @@ class AwaitedTransfers {
     const absl::StatusOr<Ticket> ticket = call();
     stall_ = std::max(stall_, absl::Now() - start);
     CheckOk(ticket.status());
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     started_ = *ticket;
   }
 
   Model* const model_;
   absl::Duration stall_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  Ticket started_ = 0;  // guarded by mutex_
-  Ticket done_ = 0;     // guarded by mutex_
+  Mutex mutex_;
+  CondVar changed_;
+  Ticket started_ ABSL_GUARDED_BY(mutex_) = 0;
+  Ticket done_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace retnet

@@ -6,7 +6,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "engine/executor.h"
 #include "engine/sessions/sessions.h"
+#include "kernels/mutex.h"
 #include "tests/engine/fake_model.h"
 #include "tests/engine/recording_sink.h"
 #include "tests/engine/snapshots/memory_store.h"
@@ -43,7 +43,7 @@ class SessionsTest : public testing::Test {
     }
     executor_ = std::make_unique<Executor>(std::move(model), executor, io_.get(),
                                            [this](std::function<void()> task) {
-                                             std::lock_guard lock(mutex_);
+                                             const MutexLock lock(&mutex_);
                                              tasks_.push_back(std::move(task));
                                            });
   }
@@ -75,7 +75,7 @@ class SessionsTest : public testing::Test {
   void RunTasks() {
     std::vector<std::function<void()>> tasks;
     {
-      std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       tasks.swap(tasks_);
     }
     for (const auto& task : tasks) task();
@@ -176,8 +176,8 @@ class SessionsTest : public testing::Test {
   bool shared_store_ = false;
   const SnapshotKey* key_ = nullptr;  // of the store's snapshots
   MemoryStore::Entries stored_;       // may be looked into after AwaitStored
-  std::mutex mutex_;
-  std::vector<std::function<void()>> tasks_;  // guarded by mutex_
+  Mutex mutex_;
+  std::vector<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<SnapshotIo> io_;
   std::unique_ptr<Executor> executor_;
   RequestId next_id_ = 1;
